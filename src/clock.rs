@@ -1,0 +1,86 @@
+//! The only reads of a clock. Everything else takes [`Now`] as an argument.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// One reading of both clocks, taken once per batch of packets or at a handler's door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Never steps: lifetimes and deadlines are measured on it.
+    pub mono: Instant,
+    /// The wall clock: credentials, timestamps and everything stored.
+    pub unix: UnixMillis,
+}
+
+impl Now {
+    /// Reads both clocks.
+    ///
+    /// A wall clock before 1970 reads as 0: every time-limited credential is then valid, none is issued in the past.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    pub fn read() -> Self {
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            mono: Instant::now(),
+            unix: UnixMillis(millis),
+        }
+    }
+
+    /// Both clocks moved on by `by`: how tests let time pass.
+    #[must_use]
+    pub fn advanced(self, by: Duration) -> Self {
+        let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            mono: self.mono + by,
+            unix: UnixMillis(self.unix.0.saturating_add(millis)),
+        }
+    }
+}
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnixMillis(pub u64);
+
+impl UnixMillis {
+    /// The same moment in whole seconds, rounded down.
+    #[must_use]
+    pub fn seconds(self) -> UnixSeconds {
+        UnixSeconds(self.0 / 1000)
+    }
+
+    /// ISO 8601 in UTC with milliseconds, as `Date.prototype.toISOString` writes it.
+    #[must_use]
+    pub fn iso8601(self) -> String {
+        let moment = UNIX_EPOCH
+            .checked_add(Duration::from_millis(self.0))
+            .unwrap_or(UNIX_EPOCH);
+        humantime::format_rfc3339_millis(moment).to_string()
+    }
+}
+
+/// Seconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixSeconds(pub u64);
+
+impl UnixSeconds {
+    /// The same moment in milliseconds.
+    #[must_use]
+    pub fn millis(self) -> UnixMillis {
+        UnixMillis(self.0.saturating_mul(1000))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn iso8601_reads_like_javascripts() {
+        assert_eq!(
+            UnixMillis(1_700_000_000_123).iso8601(),
+            "2023-11-14T22:13:20.123Z"
+        );
+    }
+}

@@ -1,0 +1,10 @@
+//! Setu: Socket.IO signaling, a STUN/TURN relay and the credentials that tie them together, in one process.
+//!
+//! The map of the house is `ARCHITECTURE.md`; `tests/architecture.rs` holds its floors.
+
+pub mod clock;
+pub mod credentials;
+pub mod entropy;
+pub mod ident;
+pub mod logging;
+pub mod relay;

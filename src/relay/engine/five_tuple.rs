@@ -1,0 +1,48 @@
+//! Who talks to whom: the addresses that name an allocation ([RFC 8656 §2](https://www.rfc-editor.org/rfc/rfc8656#section-2)).
+
+use std::net::SocketAddr;
+
+/// How a client reaches the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// One message a datagram.
+    Udp,
+    /// A byte stream: messages delimited by their own length, ChannelData padded to 4.
+    Tcp,
+    /// The same inside TLS.
+    Tls,
+}
+
+impl Transport {
+    /// Whether messages travel in a byte stream.
+    #[must_use]
+    pub fn is_stream(self) -> bool {
+        match self {
+            Self::Udp => false,
+            Self::Tcp | Self::Tls => true,
+        }
+    }
+}
+
+/// Client address, server address and transport: what an allocation belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FiveTuple {
+    /// The transport between client and server.
+    pub transport: Transport,
+    /// The client's address as the server sees it (server-reflexive).
+    pub client: SocketAddr,
+    /// The server's own address that the client sent to.
+    pub server: SocketAddr,
+}
+
+/// The address of a peer, as seen by the relayed transport address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// A relayed transport address, as clients and peers are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RelayedAddr(pub SocketAddr);
+
+/// A relay socket of this worker, as the worker numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RelayKey(pub u32);

@@ -1,0 +1,3 @@
+//! RFC 8489 and RFC 8656 bytes: borrowed, stateless.
+
+pub mod frame;
