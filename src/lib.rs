@@ -8,3 +8,4 @@ pub mod entropy;
 pub mod ident;
 pub mod logging;
 pub mod relay;
+pub mod signaling;

@@ -1,0 +1,3 @@
+//! Signaling over Socket.IO: who is in which session, and what they tell each other.
+
+pub mod ice_servers;
