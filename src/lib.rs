@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod credentials;
 pub mod entropy;
+pub mod http;
 pub mod ident;
 pub mod logging;
 pub mod relay;

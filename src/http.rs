@@ -1,0 +1,3 @@
+//! What browsers and operators reach over HTTP.
+
+pub mod origin;
