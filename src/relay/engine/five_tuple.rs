@@ -1,6 +1,6 @@
 //! Who talks to whom: the addresses that name an allocation ([RFC 8656 §2](https://www.rfc-editor.org/rfc/rfc8656#section-2)).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// How a client reaches the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,3 +46,24 @@ pub struct RelayedAddr(pub SocketAddr);
 /// A relay socket of this worker, as the worker numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RelayKey(pub u32);
+
+/// An address family, as REQUESTED-ADDRESS-FAMILY names it
+/// ([RFC 8656 §18.7](https://www.rfc-editor.org/rfc/rfc8656#section-18.7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// 0x01.
+    V4,
+    /// 0x02.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What the engine counts: plain integers, handed out as snapshots.
+
+use std::ops::AddAssign;
+
+/// Why a datagram was dropped in silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DropReason {
+    /// Its first byte belongs to neither STUN nor ChannelData.
+    UnknownProtocol,
+    /// A STUN or ChannelData message that contradicts its own lengths, or lacks the cookie.
+    Malformed,
+    /// The FINGERPRINT does not match.
+    WrongFingerprint,
+    /// A method, or a class of one, that this server does not have; responses too.
+    UnknownMethod,
+    /// An indication with a comprehension-required attribute that this server does not know.
+    UnknownAttribute,
+    /// No allocation on this five-tuple, or on this relay socket.
+    NoAllocation,
+    /// The channel is not bound.
+    NoChannel,
+    /// No permission for the peer.
+    NoPermission,
+    /// The peer policy forbids the peer.
+    ForbiddenPeer,
+    /// The payload does not fit into one message to the client.
+    TooLong,
+}
+
+impl DropReason {
+    /// Every reason, in the order of their counters.
+    pub const ALL: [Self; 10] = [
+        Self::UnknownProtocol,
+        Self::Malformed,
+        Self::WrongFingerprint,
+        Self::UnknownMethod,
+        Self::UnknownAttribute,
+        Self::NoAllocation,
+        Self::NoChannel,
+        Self::NoPermission,
+        Self::ForbiddenPeer,
+        Self::TooLong,
+    ];
+}
+
+/// Packets and payload bytes in one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Datagrams relayed.
+    pub packets: u64,
+    /// Their payload.
+    pub bytes: u64,
+}
+
+/// One engine's state in numbers; those of several workers are added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Allocations alive.
+    pub allocations: u64,
+    /// Permissions held by them, those that lapsed unnoticed included.
+    pub permissions: u64,
+    /// Channel bindings held by them, those that lapsed unnoticed included.
+    pub channels: u64,
+    /// Relayed from clients to peers since the start.
+    pub to_peers: Traffic,
+    /// Relayed from peers to clients since the start.
+    pub to_clients: Traffic,
+    /// Requests answered with success since the start.
+    pub successes: u64,
+    /// Requests answered with an error since the start, challenges included.
+    pub refusals: u64,
+    drops: [u64; DropReason::ALL.len()],
+}
+
+impl Snapshot {
+    /// Datagrams dropped for this reason since the start.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize]
+    }
+
+    pub(super) fn count_drop(&mut self, reason: DropReason) {
+        self.drops[reason as usize] += 1;
+    }
+}
+
+impl AddAssign for Snapshot {
+    fn add_assign(&mut self, other: Self) {
+        self.allocations += other.allocations;
+        self.permissions += other.permissions;
+        self.channels += other.channels;
+        self.to_peers.packets += other.to_peers.packets;
+        self.to_peers.bytes += other.to_peers.bytes;
+        self.to_clients.packets += other.to_clients.packets;
+        self.to_clients.bytes += other.to_clients.bytes;
+        self.successes += other.successes;
+        self.refusals += other.refusals;
+        for (sum, more) in self.drops.iter_mut().zip(other.drops) {
+            *sum += more;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_counter() {
+        let mut snapshot = Snapshot::default();
+        for (index, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+            snapshot.count_drop(reason);
+        }
+        snapshot += snapshot;
+        assert_eq!(snapshot.drops, [2; DropReason::ALL.len()]);
+    }
+}

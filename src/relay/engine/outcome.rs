@@ -1,0 +1,92 @@
+//! What the engine says to its worker: an [`Outcome`] for each datagram, [`Effect`]s for everything else.
+
+use crate::relay::engine::counters::DropReason;
+use crate::relay::engine::five_tuple::{Family, FiveTuple, PeerAddr, RelayKey, RelayedAddr};
+
+/// What became of one datagram. It borrows from the datagram, never from the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome<'d> {
+    /// Send this payload from the relay socket to the peer.
+    ToPeer {
+        /// The socket to send from.
+        relay: RelayKey,
+        /// Where to.
+        peer: PeerAddr,
+        /// The datagram, whole; may be empty.
+        payload: &'d [u8],
+    },
+    /// Send these bytes to the client: a ChannelData message (padded where the transport is a stream) or a Data
+    /// indication.
+    ToClient {
+        /// Whom to.
+        client: FiveTuple,
+        /// The message, wrapped around the payload.
+        bytes: &'d [u8],
+    },
+    /// Done; effects may wait in `Engine::poll_effect`.
+    Handled,
+    /// It deserved no answer, and is counted.
+    Dropped(DropReason),
+}
+
+/// What the worker must do. All effects are drained, in order, before the engine's next input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send this STUN message to the client.
+    Respond {
+        /// Whom to: from the five-tuple's server address.
+        client: FiveTuple,
+        /// The whole message.
+        message: Vec<u8>,
+    },
+    /// Open a relay socket, then call `Engine::handle_relay_opened` at once, with no other input in between.
+    OpenRelay(PortRequest),
+    /// Close the relay socket: its port is free again.
+    CloseRelay(RelayKey),
+}
+
+/// The relayed transport address that an Allocate asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRequest {
+    /// REQUESTED-ADDRESS-FAMILY; IPv4 where the client named none. Says nothing where the port is reserved.
+    pub family: Family,
+    /// EVEN-PORT and RESERVATION-TOKEN.
+    pub kind: PortKind,
+}
+
+/// Which port will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortKind {
+    /// Any free one.
+    Any,
+    /// An even one ([RFC 8656 §18.6](https://www.rfc-editor.org/rfc/rfc8656#section-18.6), R bit 0).
+    Even,
+    /// An even one whose successor is reserved for whoever brings the token (R bit 1).
+    EvenWithNext,
+    /// The one reserved under this token.
+    Reserved(ReservationToken),
+}
+
+/// Names a reserved port ([RFC 8656 §18.10](https://www.rfc-editor.org/rfc/rfc8656#section-18.10)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ReservationToken(pub [u8; 8]);
+
+/// A relay socket, open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenedRelay {
+    /// The worker's number for it: small, as the engine keeps a table by it; not in use by another allocation.
+    pub key: RelayKey,
+    /// Its address as clients are told.
+    pub relayed: RelayedAddr,
+    /// The token of the port reserved with it, where [`PortKind::EvenWithNext`] was asked.
+    pub reservation: Option<ReservationToken>,
+}
+
+/// Why no relay socket was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelayRefused {
+    /// No port of the wanted kind is free: 508.
+    NoPort,
+    /// The server has no address of this family: 440.
+    UnsupportedFamily,
+}
