@@ -2,3 +2,4 @@
 
 pub mod channel_data;
 pub mod frame;
+pub mod stream;
