@@ -118,6 +118,12 @@ impl Engine {
         None
     }
 
+    /// Whether an allocation lives on this five-tuple.
+    #[must_use]
+    pub fn has_allocation(&self, _client: &FiveTuple) -> bool {
+        false
+    }
+
     /// The state in numbers.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
