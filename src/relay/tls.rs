@@ -1,0 +1,220 @@
+//! The certificate that TURN over TLS shows: from files, or made at start.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rcgen::{CertificateParams, KeyPair};
+use tokio_rustls::rustls::{
+    self, ServerConfig,
+    crypto::ring,
+    pki_types::{
+        CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer,
+        pem::{self, PemObject},
+    },
+};
+
+/// Where the certificate and its private key come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// PEM files: the chain with the server's own certificate first, and its key.
+    Files {
+        /// The certificate chain.
+        cert: PathBuf,
+        /// The private key: PKCS #8, PKCS #1 or SEC 1.
+        key: PathBuf,
+    },
+    /// Made at start; clients can't verify it.
+    SelfSigned {
+        /// DNS names and IP addresses that the certificate is for.
+        names: Vec<String>,
+    },
+}
+
+/// Why there is no certificate to show.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The file can't be read, or not as PEM.
+    #[error("{}: {reason}", file.display())]
+    File {
+        /// The file at fault.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The two files don't belong together, or the key is of a kind that can't sign.
+    #[error("{} does not fit {}: {reason}", key.display(), cert.display())]
+    Mismatch {
+        /// The certificate chain.
+        cert: PathBuf,
+        /// The private key.
+        key: PathBuf,
+        /// What the TLS library says.
+        reason: rustls::Error,
+    },
+    /// No certificate could be made for the names given.
+    #[error("cannot make a self-signed certificate: {0}")]
+    SelfSigned(#[from] rcgen::Error),
+    /// The TLS library refuses a certificate just made.
+    #[error("cannot use the self-signed certificate: {0}")]
+    Refused(#[from] rustls::Error),
+}
+
+/// TLS 1.2 and 1.3 with this identity, without client certificates.
+///
+/// # Errors
+/// When a file is missing, holds no certificate or key, or the two don't fit.
+pub fn server_config(identity: Identity) -> Result<Arc<ServerConfig>, TlsError> {
+    let config = match identity {
+        Identity::Files { cert, key } => {
+            let chain = read_chain(&cert)?;
+            let private = read_key(&key)?;
+            with_certificate(chain, private).map_err(|reason| TlsError::Mismatch {
+                cert,
+                key,
+                reason,
+            })?
+        }
+        Identity::SelfSigned { names } => {
+            let (certificate, private) = self_signed(names)?;
+            with_certificate(vec![certificate], private)?
+        }
+    };
+    Ok(Arc::new(config))
+}
+
+fn with_certificate(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, rustls::Error> {
+    ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+}
+
+fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect)
+        .map_err(|error| unreadable(file, "certificate", &error))?;
+    if chain.is_empty() {
+        return Err(unreadable(file, "certificate", &pem::Error::NoItemsFound));
+    }
+    Ok(chain)
+}
+
+fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(file).map_err(|error| unreadable(file, "private key", &error))
+}
+
+fn unreadable(file: &Path, wanted: &str, error: &pem::Error) -> TlsError {
+    let reason = if let pem::Error::Io(error) = error {
+        error.to_string()
+    } else if let pem::Error::NoItemsFound = error {
+        format!("holds no PEM {wanted}")
+    } else {
+        format!("is no PEM {wanted}: {error}")
+    };
+    TlsError::File {
+        file: file.to_owned(),
+        reason,
+    }
+}
+
+fn self_signed(
+    names: Vec<String>,
+) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let certificate = CertificateParams::new(names)?.self_signed(&key)?;
+    let private = PrivatePkcs8KeyDer::from(key.serialize_der());
+    Ok((certificate.der().clone(), private.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_made_for_names_and_addresses() {
+        let names = ["turn.example.org", "203.0.113.9", "2001:db8::9"];
+        let names = names.map(str::to_owned).to_vec();
+        assert!(server_config(Identity::SelfSigned { names }).is_ok());
+    }
+
+    #[test]
+    fn an_error_names_the_file_and_what_is_wrong_with_it() {
+        let dir = Folder::with_two_identities();
+        let cases = [
+            ("one.pem", "one.key", None),
+            ("none.pem", "one.key", Some(("none.pem", "No such file"))),
+            ("one.pem", "none.key", Some(("none.key", "No such file"))),
+            (
+                "one.key",
+                "one.key",
+                Some(("one.key", "holds no PEM certificate")),
+            ),
+            (
+                "one.pem",
+                "one.pem",
+                Some(("one.pem", "holds no PEM private key")),
+            ),
+            (
+                "one.pem",
+                "two.key",
+                Some(("two.key does not fit", "one.pem")),
+            ),
+            (
+                "cut.pem",
+                "one.key",
+                Some(("cut.pem", "is no PEM certificate")),
+            ),
+        ];
+        for (cert, key, wrong) in cases {
+            let (cert, key) = (dir.0.join(cert), dir.0.join(key));
+            let name = format!("{} {}", cert.display(), key.display());
+            let said = server_config(Identity::Files { cert, key });
+            let said = said.err().map(|error| error.to_string());
+            match (said, wrong) {
+                (None, None) => {}
+                (Some(said), Some((file, reason))) => {
+                    assert!(
+                        said.contains(file) && said.contains(reason),
+                        "{name}: {said}"
+                    );
+                }
+                (said, _) => panic!("{name}: {said:?}"),
+            }
+        }
+    }
+
+    /// Removed with its files at the end of the test.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn with_two_identities() -> Self {
+            let dir = std::env::temp_dir().join(format!("setu-tls-{}", std::process::id()));
+            fs::create_dir_all(&dir).unwrap();
+            for name in ["one", "two"] {
+                let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+                let pem = made.cert.pem();
+                fs::write(dir.join(format!("{name}.pem")), &pem).unwrap();
+                fs::write(
+                    dir.join(format!("{name}.key")),
+                    made.signing_key.serialize_pem(),
+                )
+                .unwrap();
+                fs::write(dir.join("cut.pem"), &pem[..pem.len() / 2]).unwrap();
+            }
+            Self(dir)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+}
