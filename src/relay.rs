@@ -1,4 +1,212 @@
 //! The STUN/TURN relay ([RFC 8656](https://www.rfc-editor.org/rfc/rfc8656)): its front door.
+//!
+//! Clients are spread by the kernel over [`Settings::workers`] threads; an allocation lives and dies on one of them.
 
 pub mod engine;
+pub mod tls;
 pub mod wire;
+
+mod listen;
+mod worker;
+
+pub use listen::{Bound, Listen};
+pub use worker::{ExternalAddr, Unsent};
+
+use std::{
+    io,
+    net::SocketAddr,
+    ops::RangeInclusive,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread::{self, JoinHandle},
+};
+
+use tokio_rustls::{TlsAcceptor, rustls};
+
+use crate::clock::{Now, UnixSeconds};
+use crate::credentials::Credentials;
+use crate::ident::UserId;
+use crate::relay::engine::five_tuple::Transport;
+use crate::relay::worker::{Mailbox, RelayPorts, Seat};
+
+/// What the operator decides about the relay.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// STUN and TURN over UDP.
+    pub listen_udp: Vec<Listen>,
+    /// STUN and TURN over TCP.
+    pub listen_tcp: Vec<Listen>,
+    /// STUN and TURN over TLS.
+    pub listen_tls: Vec<Listen>,
+    /// What TLS clients are shown.
+    pub tls: Arc<rustls::ServerConfig>,
+    /// The addresses that relayed transport addresses have: the first of each family is given out.
+    pub external: Vec<ExternalAddr>,
+    /// The ports that relayed transport addresses have.
+    pub relay_ports: RangeInclusive<u16>,
+    /// How many threads; at least 1.
+    pub workers: usize,
+    /// The rules.
+    pub engine: engine::Settings,
+}
+
+/// Why the relay did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address can't be listened on.
+    #[error("cannot listen on {transport:?} {addr}: {source}")]
+    Listen {
+        /// Over what.
+        transport: Transport,
+        /// Where.
+        addr: SocketAddr,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// A worker's thread can't be set up.
+    #[error("cannot start a relay worker: {0}")]
+    Worker(#[from] io::Error),
+}
+
+/// The relay's state in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What the engines know, added up.
+    pub engine: engine::Snapshot,
+    /// TCP and TLS connections open.
+    pub connections: u64,
+    /// What could not be sent.
+    pub unsent: Unsent,
+    /// Relay ports in use or reserved, of all families.
+    pub ports_in_use: usize,
+    /// Relay ports that there are, of all families.
+    pub ports_total: usize,
+}
+
+/// The running relay. Clones are the same relay.
+#[derive(Clone, Debug)]
+pub struct Relay(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    bound: Bound,
+    ports: Arc<RelayPorts>,
+    mailboxes: Vec<Arc<Mailbox>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Relay {
+    /// Binds everything, then starts the workers; they serve when this returns.
+    ///
+    /// # Errors
+    /// When an address can't be listened on, or a thread can't be set up.
+    pub fn start(settings: Settings, credentials: Arc<Credentials>) -> Result<Self, StartError> {
+        let (bound, listeners) = listen::bind_all(&settings)?;
+        let ports = RelayPorts::new(settings.external, settings.relay_ports);
+        let ports = Arc::new(ports);
+        let seats = listeners.into_iter().map(|listeners| Seat {
+            udp: listeners.udp,
+            tcp: listeners.tcp,
+            tls: listeners.tls,
+            acceptor: TlsAcceptor::from(Arc::clone(&settings.tls)),
+            ports: Arc::clone(&ports),
+            engine: settings.engine.clone(),
+            credentials: Arc::clone(&credentials),
+            mailbox: Arc::default(),
+        });
+        let seats: Vec<_> = seats.collect();
+        let mailboxes = seats.iter().map(|seat| Arc::clone(&seat.mailbox));
+        let relay = Self(Arc::new(Inner {
+            bound,
+            ports,
+            mailboxes: mailboxes.collect(),
+            threads: Mutex::default(),
+        }));
+        for (number, seat) in seats.into_iter().enumerate() {
+            relay.start_worker(number, seat)?;
+        }
+        Ok(relay)
+    }
+
+    /// The addresses really bound.
+    #[must_use]
+    pub fn bound(&self) -> &Bound {
+        &self.0.bound
+    }
+
+    /// Ends the user's allocations, and refuses credentials of theirs that expire at or before `until`.
+    ///
+    /// Never blocks; the ports are free a moment later.
+    pub fn revoke(&self, user: UserId, until: UnixSeconds) {
+        for mailbox in &self.0.mailboxes {
+            mailbox.revoke(user.clone(), until);
+        }
+    }
+
+    /// The state in numbers; workers that have ended add nothing.
+    pub async fn snapshot(&self) -> Snapshot {
+        let answers: Vec<_> = self.0.mailboxes.iter().map(|m| m.ask_snapshot()).collect();
+        let mut sum = worker::Snapshot::default();
+        for answer in answers {
+            sum += answer.await.unwrap_or_default();
+        }
+        let (now, ports) = (Now::read(), &self.0.ports);
+        Snapshot {
+            engine: sum.engine,
+            connections: sum.connections,
+            unsent: sum.unsent,
+            ports_in_use: ports.in_use(now),
+            ports_total: ports.total(),
+        }
+    }
+
+    /// Ends the workers and closes their sockets.
+    pub async fn stop(&self) {
+        let threads = self.tell_all_to_stop();
+        let joined = tokio::task::spawn_blocking(|| join(threads));
+        if joined.await.is_err() {
+            tracing::error!("a relay worker could not be awaited");
+        }
+    }
+
+    fn start_worker(&self, number: usize, seat: Seat) -> Result<(), StartError> {
+        let (ready, started) = mpsc::sync_channel(1);
+        let body = move || {
+            let failed = ready.clone();
+            if let Err(error) = worker::run(seat, move || drop(ready.send(Ok(())))) {
+                // Whoever started us has not heard of us yet.
+                drop(failed.send(Err(error)));
+            }
+        };
+        let name = format!("relay-{number}");
+        let thread = thread::Builder::new().name(name).spawn(body)?;
+        self.threads().push(thread);
+        match started.recv() {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                join(self.tell_all_to_stop());
+                Err(error.into())
+            }
+            Err(_) => Err(io::Error::other("its thread ended").into()),
+        }
+    }
+
+    fn tell_all_to_stop(&self) -> Vec<JoinHandle<()>> {
+        for mailbox in &self.0.mailboxes {
+            mailbox.stop();
+        }
+        std::mem::take(&mut *self.threads())
+    }
+
+    fn threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        let threads = &self.0.threads;
+        threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn join(threads: Vec<JoinHandle<()>>) {
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a relay worker panicked");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The listening sockets of all workers, bound before any of them runs.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, UdpSocket},
+};
+
+use rustix::io::Errno;
+
+use crate::relay::engine::five_tuple::Transport;
+use crate::relay::worker::{client_tcp, client_udp, probe_tcp, probe_udp};
+use crate::relay::{Settings, StartError};
+
+/// An address to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// The address; port 0 lets the system choose.
+    pub addr: SocketAddr,
+    /// Whether the start fails when this machine lacks the address's family.
+    pub required: bool,
+}
+
+/// The addresses really bound.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bound {
+    /// STUN and TURN over UDP.
+    pub udp: Vec<SocketAddr>,
+    /// STUN and TURN over TCP.
+    pub tcp: Vec<SocketAddr>,
+    /// STUN and TURN over TLS.
+    pub tls: Vec<SocketAddr>,
+}
+
+/// One worker's listening sockets: the kernel spreads clients over those of all workers.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    pub(super) udp: Vec<UdpSocket>,
+    pub(super) tcp: Vec<TcpListener>,
+    pub(super) tls: Vec<TcpListener>,
+}
+
+/// Binds every address once for each worker.
+pub(super) fn bind_all(settings: &Settings) -> Result<(Bound, Vec<Listeners>), StartError> {
+    let mut udp = Group::new(Transport::Udp, &UDP, settings.workers);
+    let mut tcp = Group::new(Transport::Tcp, &TCP, settings.workers);
+    let mut tls = Group::new(Transport::Tls, &TCP, settings.workers);
+    udp.bind(&settings.listen_udp)?;
+    tcp.bind(&settings.listen_tcp)?;
+    tls.bind(&settings.listen_tls)?;
+    let sockets = udp.sockets.into_iter().zip(tcp.sockets).zip(tls.sockets);
+    let listeners = sockets.map(|((udp, tcp), tls)| Listeners { udp, tcp, tls });
+    let bound = Bound {
+        udp: udp.bound,
+        tcp: tcp.bound,
+        tls: tls.bound,
+    };
+    Ok((bound, listeners.collect()))
+}
+
+/// How sockets of one kind come to be.
+struct Kind<S: 'static> {
+    probe: fn(SocketAddr) -> io::Result<()>,
+    open: fn(SocketAddr) -> io::Result<S>,
+    local: fn(&S) -> io::Result<SocketAddr>,
+}
+
+const UDP: Kind<UdpSocket> = Kind {
+    probe: probe_udp,
+    open: client_udp,
+    local: UdpSocket::local_addr,
+};
+
+const TCP: Kind<TcpListener> = Kind {
+    probe: probe_tcp,
+    open: client_tcp,
+    local: TcpListener::local_addr,
+};
+
+/// All sockets of one transport, worker by worker.
+struct Group<S: 'static> {
+    transport: Transport,
+    kind: &'static Kind<S>,
+    bound: Vec<SocketAddr>,
+    sockets: Vec<Vec<S>>,
+}
+
+impl<S> Group<S> {
+    fn new(transport: Transport, kind: &'static Kind<S>, workers: usize) -> Self {
+        Self {
+            transport,
+            kind,
+            bound: Vec::new(),
+            sockets: (0..workers).map(|_| Vec::new()).collect(),
+        }
+    }
+
+    fn bind(&mut self, listens: &[Listen]) -> Result<(), StartError> {
+        for listen in listens {
+            match self.bind_one(listen.addr) {
+                Ok(()) => {}
+                Err(error) if !listen.required && is_family_missing(&error) => {
+                    let (transport, addr) = (self.transport, listen.addr);
+                    tracing::warn!(?transport, %addr, %error, "not listening");
+                }
+                Err(source) => {
+                    return Err(StartError::Listen {
+                        transport: self.transport,
+                        addr: listen.addr,
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn bind_one(&mut self, addr: SocketAddr) -> io::Result<()> {
+        (self.kind.probe)(addr)?;
+        let mut local = addr;
+        for sockets in &mut self.sockets {
+            let socket = (self.kind.open)(local)?;
+            // Port 0 becomes a port with the first worker's socket; the others join it.
+            local = (self.kind.local)(&socket)?;
+            sockets.push(socket);
+        }
+        self.bound.push(local);
+        Ok(())
+    }
+}
+
+fn is_family_missing(error: &io::Error) -> bool {
+    let missing = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL];
+    missing
+        .map(|errno| Some(errno.raw_os_error()))
+        .contains(&error.raw_os_error())
+}

@@ -1,0 +1,210 @@
+//! Relay sockets: they belong to the worker, which numbers them, and lead to the peers.
+
+use std::{
+    future::poll_fn,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    ops::RangeInclusive,
+    sync::Arc,
+    task::Poll,
+};
+
+use rustix::net::{SendFlags, sendto};
+use slab::Slab;
+use tokio::{
+    net::UdpSocket,
+    task::{AbortHandle, yield_now},
+};
+
+use crate::clock::Now;
+use crate::relay::engine::five_tuple::{Family, PeerAddr, RelayKey, RelayedAddr};
+use crate::relay::engine::{OpenedRelay, PortKind, PortRequest, RelayRefused};
+use crate::relay::worker::SharedWorker;
+use crate::relay::worker::external::{External, ExternalAddr};
+use crate::relay::worker::ports::{Lease, Leased, Ports};
+use crate::relay::worker::sockets;
+
+/// What all workers open relay sockets from.
+#[derive(Debug)]
+pub(crate) struct RelayPorts {
+    external: External,
+    v4: Arc<Ports>,
+    v6: Arc<Ports>,
+}
+
+/// One worker's relay sockets.
+#[derive(Debug)]
+pub(super) struct Relays {
+    ports: Arc<RelayPorts>,
+    open: Slab<Relay>,
+}
+
+/// The socket comes first: it closes before its port is free for somebody else.
+#[derive(Debug)]
+struct Relay {
+    socket: UdpSocket,
+    lease: Lease,
+    serving: AbortHandle,
+}
+
+/// Feeds the engine from this relay socket until it closes.
+pub(super) async fn serve(worker: SharedWorker, key: RelayKey) {
+    while readable(&worker, key).await {
+        let received = worker.borrow_mut().peers_sent(Now::read(), key);
+        // As with clients: after a full turn the other sockets come first.
+        if received == DATAGRAMS_PER_TURN {
+            yield_now().await;
+        }
+    }
+}
+
+/// Waits without owning the socket, so that closing it closes it at once.
+async fn readable(worker: &SharedWorker, key: RelayKey) -> bool {
+    poll_fn(|cx| {
+        let worker = worker.borrow();
+        let Some(socket) = worker.relays().socket(key) else {
+            return Poll::Ready(false);
+        };
+        socket.poll_recv_ready(cx).map(|ready| ready.is_ok())
+    })
+    .await
+}
+
+impl Relays {
+    pub(super) fn new(ports: Arc<RelayPorts>) -> Self {
+        Self {
+            ports,
+            open: Slab::new(),
+        }
+    }
+
+    /// Opens a relay socket and starts what serves it.
+    pub(super) fn open(
+        &mut self,
+        now: Now,
+        request: PortRequest,
+        serve: impl FnOnce(RelayKey) -> AbortHandle,
+    ) -> Result<OpenedRelay, RelayRefused> {
+        let (relayed, leased) = self.ports.lease(now, request)?;
+        let entry = self.open.vacant_entry();
+        let key = u32::try_from(entry.key()).map_err(|_| RelayRefused::NoPort)?;
+        let key = RelayKey(key);
+        tracing::info!(port = leased.lease.port(), "relay port opened");
+        entry.insert(Relay {
+            socket: leased.socket,
+            lease: leased.lease,
+            serving: serve(key),
+        });
+        Ok(OpenedRelay {
+            key,
+            relayed,
+            reservation: leased.reservation,
+        })
+    }
+
+    /// Closes a relay socket; its port is free when this returns.
+    pub(super) fn close(&mut self, key: RelayKey) {
+        let Some(relay) = self.open.try_remove(key.0 as usize) else {
+            return;
+        };
+        relay.serving.abort();
+        tracing::info!(port = relay.lease.port(), "relay port closed");
+    }
+
+    /// Sends at once or not at all.
+    ///
+    /// # Errors
+    /// When the kernel has no room, or no way to the peer.
+    pub(super) fn send(&self, key: RelayKey, peer: PeerAddr, payload: &[u8]) -> io::Result<()> {
+        let Some(socket) = self.socket(key) else {
+            return Err(ErrorKind::NotConnected.into());
+        };
+        let destination = self.ports.external.outbound(peer);
+        sendto(socket, payload, SendFlags::DONTWAIT, &destination)?;
+        Ok(())
+    }
+
+    /// The next datagram waiting on a relay socket, read into `room`.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is none; others concern something sent earlier.
+    pub(super) fn receive(&self, key: RelayKey, room: &mut [u8]) -> io::Result<(usize, PeerAddr)> {
+        let Some(socket) = self.socket(key) else {
+            return Err(ErrorKind::WouldBlock.into());
+        };
+        let (bytes, source) = socket.try_recv_from(room)?;
+        Ok((bytes, self.ports.external.inbound(source)))
+    }
+
+    fn socket(&self, key: RelayKey) -> Option<&UdpSocket> {
+        self.open.get(key.0 as usize).map(|relay| &relay.socket)
+    }
+}
+
+impl RelayPorts {
+    /// The ports of `range` on every external address.
+    pub(crate) fn new(external: Vec<ExternalAddr>, range: RangeInclusive<u16>) -> Self {
+        Self {
+            v4: Arc::new(Ports::new(range.clone())),
+            v6: Arc::new(Ports::new(range.clone())),
+            external: External::new(external, range),
+        }
+    }
+
+    /// How many ports are leased or reserved.
+    pub(crate) fn in_use(&self, now: Now) -> usize {
+        self.pools().map(|pool| pool.ports.in_use(now)).sum()
+    }
+
+    /// How many ports there are.
+    pub(crate) fn total(&self) -> usize {
+        self.pools().map(|pool| pool.ports.total()).sum()
+    }
+
+    fn lease(&self, now: Now, request: PortRequest) -> Result<Opened, RelayRefused> {
+        let fits = |pool: &Pool<'_>| match request.kind {
+            // The token alone says which port it is.
+            PortKind::Reserved(_) => true,
+            PortKind::Any | PortKind::Even | PortKind::EvenWithNext => {
+                pool.family == request.family
+            }
+        };
+        let mut refused = RelayRefused::UnsupportedFamily;
+        for pool in self.pools().filter(fits) {
+            let bind = |port| {
+                let socket = sockets::relay_udp(SocketAddr::new(pool.external.local, port))?;
+                UdpSocket::from_std(socket)
+            };
+            if let Some(leased) = pool.ports.open(now, request.kind, bind) {
+                let relayed = SocketAddr::new(pool.external.public, leased.lease.port());
+                return Ok((RelayedAddr(relayed), leased));
+            }
+            refused = RelayRefused::NoPort;
+        }
+        Err(refused)
+    }
+
+    /// The families that have an external address.
+    fn pools(&self) -> impl Iterator<Item = Pool<'_>> {
+        let families = [(Family::V4, &self.v4), (Family::V6, &self.v6)];
+        families.into_iter().filter_map(|(family, ports)| {
+            let external = self.external.for_family(family)?;
+            Some(Pool {
+                family,
+                external,
+                ports,
+            })
+        })
+    }
+}
+
+type Opened = (RelayedAddr, Leased<UdpSocket>);
+
+struct Pool<'p> {
+    family: Family,
+    external: &'p ExternalAddr,
+    ports: &'p Arc<Ports>,
+}
+
+/// How many datagrams one relay socket may bring before the other sockets get their turn.
+pub(super) const DATAGRAMS_PER_TURN: usize = 32;

@@ -1,0 +1,88 @@
+//! Sockets, bound and set up the way the relay needs them.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, UdpSocket},
+    os::fd::AsFd,
+};
+
+use nix::sys::socket::{setsockopt, sockopt};
+use rustix::net::sockopt::{
+    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
+};
+use socket2::{Domain, Socket, Type};
+
+/// Whether `addr` can be bound by us alone.
+///
+/// `SO_REUSEPORT`, which our workers need, would let a second server bind the same address unnoticed.
+pub(crate) fn probe_udp(addr: SocketAddr) -> io::Result<()> {
+    open(addr, Type::DGRAM)?.bind(&addr.into())
+}
+
+/// The same for TCP, where connections of the past don't count.
+pub(crate) fn probe_tcp(addr: SocketAddr) -> io::Result<()> {
+    let socket = open(addr, Type::STREAM)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(1)
+}
+
+/// A UDP socket for clients, one of several on the same address.
+pub(crate) fn client_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = open(addr, Type::DGRAM)?;
+    socket.set_reuse_port(true)?;
+    // The kernel grants what it may; a burst that does not fit is lost before we see it.
+    socket.set_recv_buffer_size(CLIENT_BUFFER_BYTES)?;
+    socket.set_send_buffer_size(CLIENT_BUFFER_BYTES)?;
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
+
+/// A TCP listener, one of several on the same address.
+pub(crate) fn client_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = open(addr, Type::STREAM)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A relay socket: this port is ours alone.
+pub(crate) fn relay_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = open(addr, Type::DGRAM)?;
+    socket.bind(&addr.into())?;
+    let socket = socket.into();
+    fragmenting(&socket)?;
+    Ok(socket)
+}
+
+/// Lets datagrams of any size out, in fragments where they must
+/// ([RFC 8656 §15](https://www.rfc-editor.org/rfc/rfc8656#section-15): DF is 0 unless the client asks).
+pub(crate) fn fragmenting(socket: &UdpSocket) -> io::Result<()> {
+    if socket.local_addr()?.is_ipv4() {
+        set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT)?;
+    } else {
+        set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DONT)?;
+        setsockopt(&socket.as_fd(), sockopt::Ipv6DontFrag, &false)?;
+    }
+    Ok(())
+}
+
+/// Switches off the kernel's time stamp on every datagram, which nobody here reads.
+pub(crate) fn without_timestamps(socket: &UdpSocket) -> io::Result<()> {
+    setsockopt(&socket.as_fd(), sockopt::ReceiveTimestampns, &false)?;
+    Ok(())
+}
+
+fn open(addr: SocketAddr, kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), kind, None)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+const CLIENT_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+const BACKLOG: i32 = 1024;
