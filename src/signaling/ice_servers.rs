@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use crate::clock::{Now, UnixSeconds};
+use crate::clock::{Now, UnixMillis, UnixSeconds};
 use crate::credentials::{Credential, Credentials};
 use crate::ident::ParticipantId;
 
@@ -37,9 +37,9 @@ impl IceServers {
     pub fn for_participant(&self, now: Now, participant: &ParticipantId) -> IceServersAnswer {
         let credential = self.credentials.issue(now.unix.seconds(), participant);
         IceServersAnswer {
-            ttl: remaining(now, &credential).as_secs(),
+            ttl: ttl(now, &credential),
             expires_at: credential.expires_at.millis().iso8601(),
-            refresh_after: remaining(now, &credential) * 4 / 5,
+            refresh_after: refresh_after(now, &credential),
             ice_servers: self.ice_servers(credential),
         }
     }
@@ -50,7 +50,7 @@ impl IceServers {
     pub fn turn_rest(&self, now: Now, participant: &ParticipantId) -> TurnRestAnswer {
         let credential = self.credentials.issue(now.unix.seconds(), participant);
         TurnRestAnswer {
-            ttl: remaining(now, &credential).as_secs(),
+            ttl: ttl(now, &credential),
             password: credential.password.expose().clone(),
             username: credential.username,
             uris: self.urls.turn.clone(),
@@ -116,9 +116,17 @@ pub struct TurnRestAnswer {
     pub uris: Vec<String>,
 }
 
-fn remaining(now: Now, credential: &Credential) -> Duration {
+/// In seconds.
+fn ttl(now: Now, credential: &Credential) -> u64 {
     let UnixSeconds(expires_at) = credential.expires_at;
-    Duration::from_secs(expires_at.saturating_sub(now.unix.seconds().0))
+    expires_at.saturating_sub(now.unix.seconds().0)
+}
+
+/// At least a second: however short lives are set, replacing credentials never becomes a busy loop.
+fn refresh_after(now: Now, credential: &Credential) -> Duration {
+    let UnixMillis(expires_at) = credential.expires_at.millis();
+    let life = Duration::from_millis(expires_at.saturating_sub(now.unix.0));
+    (life * 4 / 5).max(Duration::from_secs(1))
 }
 
 #[cfg(test)]
@@ -126,7 +134,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::clock::UnixMillis;
     use crate::credentials::Settings;
     use crate::logging::Redacted;
 
@@ -169,7 +176,7 @@ mod tests {
 
     fn now() -> Now {
         Now {
-            unix: UnixMillis(1_700_000_000_123),
+            unix: UnixMillis(1_700_000_000_000),
             ..Now::read()
         }
     }
