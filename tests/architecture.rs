@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("relay::engine", 2),
     ("signaling::session", 2),
     ("signaling::ice_servers", 2),
+    ("signaling::leases", 2),
     ("relay::worker", 3),
     ("store", 3),
     ("relay", 4),
