@@ -10,3 +10,4 @@ pub mod ident;
 pub mod logging;
 pub mod relay;
 pub mod signaling;
+pub mod store;
