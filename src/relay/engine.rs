@@ -1,16 +1,31 @@
 //! The TURN server without sockets, clocks or randomness: datagrams and time in, outcomes and effects out.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
 
 use crate::clock::{Now, UnixSeconds};
 use crate::credentials::Credentials;
 use crate::ident::UserId;
+use crate::logging::Redacted;
+use crate::relay::wire::demux::{self, Protocol};
 use crate::relay::wire::frame::Frame;
+use crate::relay::wire::message::{Fingerprint, Message};
+use crate::relay::wire::request::{Method, Request};
+use crate::relay::wire::response::{ErrorCode, ReplyTo, Response};
+use crate::relay::wire::send::SendIndication;
 
+pub mod allocate;
+mod allocations;
+mod auth;
+pub mod channel;
 pub mod counters;
+mod deadlines;
 pub mod five_tuple;
+mod forward;
+mod nonce;
 pub mod outcome;
+pub mod permission;
 pub mod policy;
+mod refresh;
 
 pub use crate::relay::wire::channel_data::ChannelRange;
 pub use counters::{DropReason, Snapshot};
@@ -18,7 +33,11 @@ pub use outcome::{
     Effect, OpenedRelay, Outcome, PortKind, PortRequest, RelayRefused, ReservationToken,
 };
 
+use allocate::Pending;
+use allocations::{Allocation, Allocations};
+use auth::{Authenticator, Identity};
 use five_tuple::{FiveTuple, PeerAddr, RelayKey};
+use forward::TransactionIds;
 use policy::PeerPolicy;
 
 /// What the operator decides about the relay; the realm comes with the credentials.
@@ -48,18 +67,39 @@ pub enum Auth {
 }
 
 /// One worker's TURN server: every input returns at once, and its effects are drained before the next.
-#[derive(Debug)]
 pub struct Engine {
+    channels: ChannelRange,
+    software: Option<String>,
+    policy: PeerPolicy,
+    authenticator: Authenticator,
+    allocations: Allocations,
+    pending: Option<Pending>,
     effects: VecDeque<Effect>,
+    transaction_ids: TransactionIds,
     counters: Snapshot,
 }
 
 impl Engine {
     /// An engine without allocations. `seed` varies the transaction ids of its Data indications.
     #[must_use]
-    pub fn new(_settings: Settings, _credentials: Arc<Credentials>, _seed: u64) -> Self {
+    pub fn new(settings: Settings, credentials: Arc<Credentials>, seed: u64) -> Self {
+        let Settings {
+            auth,
+            channels,
+            software,
+            strict_expiry,
+            policy,
+            nonce_key,
+        } = settings;
         Self {
+            channels,
+            software,
+            policy,
+            authenticator: Authenticator::new(auth, strict_expiry, nonce_key, credentials),
+            allocations: Allocations::default(),
+            pending: None,
             effects: VecDeque::new(),
+            transaction_ids: TransactionIds::new(seed),
             counters: Snapshot::default(),
         }
     }
@@ -67,44 +107,59 @@ impl Engine {
     /// Takes a datagram, or one message of a stream, from a client. `client.server` is the local address it arrived at.
     pub fn handle_client<'d>(
         &mut self,
-        _now: Now,
-        _client: FiveTuple,
-        _datagram: &'d [u8],
+        now: Now,
+        client: FiveTuple,
+        datagram: &'d [u8],
     ) -> Outcome<'d> {
-        debug_assert!(self.effects.is_empty());
-        self.dropped(DropReason::UnknownProtocol)
+        debug_assert!(self.effects.is_empty() && self.pending.is_none());
+        let outcome = match demux::classify(datagram) {
+            Protocol::Stun => self.handle_stun(now, client, datagram),
+            Protocol::ChannelData => self.forward_channel_data(now, client, datagram),
+            Protocol::Unknown => Err(DropReason::UnknownProtocol),
+        };
+        outcome.unwrap_or_else(|reason| self.dropped(reason))
     }
 
     /// Takes a datagram that a peer sent to a relayed transport address.
     pub fn handle_peer<'b>(
         &mut self,
-        _now: Now,
-        _relay: RelayKey,
-        _peer: PeerAddr,
-        _frame: Frame<'b>,
+        now: Now,
+        relay: RelayKey,
+        peer: PeerAddr,
+        frame: Frame<'b>,
     ) -> Outcome<'b> {
-        debug_assert!(self.effects.is_empty());
-        self.dropped(DropReason::NoAllocation)
+        debug_assert!(self.effects.is_empty() && self.pending.is_none());
+        let outcome = self.forward_to_client(now, relay, peer, frame);
+        outcome.unwrap_or_else(|reason| self.dropped(reason))
     }
 
     /// Answers the one [`Effect::OpenRelay`] of the last [`handle_client`](Self::handle_client), before any other input.
-    pub fn handle_relay_opened(&mut self, _now: Now, _opened: Result<OpenedRelay, RelayRefused>) {
-        debug_assert!(self.effects.is_empty());
+    pub fn handle_relay_opened(&mut self, now: Now, opened: Result<OpenedRelay, RelayRefused>) {
+        debug_assert!(self.effects.is_empty() && self.pending.is_some());
+        if let Some(pending) = self.pending.take() {
+            self.allocate_on(now, pending, opened);
+        }
     }
 
     /// A TCP or TLS connection ended: its allocation goes at once.
-    pub fn handle_client_closed(&mut self, _now: Now, _client: FiveTuple) {
-        debug_assert!(self.effects.is_empty());
+    pub fn handle_client_closed(&mut self, _now: Now, client: FiveTuple) {
+        debug_assert!(self.effects.is_empty() && self.pending.is_none());
+        self.let_go(client, "connection closed");
     }
 
     /// Removes what has expired.
-    pub fn handle_timeout(&mut self, _now: Now) {
-        debug_assert!(self.effects.is_empty());
+    pub fn handle_timeout(&mut self, now: Now) {
+        debug_assert!(self.effects.is_empty() && self.pending.is_none());
+        self.expire(now);
     }
 
     /// Ends the user's allocations, and refuses credentials of theirs that expire at or before `until`.
-    pub fn revoke(&mut self, _now: Now, _user: &UserId, _until: UnixSeconds) {
-        debug_assert!(self.effects.is_empty());
+    pub fn revoke(&mut self, now: Now, user: &UserId, until: UnixSeconds) {
+        debug_assert!(self.effects.is_empty() && self.pending.is_none());
+        self.authenticator.revoke(now, user, until);
+        while let Some(allocation) = self.allocations.remove_of(user) {
+            self.close(allocation, "revoked");
+        }
     }
 
     /// What the worker must do next.
@@ -115,23 +170,183 @@ impl Engine {
     /// When [`handle_timeout`](Self::handle_timeout) is due: a peek; may be early, never late.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.allocations.next_deadline()
     }
 
     /// Whether an allocation lives on this five-tuple.
     #[must_use]
-    pub fn has_allocation(&self, _client: &FiveTuple) -> bool {
-        false
+    pub fn has_allocation(&self, client: &FiveTuple) -> bool {
+        self.allocations.has(client)
     }
 
     /// The state in numbers.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.counters
+        let mut snapshot = self.counters;
+        for allocation in self.allocations.iter() {
+            snapshot.allocations += 1;
+            snapshot.permissions += allocation.permissions.len() as u64;
+            snapshot.channels += allocation.channels.len() as u64;
+        }
+        snapshot
+    }
+
+    fn handle_stun<'d>(
+        &mut self,
+        now: Now,
+        client: FiveTuple,
+        datagram: &'d [u8],
+    ) -> Result<Outcome<'d>, DropReason> {
+        let message = Message::parse(datagram).ok_or(DropReason::Malformed)?;
+        let fingerprint = message.fingerprint();
+        if fingerprint == Fingerprint::Wrong {
+            return Err(DropReason::WrongFingerprint);
+        }
+        if message.typ == SendIndication::TYPE {
+            return self.forward_send(now, client, &message);
+        }
+        let request = Request::new(message, fingerprint).ok_or(DropReason::UnknownMethod)?;
+        self.handle_request(now, client, &request);
+        Ok(Outcome::Handled)
+    }
+
+    fn handle_request(&mut self, now: Now, client: FiveTuple, request: &Request<'_>) {
+        self.expire(now);
+        let owner = self
+            .allocations
+            .by_client(now, client)
+            .map(|allocation| &allocation.owner);
+        let identity = match self.authenticator.authenticate(now, client, request, owner) {
+            Ok(identity) => identity,
+            Err(code) => return self.challenge(now, client, request.reply_to, code),
+        };
+        let unknown = request.unknown_attributes();
+        if !unknown.is_empty() {
+            let response = Response::error(request.reply_to, ErrorCode::UnknownAttribute);
+            return self.fail(
+                client,
+                response.unknown_attributes(unknown).finish(identity.key()),
+            );
+        }
+        match self.decide(now, client, request, &identity) {
+            Ok(Some(message)) => self.succeed(client, message),
+            Ok(None) => {}
+            Err(code) => self.refuse(client, request.reply_to, &identity, code),
+        }
+    }
+
+    /// The answer to a proven request; `None` where it comes with the relay socket.
+    fn decide(
+        &mut self,
+        now: Now,
+        client: FiveTuple,
+        request: &Request<'_>,
+        identity: &Identity,
+    ) -> Result<Option<Vec<u8>>, ErrorCode> {
+        let success = Response::success(request.reply_to);
+        match request.method {
+            Method::Binding => Ok(Some(success.mapped(client.client).finish(None))),
+            Method::Allocate => self.allocate(now, client, request, identity.clone()),
+            Method::Refresh => self.refresh(now, client, request, identity).map(Some),
+            Method::CreatePermission => {
+                let allocation = owned(&mut self.allocations, now, client, identity)?;
+                permission::create(now, request, allocation, &self.policy)?;
+                Ok(Some(success.finish(identity.key())))
+            }
+            Method::ChannelBind => {
+                let allocation = owned(&mut self.allocations, now, client, identity)?;
+                channel::bind(now, request, allocation, &self.policy, self.channels)?;
+                Ok(Some(success.finish(identity.key())))
+            }
+        }
+    }
+
+    fn challenge(&mut self, now: Now, client: FiveTuple, reply_to: ReplyTo, code: ErrorCode) {
+        tracing::debug!(?code, client = %Redacted::new(client.client), "request not proven");
+        let response = self.authenticator.challenge(now, client, reply_to, code);
+        self.fail(client, response.finish(None));
+    }
+
+    fn refuse(
+        &mut self,
+        client: FiveTuple,
+        reply_to: ReplyTo,
+        identity: &Identity,
+        code: ErrorCode,
+    ) {
+        tracing::debug!(?code, client = %Redacted::new(client.client), "request refused");
+        self.fail(
+            client,
+            Response::error(reply_to, code).finish(identity.key()),
+        );
+    }
+
+    fn fail(&mut self, client: FiveTuple, message: Vec<u8>) {
+        self.counters.refusals += 1;
+        self.effects.push_back(Effect::Respond { client, message });
+    }
+
+    fn succeed(&mut self, client: FiveTuple, message: Vec<u8>) {
+        self.counters.successes += 1;
+        self.effects.push_back(Effect::Respond { client, message });
+    }
+
+    fn with_software(&self, response: Response) -> Response {
+        match &self.software {
+            Some(name) => response.software(name),
+            None => response,
+        }
+    }
+
+    fn expire(&mut self, now: Now) {
+        while let Some(allocation) = self.allocations.remove_expired(now) {
+            self.close(allocation, "expired");
+        }
+    }
+
+    fn let_go(&mut self, client: FiveTuple, why: &str) {
+        if let Some(allocation) = self.allocations.remove(client) {
+            self.close(allocation, why);
+        }
+    }
+
+    fn close(&mut self, allocation: Allocation, why: &str) {
+        tracing::info!(
+            user = %Redacted::new(&allocation.owner.user),
+            relayed_port = allocation.relayed.0.port(),
+            why,
+            "allocation gone"
+        );
+        self.effects.push_back(Effect::CloseRelay(allocation.relay));
     }
 
     fn dropped<'d>(&mut self, reason: DropReason) -> Outcome<'d> {
         self.counters.count_drop(reason);
         Outcome::Dropped(reason)
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("snapshot", &self.snapshot())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The allocation on this five-tuple, if it is the user's own
+/// ([RFC 8656 §5](https://www.rfc-editor.org/rfc/rfc8656#section-5): 437, 441).
+fn owned<'a>(
+    allocations: &'a mut Allocations,
+    now: Now,
+    client: FiveTuple,
+    identity: &Identity,
+) -> Result<&'a mut Allocation, ErrorCode> {
+    let allocation = allocations
+        .by_client_mut(now, client)
+        .ok_or(ErrorCode::AllocationMismatch)?;
+    match allocation.owner.user == identity.user {
+        true => Ok(allocation),
+        false => Err(ErrorCode::WrongCredentials),
     }
 }

@@ -52,6 +52,13 @@ pub struct Traffic {
     pub bytes: u64,
 }
 
+impl Traffic {
+    pub(super) fn count(&mut self, payload_bytes: usize) {
+        self.packets += 1;
+        self.bytes += payload_bytes as u64;
+    }
+}
+
 /// One engine's state in numbers; those of several workers are added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {

@@ -1,0 +1,182 @@
+//! The one table of allocations and its indexes. Only `insert` and `remove` change them.
+
+use std::{collections::HashMap, time::Instant};
+
+use rustc_hash::FxHashMap;
+use slab::Slab;
+
+use crate::clock::Now;
+use crate::ident::UserId;
+use crate::relay::engine::auth::Identity;
+use crate::relay::engine::channel::Channels;
+use crate::relay::engine::deadlines::Deadlines;
+use crate::relay::engine::five_tuple::{Family, FiveTuple, RelayKey, RelayedAddr};
+use crate::relay::engine::permission::Permissions;
+use crate::relay::wire::message::TransactionId;
+
+/// What a client holds ([RFC 8656 §3.2](https://www.rfc-editor.org/rfc/rfc8656#section-3.2)).
+#[derive(Debug)]
+pub(super) struct Allocation {
+    pub(super) client: FiveTuple,
+    pub(super) relay: RelayKey,
+    pub(super) relayed: RelayedAddr,
+    /// Who made it, with the key that they made it with.
+    pub(super) owner: Identity,
+    pub(super) expires_at: Instant,
+    pub(super) permissions: Permissions,
+    pub(super) channels: Channels,
+    /// The Allocate that made it, and its answer: a retransmission gets the same once more.
+    pub(super) made_by: TransactionId,
+    pub(super) answer: Vec<u8>,
+}
+
+impl Allocation {
+    /// The family of its relayed transport address: that of all its peers.
+    pub(super) fn family(&self) -> Family {
+        Family::of(self.relayed.0.ip())
+    }
+
+    /// One that has expired is as good as gone, even before its deadline is handled.
+    fn lives(&self, now: Now) -> bool {
+        now.mono < self.expires_at
+    }
+}
+
+/// Every allocation of one engine.
+#[derive(Debug, Default)]
+pub(super) struct Allocations {
+    table: Slab<Allocation>,
+    by_client: FxHashMap<FiveTuple, usize>,
+    /// At the relay's number: workers number their sockets from 0 upwards.
+    by_relay: Vec<Option<usize>>,
+    by_user: HashMap<UserId, Vec<usize>>,
+    deadlines: Deadlines,
+}
+
+impl Allocations {
+    pub(super) fn has(&self, client: &FiveTuple) -> bool {
+        self.by_client.contains_key(client)
+    }
+
+    pub(super) fn by_client(&self, now: Now, client: FiveTuple) -> Option<&Allocation> {
+        let slot = *self.by_client.get(&client)?;
+        self.table
+            .get(slot)
+            .filter(|allocation| allocation.lives(now))
+    }
+
+    pub(super) fn by_client_mut(&mut self, now: Now, client: FiveTuple) -> Option<&mut Allocation> {
+        let slot = *self.by_client.get(&client)?;
+        self.table
+            .get_mut(slot)
+            .filter(|allocation| allocation.lives(now))
+    }
+
+    pub(super) fn by_relay(&self, now: Now, relay: RelayKey) -> Option<&Allocation> {
+        let slot = (*self.by_relay.get(relay.0 as usize)?)?;
+        self.table
+            .get(slot)
+            .filter(|allocation| allocation.lives(now))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Allocation> {
+        self.table.iter().map(|(_, allocation)| allocation)
+    }
+
+    /// The caller has seen to it that neither five-tuple nor relay is taken.
+    pub(super) fn insert(&mut self, allocation: Allocation) {
+        let (client, relay) = (allocation.client, allocation.relay.0 as usize);
+        let (user, expires_at) = (allocation.owner.user.clone(), allocation.expires_at);
+        let slot = self.table.insert(allocation);
+        self.by_client.insert(client, slot);
+        if self.by_relay.len() <= relay {
+            self.by_relay.resize(relay + 1, None);
+        }
+        self.by_relay[relay] = Some(slot);
+        self.by_user.entry(user).or_default().push(slot);
+        self.deadlines.push(expires_at, slot);
+        self.keep_deadlines_short();
+        debug_assert!(self.consistent());
+    }
+
+    pub(super) fn remove(&mut self, client: FiveTuple) -> Option<Allocation> {
+        let slot = self.by_client.remove(&client)?;
+        let allocation = self.table.try_remove(slot)?;
+        self.by_relay[allocation.relay.0 as usize] = None;
+        let user = &allocation.owner.user;
+        if let Some(slots) = self.by_user.get_mut(user) {
+            slots.retain(|other| *other != slot);
+            if slots.is_empty() {
+                self.by_user.remove(user);
+            }
+        }
+        debug_assert!(self.consistent());
+        Some(allocation)
+    }
+
+    /// Removes one that has expired.
+    pub(super) fn remove_expired(&mut self, now: Now) -> Option<Allocation> {
+        while let Some(slot) = self.deadlines.pop_due(now.mono) {
+            let Some(allocation) = self.table.get(slot) else {
+                continue;
+            };
+            if allocation.lives(now) {
+                self.deadlines.push(allocation.expires_at, slot);
+            } else {
+                return self.remove(allocation.client);
+            }
+        }
+        None
+    }
+
+    /// Removes one of the user's.
+    pub(super) fn remove_of(&mut self, user: &UserId) -> Option<Allocation> {
+        let slot = *self.by_user.get(user)?.first()?;
+        self.remove(self.table.get(slot)?.client)
+    }
+
+    /// Moves the expiry of the allocation on this five-tuple.
+    pub(super) fn set_expiry(&mut self, client: FiveTuple, expires_at: Instant) {
+        let Some(&slot) = self.by_client.get(&client) else {
+            return;
+        };
+        let Some(allocation) = self.table.get_mut(slot) else {
+            return;
+        };
+        // A later expiry is found when the earlier deadline comes; an earlier one needs a deadline of its own.
+        if expires_at < allocation.expires_at {
+            self.deadlines.push(expires_at, slot);
+        }
+        allocation.expires_at = expires_at;
+        self.keep_deadlines_short();
+    }
+
+    /// At or before the next expiry.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// Clients that come and go quickly leave deadlines behind.
+    fn keep_deadlines_short(&mut self) {
+        if self.deadlines.len() > 2 * self.table.len() + DEADLINES_SLACK {
+            let entries = self.table.iter();
+            self.deadlines
+                .rebuild(entries.map(|(slot, allocation)| (allocation.expires_at, slot)));
+        }
+    }
+
+    fn consistent(&self) -> bool {
+        let of_users: usize = self.by_user.values().map(Vec::len).sum();
+        let of_relays = self.by_relay.iter().flatten().count();
+        let indexed = |(slot, allocation): (usize, &Allocation)| {
+            let user = self.by_user.get(&allocation.owner.user);
+            self.by_client.get(&allocation.client) == Some(&slot)
+                && self.by_relay[allocation.relay.0 as usize] == Some(slot)
+                && user.is_some_and(|slots| slots.contains(&slot))
+        };
+        [self.by_client.len(), of_users, of_relays] == [self.table.len(); 3]
+            && self.table.iter().all(indexed)
+    }
+}
+
+const DEADLINES_SLACK: usize = 64;

@@ -1,0 +1,131 @@
+//! Data on its way ([RFC 8656 §11, §12.6, §12.7](https://www.rfc-editor.org/rfc/rfc8656#section-11)): no allocation, no
+//! timer, no copy.
+
+use std::net::SocketAddr;
+
+use crate::clock::Now;
+use crate::relay::engine::Engine;
+use crate::relay::engine::allocations::Allocation;
+use crate::relay::engine::counters::DropReason;
+use crate::relay::engine::five_tuple::{FiveTuple, PeerAddr, RelayKey};
+use crate::relay::engine::outcome::Outcome;
+use crate::relay::wire::channel_data::ChannelData;
+use crate::relay::wire::frame::Frame;
+use crate::relay::wire::message::{Message, TransactionId};
+use crate::relay::wire::send::{Discard, SendIndication};
+
+impl Engine {
+    pub(super) fn forward_channel_data<'d>(
+        &mut self,
+        now: Now,
+        client: FiveTuple,
+        datagram: &'d [u8],
+    ) -> Result<Outcome<'d>, DropReason> {
+        let data = ChannelData::parse(datagram, self.channels).ok_or(DropReason::Malformed)?;
+        let allocation = self
+            .allocations
+            .by_client(now, client)
+            .ok_or(DropReason::NoAllocation)?;
+        let peer = allocation
+            .channels
+            .peer(now, data.number)
+            .ok_or(DropReason::NoChannel)?;
+        let outcome = to_peer(now, allocation, peer, data.payload)?;
+        self.counters.to_peers.count(data.payload.len());
+        Ok(outcome)
+    }
+
+    pub(super) fn forward_send<'d>(
+        &mut self,
+        now: Now,
+        client: FiveTuple,
+        message: &Message<'d>,
+    ) -> Result<Outcome<'d>, DropReason> {
+        let send = SendIndication::parse(message).map_err(|discard| match discard {
+            Discard::Incomplete => DropReason::Malformed,
+            Discard::UnknownAttribute => DropReason::UnknownAttribute,
+        })?;
+        let allocation = self
+            .allocations
+            .by_client(now, client)
+            .ok_or(DropReason::NoAllocation)?;
+        let outcome = to_peer(now, allocation, PeerAddr(send.peer), send.payload)?;
+        // A permission covers every port of its address; the policy may not.
+        if !self.policy.permits(send.peer) {
+            return Err(DropReason::ForbiddenPeer);
+        }
+        self.counters.to_peers.count(send.payload.len());
+        Ok(outcome)
+    }
+
+    pub(super) fn forward_to_client<'b>(
+        &mut self,
+        now: Now,
+        relay: RelayKey,
+        peer: PeerAddr,
+        frame: Frame<'b>,
+    ) -> Result<Outcome<'b>, DropReason> {
+        // The kernel may add a scope or flow label, which permissions and channels know nothing of.
+        let peer = PeerAddr(SocketAddr::new(peer.0.ip(), peer.0.port()));
+        let allocation = self
+            .allocations
+            .by_relay(now, relay)
+            .ok_or(DropReason::NoAllocation)?;
+        if !allocation.permissions.permit(now, peer.0.ip()) {
+            return Err(DropReason::NoPermission);
+        }
+        let client = allocation.client;
+        let payload_bytes = frame.payload().len();
+        let bytes = match allocation.channels.number(now, peer) {
+            Some(number) => frame.into_channel_data(number, client.transport.is_stream()),
+            None => frame.into_data_indication(peer.0, self.transaction_ids.next()),
+        };
+        let bytes = bytes.ok_or(DropReason::TooLong)?;
+        self.counters.to_clients.count(payload_bytes);
+        Ok(Outcome::ToClient { client, bytes })
+    }
+}
+
+fn to_peer<'d>(
+    now: Now,
+    allocation: &Allocation,
+    peer: PeerAddr,
+    payload: &'d [u8],
+) -> Result<Outcome<'d>, DropReason> {
+    if !allocation.permissions.permit(now, peer.0.ip()) {
+        return Err(DropReason::NoPermission);
+    }
+    Ok(Outcome::ToPeer {
+        relay: allocation.relay,
+        peer,
+        payload,
+    })
+}
+
+/// The transaction ids of Data indications: spread evenly, and secret to nobody, as nothing answers an indication.
+#[derive(Debug)]
+pub(super) struct TransactionIds {
+    state: u64,
+}
+
+impl TransactionIds {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
+    fn next(&mut self) -> TransactionId {
+        let mut id = [0; 12];
+        id[..8].copy_from_slice(&self.number().to_be_bytes());
+        id[8..].copy_from_slice(&self.number().to_be_bytes()[..4]);
+        id
+    }
+
+    /// SplitMix64.
+    fn number(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}

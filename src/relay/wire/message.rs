@@ -1,0 +1,301 @@
+//! A STUN message where it lies in its datagram ([RFC 8489 §5](https://www.rfc-editor.org/rfc/rfc8489#section-5)).
+//!
+//! Read by a borrowed walk of our own: the `stun` crate copies every attribute, admits trailing bytes and short
+//! addresses, and takes MESSAGE-INTEGRITY from where the message ends. What we write, it writes.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
+use stun::attributes::{ATTR_FINGERPRINT, ATTR_MESSAGE_INTEGRITY, AttrType};
+use stun::fingerprint::fingerprint_value;
+use stun::message::{MAGIC_COOKIE, MessageType};
+
+/// The bytes in front of the attributes.
+pub const HEADER_BYTES: usize = 20;
+
+/// Type and length in front of each attribute's value.
+pub const ATTRIBUTE_HEADER_BYTES: usize = 4;
+
+/// Names a request and its answer.
+pub type TransactionId = [u8; 12];
+
+/// A STUN message whose header and attributes fit its datagram exactly.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'d> {
+    bytes: &'d [u8],
+    /// Method and class.
+    pub typ: MessageType,
+    /// As the sender chose it.
+    pub transaction_id: TransactionId,
+}
+
+/// Whether a message is what its sender wrote ([RFC 8489 §14.7](https://www.rfc-editor.org/rfc/rfc8489#section-14.7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fingerprint {
+    /// There is none.
+    Absent,
+    /// It matches.
+    Right,
+    /// It does not match, or is not the last attribute.
+    Wrong,
+}
+
+impl<'d> Message<'d> {
+    /// `None` unless header, length, cookie and every attribute's length agree with the datagram.
+    #[must_use]
+    pub fn parse(datagram: &'d [u8]) -> Option<Self> {
+        let (header, body) = datagram.split_first_chunk::<HEADER_BYTES>()?;
+        let &[t0, t1, l0, l1, c0, c1, c2, c3, ref transaction_id @ ..] = header;
+        let length = usize::from(u16::from_be_bytes([l0, l1]));
+        let cookie = u32::from_be_bytes([c0, c1, c2, c3]);
+        if t0 > 3 || length != body.len() || length % 4 != 0 || cookie != MAGIC_COOKIE {
+            return None;
+        }
+        let mut attributes = Attributes::of(datagram);
+        while attributes.next().is_some() {}
+        if attributes.at != datagram.len() {
+            return None;
+        }
+        let mut typ = MessageType::default();
+        typ.read_value(u16::from_be_bytes([t0, t1]));
+        Some(Self {
+            bytes: datagram,
+            typ,
+            transaction_id: *transaction_id,
+        })
+    }
+
+    /// All attributes, in order.
+    #[must_use]
+    pub fn attributes(&self) -> Attributes<'d> {
+        Attributes::of(self.bytes)
+    }
+
+    /// The FINGERPRINT, checked.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        let Some(found) = self
+            .attributes()
+            .find(|found| found.typ == ATTR_FINGERPRINT)
+        else {
+            return Fingerprint::Absent;
+        };
+        let is_last = found.at + ATTRIBUTE_HEADER_BYTES + 4 == self.bytes.len();
+        let expected = fingerprint_value(&self.bytes[..found.at]).to_be_bytes();
+        match is_last && found.value == expected {
+            true => Fingerprint::Right,
+            false => Fingerprint::Wrong,
+        }
+    }
+
+    /// The first MESSAGE-INTEGRITY.
+    #[must_use]
+    pub fn integrity(&self) -> Option<Integrity<'d>> {
+        let found = self
+            .attributes()
+            .find(|found| found.typ == ATTR_MESSAGE_INTEGRITY)?;
+        Some(Integrity {
+            covered: &self.bytes[..found.at],
+            code: found.value,
+        })
+    }
+}
+
+/// A MESSAGE-INTEGRITY and the bytes that it covers
+/// ([RFC 8489 §14.5](https://www.rfc-editor.org/rfc/rfc8489#section-14.5)).
+#[derive(Clone, Copy, Debug)]
+pub struct Integrity<'d> {
+    covered: &'d [u8],
+    code: &'d [u8],
+}
+
+impl Integrity<'_> {
+    /// The bytes of an HMAC-SHA1.
+    pub const CODE_BYTES: usize = 20;
+
+    /// Whether the code is as long as an HMAC-SHA1.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.code.len() == Self::CODE_BYTES
+    }
+
+    /// Whether `key` made the code; takes the same time wherever it differs.
+    #[must_use]
+    pub fn proves(&self, key: &[u8; 16]) -> bool {
+        let covered_length =
+            self.covered.len() - HEADER_BYTES + ATTRIBUTE_HEADER_BYTES + Self::CODE_BYTES;
+        let length = u16::try_from(covered_length).unwrap_or(u16::MAX);
+        let mut mac = Hmac::<Sha1>::new_from_slice(key).expect("HMAC takes keys of any length");
+        mac.update(&self.covered[..2]);
+        mac.update(&length.to_be_bytes());
+        mac.update(&self.covered[4..]);
+        mac.verify_slice(self.code).is_ok()
+    }
+}
+
+/// One attribute of a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Attribute<'d> {
+    /// Its type.
+    pub typ: AttrType,
+    /// Its value, without padding.
+    pub value: &'d [u8],
+    /// Where its header begins in the message.
+    at: usize,
+}
+
+/// Walks over the attributes of a message; stops where one is cut short.
+#[derive(Clone, Debug)]
+pub struct Attributes<'d> {
+    message: &'d [u8],
+    at: usize,
+}
+
+impl<'d> Attributes<'d> {
+    fn of(message: &'d [u8]) -> Self {
+        Self {
+            message,
+            at: HEADER_BYTES,
+        }
+    }
+}
+
+impl<'d> Iterator for Attributes<'d> {
+    type Item = Attribute<'d>;
+
+    fn next(&mut self) -> Option<Attribute<'d>> {
+        let at = self.at;
+        let (&[t0, t1, l0, l1], rest) = self.message.get(at..)?.split_first_chunk()?;
+        let length = usize::from(u16::from_be_bytes([l0, l1]));
+        let padded = rest.get(..length.next_multiple_of(4))?;
+        self.at = at + ATTRIBUTE_HEADER_BYTES + padded.len();
+        Some(Attribute {
+            typ: AttrType(u16::from_be_bytes([t0, t1])),
+            value: &padded[..length],
+            at,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::LongTermKey;
+
+    #[test]
+    fn rfc_5769_long_term_integrity() {
+        // RFC 5769 §2.4: the user name is "マトリックス", the password as SASLprep leaves it.
+        let message = Message::parse(LONG_TERM_REQUEST).unwrap();
+        let integrity = message.integrity().unwrap();
+        let key = LongTermKey::derive("マトリックス", "example.org", "TheMatrIX");
+        assert!(integrity.is_whole() && integrity.proves(key.as_bytes()));
+        let wrong = LongTermKey::derive("マトリックス", "example.org", "TheMatrix");
+        assert!(!integrity.proves(wrong.as_bytes()));
+        assert_eq!(message.fingerprint(), Fingerprint::Absent);
+    }
+
+    #[test]
+    fn any_flipped_bit_breaks_the_integrity() {
+        let key = LongTermKey::derive("マトリックス", "example.org", "TheMatrIX");
+        for bit in 0..LONG_TERM_REQUEST.len() * 8 {
+            let mut bytes = LONG_TERM_REQUEST.to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let integrity = Message::parse(&bytes).and_then(|message| message.integrity());
+            let proven = integrity.is_some_and(|integrity| integrity.proves(key.as_bytes()));
+            assert!(!proven, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn rfc_5769_fingerprint() {
+        let message = Message::parse(SHORT_TERM_REQUEST).unwrap();
+        assert_eq!(message.fingerprint(), Fingerprint::Right);
+        let mut bytes = SHORT_TERM_REQUEST.to_vec();
+        bytes[30] ^= 1;
+        assert_eq!(
+            Message::parse(&bytes).unwrap().fingerprint(),
+            Fingerprint::Wrong
+        );
+    }
+
+    #[test]
+    fn a_fingerprint_must_come_last() {
+        let mut bytes = SHORT_TERM_REQUEST.to_vec();
+        bytes.extend_from_slice(&[0x80, 0x22, 0, 0]);
+        bytes[3] += 4;
+        assert_eq!(
+            Message::parse(&bytes).unwrap().fingerprint(),
+            Fingerprint::Wrong
+        );
+    }
+
+    #[test]
+    fn lengths_that_disagree_are_refused() {
+        const COOKIE: &[u8] = b"\x21\x12\xa4\x42transaction!";
+        let cases: &[(&str, &[u8], &[u8], bool)] = &[
+            ("no attributes", &[0, 1, 0, 0], &[], true),
+            (
+                "an empty attribute",
+                &[0, 1, 0, 4],
+                &[0x80, 0x22, 0, 0],
+                true,
+            ),
+            (
+                "a padded attribute",
+                &[0, 1, 0, 8],
+                &[0x80, 0x22, 0, 1, b'a', 9, 9, 9],
+                true,
+            ),
+            ("length beyond datagram", &[0, 1, 0, 4], &[], false),
+            (
+                "datagram beyond length",
+                &[0, 1, 0, 0],
+                &[0, 0, 0, 0],
+                false,
+            ),
+            ("length not a multiple of 4", &[0, 1, 0, 2], &[0, 0], false),
+            (
+                "attribute beyond message",
+                &[0, 1, 0, 4],
+                &[0x80, 0x22, 0, 1],
+                false,
+            ),
+            (
+                "attribute of 65535 bytes",
+                &[0, 1, 0, 4],
+                &[0x80, 0x22, 255, 255],
+                false,
+            ),
+            ("first bits not 0", &[0x40, 1, 0, 0], &[], false),
+        ];
+        for (name, head, body, admitted) in cases {
+            let bytes = [head, COOKIE, body].concat();
+            assert_eq!(Message::parse(&bytes).is_some(), *admitted, "{name}");
+            for cut in 0..bytes.len() * usize::from(*admitted) {
+                assert!(
+                    Message::parse(&bytes[..cut]).is_none(),
+                    "{name}, cut at {cut}"
+                );
+            }
+        }
+        assert!(
+            Message::parse(b"\0\x01\0\0\x21\x12\xa4\x43transaction!").is_none(),
+            "other cookie"
+        );
+    }
+
+    const LONG_TERM_REQUEST: &[u8] = b"\
+        \x00\x01\x00\x60\x21\x12\xa4\x42\x78\xad\x34\x33\xc6\xad\x72\xc0\x29\xda\x41\x2e\
+        \x00\x06\x00\x12\xe3\x83\x9e\xe3\x83\x88\xe3\x83\xaa\xe3\x83\x83\xe3\x82\xaf\xe3\x82\xb9\x00\x00\
+        \x00\x15\x00\x1cf//499k954d6OL34oL9FSTvy64sA\
+        \x00\x14\x00\x0bexample.org\x00\
+        \x00\x08\x00\x14\xf6\x70\x24\x65\x6d\xd6\x4a\x3e\x02\xb8\xe0\x71\x2e\x85\xc9\xa2\x8c\xa8\x96\x66";
+
+    const SHORT_TERM_REQUEST: &[u8] = b"\
+        \x00\x01\x00\x58\x21\x12\xa4\x42\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\xfa\x87\xdf\xae\
+        \x80\x22\x00\x10STUN test client\
+        \x00\x24\x00\x04\x6e\x00\x01\xff\
+        \x80\x29\x00\x08\x93\x2f\xf9\xb1\x51\x26\x3b\x36\
+        \x00\x06\x00\x09evtj:h6vY\x20\x20\x20\
+        \x00\x08\x00\x14\x9a\xea\xa7\x0c\xbf\xd8\xcb\x56\x78\x1e\xf2\xb5\xb2\xd3\xf2\x49\xc1\xb5\x71\xa2\
+        \x80\x28\x00\x04\xe5\x7a\x3b\xcf";
+}

@@ -1,0 +1,243 @@
+//! Requests, typed: what a client asks, before anything is decided about it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use stun::attributes::{
+    ATTR_CHANNEL_NUMBER, ATTR_DATA, ATTR_ERROR_CODE, ATTR_EVEN_PORT, ATTR_LIFETIME,
+    ATTR_MAPPED_ADDRESS, ATTR_MESSAGE_INTEGRITY, ATTR_NONCE, ATTR_REALM,
+    ATTR_REQUESTED_ADDRESS_FAMILY, ATTR_REQUESTED_TRANSPORT, ATTR_RESERVATION_TOKEN,
+    ATTR_UNKNOWN_ATTRIBUTES, ATTR_USERNAME, ATTR_XOR_PEER_ADDRESS, ATTR_XOR_RELAYED_ADDRESS,
+    ATTR_XORMAPPED_ADDRESS, AttrType,
+};
+use stun::message::{
+    CLASS_REQUEST, METHOD_ALLOCATE, METHOD_BINDING, METHOD_CHANNEL_BIND, METHOD_CREATE_PERMISSION,
+    METHOD_REFRESH,
+};
+
+use crate::relay::wire::address::XorAddress;
+use crate::relay::wire::message::{Attribute, Fingerprint, Integrity, Message, TransactionId};
+use crate::relay::wire::response::{ErrorCode, ReplyTo};
+
+/// The requests that this server answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// RFC 8489 §12: the only one that needs no credentials.
+    Binding,
+    /// RFC 8656 §7.
+    Allocate,
+    /// RFC 8656 §8.
+    Refresh,
+    /// RFC 8656 §10.
+    CreatePermission,
+    /// RFC 8656 §12.
+    ChannelBind,
+}
+
+/// A request; its getters see the first attribute of a type, and none behind MESSAGE-INTEGRITY.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'d> {
+    message: Message<'d>,
+    /// What is asked.
+    pub method: Method,
+    /// What the answer takes over.
+    pub reply_to: ReplyTo,
+}
+
+impl<'d> Request<'d> {
+    /// `None` when the message is no request, or of a method that this server lacks. Its FINGERPRINT was checked.
+    #[must_use]
+    pub fn new(message: Message<'d>, fingerprint: Fingerprint) -> Option<Self> {
+        if message.typ.class != CLASS_REQUEST {
+            return None;
+        }
+        let method = match message.typ.method {
+            METHOD_BINDING => Method::Binding,
+            METHOD_ALLOCATE => Method::Allocate,
+            METHOD_REFRESH => Method::Refresh,
+            METHOD_CREATE_PERMISSION => Method::CreatePermission,
+            METHOD_CHANNEL_BIND => Method::ChannelBind,
+            _ => return None,
+        };
+        Some(Self {
+            message,
+            method,
+            reply_to: ReplyTo {
+                method: message.typ.method,
+                transaction_id: message.transaction_id,
+                has_fingerprint: fingerprint == Fingerprint::Right,
+            },
+        })
+    }
+
+    /// Names the request and its answer.
+    #[must_use]
+    pub fn transaction_id(&self) -> TransactionId {
+        self.message.transaction_id
+    }
+
+    /// MESSAGE-INTEGRITY.
+    #[must_use]
+    pub fn integrity(&self) -> Option<Integrity<'d>> {
+        self.message.integrity()
+    }
+
+    /// USERNAME.
+    #[must_use]
+    pub fn username(&self) -> Option<&'d [u8]> {
+        self.first(ATTR_USERNAME)
+    }
+
+    /// REALM.
+    #[must_use]
+    pub fn realm(&self) -> Option<&'d [u8]> {
+        self.first(ATTR_REALM)
+    }
+
+    /// NONCE.
+    #[must_use]
+    pub fn nonce(&self) -> Option<&'d [u8]> {
+        self.first(ATTR_NONCE)
+    }
+
+    /// LIFETIME, in whole seconds ([RFC 8656 §18.2](https://www.rfc-editor.org/rfc/rfc8656#section-18.2)).
+    ///
+    /// # Errors
+    /// 400 when it is malformed, as for all getters below.
+    pub fn lifetime(&self) -> Result<Option<Duration>, ErrorCode> {
+        let seconds = self.fixed(ATTR_LIFETIME)?.map(u32::from_be_bytes);
+        Ok(seconds.map(|seconds| Duration::from_secs(seconds.into())))
+    }
+
+    /// The protocol number in REQUESTED-TRANSPORT.
+    ///
+    /// # Errors
+    /// 400 when it is malformed.
+    pub fn requested_transport(&self) -> Result<Option<u8>, ErrorCode> {
+        let value = self.fixed(ATTR_REQUESTED_TRANSPORT)?;
+        Ok(value.map(|[protocol, _, _, _]| protocol))
+    }
+
+    /// The number in REQUESTED-ADDRESS-FAMILY, known or not.
+    ///
+    /// # Errors
+    /// 400 when it is malformed.
+    pub fn requested_family(&self) -> Result<Option<u8>, ErrorCode> {
+        let value = self.fixed(ATTR_REQUESTED_ADDRESS_FAMILY)?;
+        Ok(value.map(|[family, _, _, _]| family))
+    }
+
+    /// EVEN-PORT's R bit: whether the next-higher port shall be reserved.
+    ///
+    /// # Errors
+    /// 400 when it is malformed.
+    pub fn even_port(&self) -> Result<Option<bool>, ErrorCode> {
+        let value = self.fixed(ATTR_EVEN_PORT)?;
+        Ok(value.map(|[bits]| bits & 0x80 != 0))
+    }
+
+    /// RESERVATION-TOKEN.
+    ///
+    /// # Errors
+    /// 400 when it is malformed.
+    pub fn reservation_token(&self) -> Result<Option<[u8; 8]>, ErrorCode> {
+        self.fixed(ATTR_RESERVATION_TOKEN)
+    }
+
+    /// CHANNEL-NUMBER, in range or not.
+    ///
+    /// # Errors
+    /// 400 when it is malformed.
+    pub fn channel_number(&self) -> Result<Option<u16>, ErrorCode> {
+        let value = self.fixed(ATTR_CHANNEL_NUMBER)?;
+        Ok(value.map(|[high, low, _, _]| u16::from_be_bytes([high, low])))
+    }
+
+    /// The first XOR-PEER-ADDRESS.
+    ///
+    /// # Errors
+    /// 400 when it is missing or malformed.
+    pub fn peer(&self) -> Result<SocketAddr, ErrorCode> {
+        let value = self.first(ATTR_XOR_PEER_ADDRESS);
+        value
+            .and_then(|value| XorAddress::decode(value, self.transaction_id()))
+            .ok_or(ErrorCode::BadRequest)
+    }
+
+    /// Every XOR-PEER-ADDRESS.
+    ///
+    /// # Errors
+    /// 400 when there is none, or any is malformed.
+    pub fn peers(&self) -> Result<Vec<SocketAddr>, ErrorCode> {
+        let peers = self
+            .attributes()
+            .filter(|found| found.typ == ATTR_XOR_PEER_ADDRESS);
+        let peers = peers.map(|found| XorAddress::decode(found.value, self.transaction_id()));
+        let peers = peers.collect::<Option<Vec<_>>>().unwrap_or_default();
+        match peers.is_empty() {
+            true => Err(ErrorCode::BadRequest),
+            false => Ok(peers),
+        }
+    }
+
+    /// The comprehension-required attributes that this server does not know, each once.
+    #[must_use]
+    pub fn unknown_attributes(&self) -> Vec<AttrType> {
+        let mut unknown: Vec<_> = self
+            .attributes()
+            .filter_map(unknown_type)
+            .map(|typ| typ.0)
+            .collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        unknown.into_iter().map(AttrType).collect()
+    }
+
+    fn fixed<const N: usize>(&self, typ: AttrType) -> Result<Option<[u8; N]>, ErrorCode> {
+        let Some(value) = self.first(typ) else {
+            return Ok(None);
+        };
+        value
+            .try_into()
+            .map(Some)
+            .map_err(|_| ErrorCode::BadRequest)
+    }
+
+    fn first(&self, typ: AttrType) -> Option<&'d [u8]> {
+        let found = self.attributes().find(|found| found.typ == typ)?;
+        Some(found.value)
+    }
+
+    fn attributes(&self) -> impl Iterator<Item = Attribute<'d>> {
+        let all = self.message.attributes();
+        all.take_while(|found| found.typ != ATTR_MESSAGE_INTEGRITY)
+    }
+}
+
+/// The type of a comprehension-required attribute that this server does not know
+/// ([RFC 8489 §6.3.1](https://www.rfc-editor.org/rfc/rfc8489#section-6.3.1)).
+pub(super) fn unknown_type(found: Attribute<'_>) -> Option<AttrType> {
+    let is_unknown = found.typ.0 < 0x8000 && !KNOWN.contains(&found.typ);
+    is_unknown.then_some(found.typ)
+}
+
+/// DONT-FRAGMENT is missing here: the kernel's path MTU settings are not ours yet, and the RFC lets a server refuse it.
+const KNOWN: [AttrType; 17] = [
+    ATTR_MAPPED_ADDRESS,
+    ATTR_USERNAME,
+    ATTR_MESSAGE_INTEGRITY,
+    ATTR_ERROR_CODE,
+    ATTR_UNKNOWN_ATTRIBUTES,
+    ATTR_CHANNEL_NUMBER,
+    ATTR_LIFETIME,
+    ATTR_XOR_PEER_ADDRESS,
+    ATTR_DATA,
+    ATTR_REALM,
+    ATTR_NONCE,
+    ATTR_XOR_RELAYED_ADDRESS,
+    ATTR_REQUESTED_ADDRESS_FAMILY,
+    ATTR_EVEN_PORT,
+    ATTR_REQUESTED_TRANSPORT,
+    ATTR_XORMAPPED_ADDRESS,
+    ATTR_RESERVATION_TOKEN,
+];

@@ -1,0 +1,191 @@
+//! Answers: written with the `stun` crate, signed with the key that the request was signed with.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use stun::attributes::{
+    ATTR_LIFETIME, ATTR_NONCE, ATTR_REALM, ATTR_RESERVATION_TOKEN, ATTR_SOFTWARE,
+    ATTR_XOR_RELAYED_ADDRESS, ATTR_XORMAPPED_ADDRESS, AttrType,
+};
+use stun::error_code::ErrorCodeAttribute;
+use stun::fingerprint::FINGERPRINT;
+use stun::integrity::MessageIntegrity;
+use stun::message::{
+    CLASS_ERROR_RESPONSE, CLASS_SUCCESS_RESPONSE, MessageClass, MessageType, Method, Setter,
+};
+use stun::uattrs::UnknownAttributes;
+
+use crate::relay::wire::address::XorAddress;
+use crate::relay::wire::message::TransactionId;
+
+/// The errors that a request may be answered with ([RFC 8656 §19](https://www.rfc-editor.org/rfc/rfc8656#section-19)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// 400.
+    BadRequest,
+    /// 401.
+    Unauthenticated,
+    /// 403.
+    Forbidden,
+    /// 420.
+    UnknownAttribute,
+    /// 437.
+    AllocationMismatch,
+    /// 438.
+    StaleNonce,
+    /// 440.
+    AddressFamilyNotSupported,
+    /// 441.
+    WrongCredentials,
+    /// 442.
+    UnsupportedTransport,
+    /// 443.
+    PeerAddressFamilyMismatch,
+    /// 508.
+    InsufficientCapacity,
+}
+
+impl ErrorCode {
+    /// Number and reason phrase. The phrases of 401 and 438 are short: whoever forges an address shall gain nothing.
+    #[must_use]
+    pub fn parts(self) -> (u16, &'static str) {
+        match self {
+            Self::BadRequest => (400, "Bad Request"),
+            Self::Unauthenticated => (401, "Unauthorized"),
+            Self::Forbidden => (403, "Forbidden"),
+            Self::UnknownAttribute => (420, "Unknown Attribute"),
+            Self::AllocationMismatch => (437, "Allocation Mismatch"),
+            Self::StaleNonce => (438, "Stale Nonce"),
+            Self::AddressFamilyNotSupported => (440, "Address Family not Supported"),
+            Self::WrongCredentials => (441, "Wrong Credentials"),
+            Self::UnsupportedTransport => (442, "Unsupported Transport Protocol"),
+            Self::PeerAddressFamilyMismatch => (443, "Peer Address Family Mismatch"),
+            Self::InsufficientCapacity => (508, "Insufficient Capacity"),
+        }
+    }
+}
+
+/// What an answer takes over from its request.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplyTo {
+    /// Same in both.
+    pub method: Method,
+    /// Same in both.
+    pub transaction_id: TransactionId,
+    /// An answer has a FINGERPRINT where the request had one.
+    pub has_fingerprint: bool,
+}
+
+/// The key that MESSAGE-INTEGRITY is made with.
+pub type Key = [u8; 16];
+
+/// An answer in the making.
+#[derive(Debug)]
+pub struct Response {
+    message: stun::message::Message,
+    has_fingerprint: bool,
+}
+
+impl Response {
+    /// A success response without attributes.
+    #[must_use]
+    pub fn success(reply_to: ReplyTo) -> Self {
+        Self::new(reply_to, CLASS_SUCCESS_RESPONSE)
+    }
+
+    /// An error response with its ERROR-CODE.
+    #[must_use]
+    pub fn error(reply_to: ReplyTo, code: ErrorCode) -> Self {
+        let mut response = Self::new(reply_to, CLASS_ERROR_RESPONSE);
+        let (number, reason) = code.parts();
+        response.set(&ErrorCodeAttribute {
+            code: stun::error_code::ErrorCode(number),
+            reason: reason.into(),
+        });
+        response
+    }
+
+    /// Adds UNKNOWN-ATTRIBUTES: what a 420 is about.
+    #[must_use]
+    pub fn unknown_attributes(mut self, unknown: Vec<AttrType>) -> Self {
+        self.set(&UnknownAttributes(unknown));
+        self
+    }
+
+    /// Adds REALM and NONCE: how the next request must be signed.
+    #[must_use]
+    pub fn challenge(mut self, realm: &str, nonce: &str) -> Self {
+        self.message.add(ATTR_REALM, realm.as_bytes());
+        self.message.add(ATTR_NONCE, nonce.as_bytes());
+        self
+    }
+
+    /// Adds XOR-MAPPED-ADDRESS: the client as the server sees it.
+    #[must_use]
+    pub fn mapped(self, addr: SocketAddr) -> Self {
+        self.xor_address(ATTR_XORMAPPED_ADDRESS, addr)
+    }
+
+    /// Adds XOR-RELAYED-ADDRESS.
+    #[must_use]
+    pub fn relayed(self, addr: SocketAddr) -> Self {
+        self.xor_address(ATTR_XOR_RELAYED_ADDRESS, addr)
+    }
+
+    /// Adds LIFETIME, in whole seconds.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
+        self.message.add(ATTR_LIFETIME, &seconds.to_be_bytes());
+        self
+    }
+
+    /// Adds RESERVATION-TOKEN.
+    #[must_use]
+    pub fn reservation(mut self, token: [u8; 8]) -> Self {
+        self.message.add(ATTR_RESERVATION_TOKEN, &token);
+        self
+    }
+
+    /// Adds SOFTWARE.
+    #[must_use]
+    pub fn software(mut self, name: &str) -> Self {
+        self.message.add(ATTR_SOFTWARE, name.as_bytes());
+        self
+    }
+
+    /// The whole message: signed where there is a key, with a FINGERPRINT where the request had one.
+    #[must_use]
+    pub fn finish(mut self, key: Option<&Key>) -> Vec<u8> {
+        if let Some(key) = key {
+            self.set(&MessageIntegrity(key.to_vec()));
+        }
+        if self.has_fingerprint {
+            self.set(&FINGERPRINT);
+        }
+        self.message.raw
+    }
+
+    fn new(reply_to: ReplyTo, class: MessageClass) -> Self {
+        let mut message = stun::message::Message::new();
+        message.typ = MessageType::new(reply_to.method, class);
+        message.transaction_id = stun::agent::TransactionId(reply_to.transaction_id);
+        message.write_header();
+        Self {
+            message,
+            has_fingerprint: reply_to.has_fingerprint,
+        }
+    }
+
+    fn xor_address(mut self, typ: AttrType, addr: SocketAddr) -> Self {
+        let value = XorAddress::encode(addr, self.message.transaction_id.0);
+        self.message.add(typ, value.as_bytes());
+        self
+    }
+
+    /// The setters used here refuse nothing that we give them: reasons are short, integrity comes before fingerprint.
+    fn set(&mut self, attribute: &impl Setter) {
+        let set = attribute.add_to(&mut self.message);
+        debug_assert!(set.is_ok(), "{set:?}");
+    }
+}
