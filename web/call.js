@@ -39,7 +39,7 @@ function start() {
   $('name').value = address.get('name') ?? tab.name ?? localStorage.getItem(NAME_KEY) ?? '';
   setRoute(wantedRoute());
   if (address.has('session')) {
-    $('welcome-title').textContent = `Join ${address.get('session')}.`;
+    $('welcome-title').textContent = `Join ${address.get('session')}`;
     $('welcome-lede').textContent = 'Check how you look, tell the others your name, and come in.';
   }
   listen();
@@ -139,8 +139,10 @@ function leaveWith(reason) {
 
 // The relay lets go of its ports only when it is told or when they run out: tell it.
 function pageHidden() {
+  // Before the browser has answered, nothing was switched off by anyone.
+  const { microphone, camera } = media.opened ? { microphone: media.microphoneOn, camera: media.cameraOn } : tab;
   const kept = { participantId, sessionId, name: $('name').value, route: route(), inCall: room !== null };
-  sessionStorage.setItem(TAB_KEY, JSON.stringify({ ...kept, microphone: media.microphoneOn, camera: media.cameraOn }));
+  sessionStorage.setItem(TAB_KEY, JSON.stringify({ ...kept, microphone, camera }));
   room?.leaveAtOnce();
 }
 

@@ -1,8 +1,8 @@
 // The connection with one other participant.
 //
 // A member who was there first offers, the newcomer answers. Every message carries the id of the
-// RTCPeerConnection that its offerer made, so that nothing of an earlier one is mistaken for this one's.
-// Clients that send no such id are taken to mean the present connection.
+// RTCPeerConnection that its offerer made, and an answer repeats the number of its offer, so that nothing
+// of an earlier one is mistaken for this one's. Clients that send neither are taken to mean the present.
 
 import { lossPercent, read } from './stats.js';
 
@@ -24,6 +24,7 @@ export class Peer {
   #connection = null;
   #connectionId = null;
   #offerer = false;
+  #round = 0;
   #channel = null;
   #early = [];
   #readings = [];
@@ -55,11 +56,12 @@ export class Peer {
 
   /** Offers a fresh connection, or only a new path where there is a living one. */
   offer() {
-    return this.#enqueue(() => {
-      if (this.state === 'connected') return this.#offer({ iceRestart: true });
-      this.#open(randomId(), true);
-      return this.#offer({});
-    });
+    return this.#enqueue(() => (this.state === 'connected' ? this.#offer({ iceRestart: true }) : this.#begin()));
+  }
+
+  /** Begins anew, by another route. An ICE restart would keep to the old path as long as that works. */
+  renew() {
+    return this.#enqueue(() => this.#begin());
   }
 
   /** Takes an offer, an answer or a candidate of the other side, one after the other. */
@@ -71,13 +73,9 @@ export class Peer {
     });
   }
 
-  /** New ICE servers or another route; `restart` moves the living connection onto them. */
-  reconfigure({ restart }) {
-    return this.#enqueue(() => {
-      if (!this.#connection) return;
-      this.#connection.setConfiguration(this.#configuration());
-      if (restart) return this.#offer({ iceRestart: true });
-    });
+  /** New ICE servers, for the next time that a path must be found. */
+  reconfigure() {
+    return this.#enqueue(() => this.#connection?.setConfiguration(this.#configuration()));
   }
 
   /** Sends what the local media now are. */
@@ -179,20 +177,26 @@ export class Peer {
     }, RESTART_PAUSE_MS);
   }
 
-  async #offer({ iceRestart = false }) {
-    const connection = this.#connection;
-    await connection.setLocalDescription(await connection.createOffer({ iceRestart }));
-    this.#tag('offer', plain(connection.localDescription), { restart: iceRestart });
+  #begin() {
+    this.#open(randomId(), true);
+    return this.#offer();
   }
 
-  async #handleOffer({ data, connection: connectionId, restart }) {
+  async #offer({ iceRestart = false } = {}) {
+    const connection = this.#connection;
+    this.#round += 1;
+    await connection.setLocalDescription(await connection.createOffer({ iceRestart }));
+    this.#tag('offer', plain(connection.localDescription), { round: this.#round, restart: iceRestart });
+  }
+
+  async #handleOffer({ data, connection: connectionId, round, restart }) {
     const ours = this.#connection?.signalingState === 'have-local-offer';
     // Both offered: the impolite one's offer stands and the polite one answers it.
     if (ours && !this.#polite) return;
     const known = this.#connection && (connectionId === undefined || connectionId === this.#connectionId);
     if (!known && restart) {
       // It wants a new path for a connection that this page never had: ask for a new connection.
-      this.#send('answer', null, { connection: connectionId });
+      this.#send('answer', null, { connection: connectionId, round });
       return;
     }
     if (!known) this.#open(connectionId, false);
@@ -201,15 +205,13 @@ export class Peer {
     if (!known) await this.#attach(connection);
     await this.#addEarlyCandidates(connection);
     await connection.setLocalDescription(await connection.createAnswer());
-    this.#tag('answer', plain(connection.localDescription));
+    this.#tag('answer', plain(connection.localDescription), { round });
   }
 
-  async #handleAnswer({ data, connection: connectionId }) {
+  async #handleAnswer({ data, connection: connectionId, round }) {
     if (connectionId !== undefined && connectionId !== this.#connectionId) return;
-    if (data === null) {
-      this.#open(randomId(), true);
-      return this.#offer({});
-    }
+    if (round !== undefined && round !== this.#round) return;
+    if (data === null) return this.#begin();
     const connection = this.#connection;
     if (connection?.signalingState !== 'have-local-offer') return;
     await connection.setRemoteDescription(data);

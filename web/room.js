@@ -51,7 +51,7 @@ export class Room {
   setRoute(route) {
     this.#route = route;
     this.#checkRoute();
-    for (const peer of this.peers) peer.reconfigure({ restart: true });
+    for (const peer of this.peers) peer.renew();
   }
 
   updateMedia() {
@@ -118,7 +118,7 @@ export class Room {
   #refresh(iceServers) {
     this.#iceServers = iceServers;
     // A living path stays as it is; the next one is found with the new credentials.
-    for (const peer of this.peers) peer.reconfigure({ restart: false });
+    for (const peer of this.peers) peer.reconfigure();
   }
 
   #checkRoute() {

@@ -4,7 +4,7 @@ import { inWords } from './stats.js';
 
 const GAP_PX = 12;
 /** A tile's width over its height: portrait on a phone, wide on a desktop. */
-const SHAPE = { narrowest: 3 / 4, widest: 16 / 9 };
+const SHAPE = { narrowest: 9 / 16, widest: 16 / 9 };
 
 export class Tiles {
   #list;
