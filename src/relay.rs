@@ -191,15 +191,28 @@ impl Relay {
     }
 
     fn tell_all_to_stop(&self) -> Vec<JoinHandle<()>> {
-        for mailbox in &self.0.mailboxes {
-            mailbox.stop();
-        }
+        self.0.tell_all_to_stop();
         std::mem::take(&mut *self.threads())
     }
 
     fn threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
         let threads = &self.0.threads;
         threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn tell_all_to_stop(&self) {
+        for mailbox in &self.mailboxes {
+            mailbox.stop();
+        }
+    }
+}
+
+impl Drop for Inner {
+    /// A relay that nobody can reach any more ends; only [`Relay::stop`] waits for it.
+    fn drop(&mut self) {
+        self.tell_all_to_stop();
     }
 }
 
