@@ -1,16 +1,19 @@
 //! What waits to be written to a TCP or TLS client: ordered, bounded, written many messages at once.
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    mem,
+};
 
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     sync::Notify,
 };
 
-/// One connection's outbound bytes.
+/// One connection's outbound messages.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    waiting: RefCell<Vec<u8>>,
+    waiting: RefCell<Messages>,
     changed: Notify,
     closed: Cell<bool>,
     overrun: Cell<bool>,
@@ -41,25 +44,31 @@ impl Outbox {
     }
 
     /// Writes until closed or the connection fails, and then shuts the connection's writing side.
+    ///
+    /// Each message is a write of its own, hence over TLS a record of its own: coturn's client takes a record for a
+    /// message. `writer` buffers, so that it is one system call all the same.
     pub(super) async fn write_to(&self, mut writer: impl AsyncWrite + Unpin) {
-        let mut writing = Vec::new();
+        let mut writing = Messages::default();
         while self.swap_waiting(&mut writing).await {
-            let written = writer.write_all(&writing).await;
-            if written.is_err() || writer.flush().await.is_err() {
+            for message in writing.iter() {
+                if writer.write_all(message).await.is_err() {
+                    return;
+                }
+            }
+            if writer.flush().await.is_err() {
                 return;
             }
             writing.clear();
-            writing.shrink_to(IDLE_BYTES_MAX);
         }
         // Nobody is left to tell when this fails.
         let _ = writer.shutdown().await;
     }
 
-    /// Waits for bytes and takes them all; `false` when there will be none.
-    async fn swap_waiting(&self, empty: &mut Vec<u8>) -> bool {
+    /// Waits for messages and takes them all; `false` when there will be none.
+    async fn swap_waiting(&self, empty: &mut Messages) -> bool {
         loop {
-            std::mem::swap(empty, &mut *self.waiting.borrow_mut());
-            if !empty.is_empty() {
+            mem::swap(empty, &mut *self.waiting.borrow_mut());
+            if !empty.ends.is_empty() {
                 return true;
             }
             if self.closed.get() {
@@ -71,12 +80,38 @@ impl Outbox {
 
     fn push(&self, bytes: &[u8], bytes_max: usize) -> bool {
         let mut waiting = self.waiting.borrow_mut();
-        if waiting.len() + bytes.len() > bytes_max {
+        if waiting.bytes.len() + bytes.len() > bytes_max {
             return false;
         }
-        waiting.extend_from_slice(bytes);
+        waiting.push(bytes);
         self.changed.notify_one();
         true
+    }
+}
+
+/// Messages end to end in one buffer.
+#[derive(Debug, Default)]
+struct Messages {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Messages {
+    fn push(&mut self, message: &[u8]) {
+        self.bytes.extend_from_slice(message);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = [0].into_iter().chain(self.ends.iter().copied());
+        let bounds = starts.zip(&self.ends);
+        bounds.map(|(start, end)| &self.bytes[start..*end])
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(IDLE_BYTES_MAX);
+        self.ends.clear();
     }
 }
 
@@ -109,6 +144,6 @@ mod tests {
         assert!(outbox.push_answer(&[0; 100]));
         while outbox.push_answer(&[0; 100]) {}
         assert!(outbox.is_overrun());
-        assert!(outbox.waiting.borrow().len() <= DATA_BYTES_MAX + ANSWER_BYTES_MAX);
+        assert!(outbox.waiting.borrow().bytes.len() <= DATA_BYTES_MAX + ANSWER_BYTES_MAX);
     }
 }

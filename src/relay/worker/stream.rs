@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, BufWriter},
     net::{TcpListener, TcpStream},
     select,
     task::spawn_local,
@@ -30,7 +30,7 @@ pub(super) async fn serve_tcp(worker: SharedWorker, listener: TcpListener) {
         let worker = SharedWorker::clone(&worker);
         spawn_local(async move {
             if let Ok(client) = five_tuple(Transport::Tcp, client, &socket) {
-                converse(worker, client, socket).await;
+                converse(worker, client, BufWriter::new(socket)).await;
             }
         });
     }
@@ -45,7 +45,7 @@ pub(super) async fn serve_tls(worker: SharedWorker, listener: TcpListener, tls: 
             let Ok(client) = five_tuple(Transport::Tls, client, &socket) else {
                 return;
             };
-            match timeout(MESSAGE_TIME_MAX, tls.accept(socket)).await {
+            match timeout(MESSAGE_TIME_MAX, tls.accept(BufWriter::new(socket))).await {
                 Ok(Ok(session)) => converse(worker, client, session).await,
                 Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
                 Err(_) => tracing::debug!("TLS handshake took too long"),
@@ -127,11 +127,12 @@ async fn read_messages(
     let mut inbound = Inbound::default();
     let mut deadline = after(Now::read(), MESSAGE_TIME_MAX);
     loop {
+        let was_mid_message = inbound.is_mid_message();
         let reading = reader.read_buf(inbound.room(READ_BYTES));
         match timeout_at(deadline, reading).await {
             Ok(Ok(1..)) => {}
             Ok(Ok(0) | Err(_)) => return,
-            Err(_) if inbound.is_mid_message() || !worker.borrow().has_allocation(&client) => {
+            Err(_) if was_mid_message || !worker.borrow().has_allocation(&client) => {
                 return;
             }
             Err(_) => {
@@ -146,8 +147,8 @@ async fn read_messages(
         if outbox.is_overrun() {
             return;
         }
-        // A message may take its time once, from its first byte; the very first one from the connection's begin.
-        if messages > 0 {
+        // A message may take its time once, from its first byte.
+        if messages > 0 || !was_mid_message {
             let patience = match inbound.is_mid_message() {
                 true => MESSAGE_TIME_MAX,
                 false => IDLE_TIME_MAX,
