@@ -1,0 +1,166 @@
+//! Relay ports: every one usable, none lost.
+
+use setu::ident::{ParticipantId, UserId};
+use setu::relay::ExternalAddr;
+use stun::attributes::{ATTR_EVEN_PORT, ATTR_RESERVATION_TOKEN, RawAttribute};
+use stun::message::{Getter, Setter};
+use turn::proto::relayaddr::RelayedAddress;
+
+use crate::client::{Client, Over};
+use crate::world::World;
+
+#[tokio::test]
+async fn forty_one_ports_carry_forty_one_allocations_on_whichever_worker() {
+    let world = World::start();
+    let mut clients = Vec::new();
+    let mut ports = Vec::new();
+    for n in 0..41 {
+        let mut client = Client::new(&world, Over::ALL[n % 3]).await;
+        ports.push(client.allocate().await.unwrap().port());
+        clients.push(client);
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    assert_eq!(ports.len(), 41);
+    let snapshot = world.relay.snapshot().await;
+    assert_eq!((snapshot.ports_in_use, snapshot.ports_total), (41, 41));
+    assert_eq!(snapshot.engine.allocations, 41);
+
+    let mut late = Client::new(&world, Over::Udp).await;
+    assert_eq!(late.allocate().await, Err(508));
+    clients[0].refresh(0).await.unwrap();
+    assert!(late.allocate().await.is_ok());
+}
+
+#[tokio::test]
+async fn closing_its_connection_frees_a_port() {
+    let world = World::start();
+    for over in [Over::Tcp, Over::Tls] {
+        let mut client = Client::new(&world, over).await;
+        client.allocate().await.unwrap();
+        assert_eq!(world.relay.snapshot().await.ports_in_use, 1);
+        drop(client);
+        world.until_ports_in_use(0).await;
+        let snapshot = world.relay.snapshot().await;
+        assert_eq!((snapshot.engine.allocations, snapshot.connections), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_port_taken_by_another_program_is_passed_over() {
+    let world = World::with(|settings| {
+        let first = *settings.relay_ports.start();
+        settings.relay_ports = first..=first + 3;
+    });
+    // Learn the range from an allocation, then take two of its ports from outside.
+    let mut client = Client::new(&world, Over::Udp).await;
+    let own = client.allocate().await.unwrap().port();
+    let first = own - own % 50;
+    let foreign: Vec<_> = (first..first + 4)
+        .filter(|port| *port != own)
+        .take(2)
+        .map(|port| std::net::UdpSocket::bind(("127.0.0.1", port)).unwrap())
+        .collect();
+    let mut second = Client::new(&world, Over::Udp).await;
+    assert!(second.allocate().await.is_ok());
+    let mut third = Client::new(&world, Over::Udp).await;
+    assert_eq!(third.allocate().await, Err(508));
+    drop(foreign);
+}
+
+#[tokio::test]
+async fn a_reserved_port_goes_to_its_token_over_any_connection() {
+    let world = World::start();
+    let mut first = Client::new(&world, Over::Udp).await;
+    let even_with_next = || vec![raw(ATTR_EVEN_PORT, vec![0x80])];
+    let answer = first.allocate_with(even_with_next).await.unwrap();
+    let token = answer.get(ATTR_RESERVATION_TOKEN).unwrap();
+    let mut even = RelayedAddress::default();
+    even.get_from(&answer).unwrap();
+    assert_eq!(even.port % 2, 0);
+
+    let mut second = Client::new(&world, Over::Tls).await;
+    let with_token = || vec![raw(ATTR_RESERVATION_TOKEN, token.clone())];
+    let answer = second.allocate_with(with_token).await.unwrap();
+    let mut next = RelayedAddress::default();
+    next.get_from(&answer).unwrap();
+    assert_eq!(next.port, even.port + 1);
+
+    let mut third = Client::new(&world, Over::Udp).await;
+    assert_eq!(third.allocate_with(with_token).await.err(), Some(508));
+}
+
+#[tokio::test]
+async fn a_revoked_user_loses_allocations_and_credential_at_once() {
+    let world = World::start();
+    let alice = ParticipantId::parse("alice").unwrap();
+    let bob = ParticipantId::parse("bob").unwrap();
+    let (hers, his) = (world.issue(&alice), world.issue(&bob));
+    let mut clients = Vec::new();
+    for over in Over::ALL {
+        for credential in [&hers, &his] {
+            let password = credential.password.expose();
+            let mut client = Client::as_user(&world, over, &credential.username, password).await;
+            client.allocate().await.unwrap();
+            clients.push(client);
+        }
+    }
+    world.relay.revoke(UserId::of(&alice), hers.expires_at);
+    world.until_ports_in_use(3).await;
+    let password = hers.password.expose();
+    let mut again = Client::as_user(&world, Over::Udp, &hers.username, password).await;
+    assert_eq!(again.allocate().await, Err(401));
+}
+
+#[tokio::test]
+async fn the_relayed_address_is_told_as_it_is_known_outside() {
+    let world = World::with(|settings| {
+        settings.external = vec![ExternalAddr {
+            public: "127.0.0.9".parse().unwrap(),
+            local: "127.0.0.1".parse().unwrap(),
+        }];
+    });
+    let (mut alice, mut bob) = (
+        Client::new(&world, Over::Udp).await,
+        Client::new(&world, Over::Udp).await,
+    );
+    let (at_alice, at_bob) = (
+        alice.allocate().await.unwrap(),
+        bob.allocate().await.unwrap(),
+    );
+    assert_eq!(at_alice.ip().to_string(), "127.0.0.9");
+    // No packet can reach 127.0.0.9 through a NAT that isn't there: the two meet inside.
+    alice.permit(at_bob).await.unwrap();
+    bob.permit(at_alice).await.unwrap();
+    alice.send_indication(at_bob, b"namaste").await;
+    assert_eq!(
+        bob.receive_data_indication().await,
+        (at_alice, b"namaste".to_vec())
+    );
+}
+
+#[tokio::test]
+async fn a_stopped_relay_has_closed_its_sockets() {
+    let world = World::start();
+    let mut client = Client::new(&world, Over::Tcp).await;
+    let relayed = client.allocate().await.unwrap();
+    world.relay.stop().await;
+    assert!(std::net::UdpSocket::bind(world.udp()).is_ok());
+    assert!(std::net::UdpSocket::bind(relayed).is_ok());
+    assert!(tokio::net::TcpStream::connect(world.tcp()).await.is_err());
+    assert_eq!(world.relay.snapshot().await.engine.allocations, 0);
+}
+
+#[tokio::test]
+async fn a_taken_address_fails_the_start_by_name() {
+    let world = World::start();
+    let taken = world.udp();
+    let failed =
+        std::panic::catch_unwind(|| World::with(|settings| settings.listen_udp[0].addr = taken));
+    assert!(failed.is_err());
+}
+
+fn raw(typ: stun::attributes::AttrType, value: Vec<u8>) -> Box<dyn Setter> {
+    let length = u16::try_from(value.len()).unwrap();
+    Box::new(RawAttribute { typ, length, value })
+}

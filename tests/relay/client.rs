@@ -1,0 +1,404 @@
+//! A TURN client that can be told to misbehave.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use setu::relay::wire::stream::Inbound;
+use stun::{
+    agent::TransactionId,
+    attributes::{ATTR_NONCE, ATTR_REALM, ATTR_USERNAME},
+    error_code::ErrorCodeAttribute,
+    integrity::MessageIntegrity,
+    message::{
+        BINDING_REQUEST, CLASS_ERROR_RESPONSE, CLASS_INDICATION, CLASS_REQUEST, Getter,
+        METHOD_ALLOCATE, METHOD_CHANNEL_BIND, METHOD_CREATE_PERMISSION, METHOD_REFRESH,
+        METHOD_SEND, Message, MessageType, Method, Setter,
+    },
+    textattrs::{Nonce, Realm, TextAttribute, Username},
+    xoraddr::XorMappedAddress,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpStream, UdpSocket},
+    time::timeout,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{
+        self, ClientConfig, DigitallySignedStruct, SignatureScheme,
+        client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        crypto::ring,
+        pki_types::{CertificateDer, ServerName, UnixTime},
+    },
+};
+use turn::proto::{
+    PROTO_UDP, channum::ChannelNumber, data::Data, lifetime::Lifetime, peeraddr::PeerAddress,
+    relayaddr::RelayedAddress, reqtrans::RequestedTransport,
+};
+
+use crate::world::{PASSWORD, PATIENCE, REALM, USER, World};
+
+pub(crate) type Attributes = Vec<Box<dyn Setter>>;
+
+/// How a client reaches the relay, as the tables of the tests name it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Over {
+    Udp,
+    Tcp,
+    Tls,
+}
+
+impl Over {
+    pub(crate) const ALL: [Self; 3] = [Self::Udp, Self::Tcp, Self::Tls];
+}
+
+pub(crate) struct Client {
+    wire: Wire,
+    username: String,
+    password: String,
+    nonce: Option<Nonce>,
+}
+
+enum Wire {
+    Udp(UdpSocket),
+    Stream {
+        stream: Box<dyn Stream>,
+        inbound: Inbound,
+    },
+}
+
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+impl Client {
+    pub(crate) async fn new(world: &World, over: Over) -> Self {
+        Self::as_user(world, over, USER, PASSWORD).await
+    }
+
+    pub(crate) async fn as_user(world: &World, over: Over, username: &str, password: &str) -> Self {
+        let wire = match over {
+            Over::Udp => {
+                let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                socket.connect(world.udp()).await.unwrap();
+                Wire::Udp(socket)
+            }
+            Over::Tcp => Wire::stream(TcpStream::connect(world.tcp()).await.unwrap()),
+            Over::Tls => Wire::stream(tls_connect(world.tls()).await),
+        };
+        Self {
+            wire,
+            username: username.to_owned(),
+            password: password.to_owned(),
+            nonce: None,
+        }
+    }
+
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        match &self.wire {
+            Wire::Udp(socket) => socket.local_addr().unwrap(),
+            Wire::Stream { .. } => panic!("asked of UDP clients only"),
+        }
+    }
+
+    /// Binding: the reflexive address.
+    pub(crate) async fn bind(&mut self) -> SocketAddr {
+        let request = message(BINDING_REQUEST, Vec::new());
+        let answer = self.exchange(&request).await;
+        let mut mapped = XorMappedAddress::default();
+        mapped.get_from(&answer).unwrap();
+        SocketAddr::new(mapped.ip, mapped.port)
+    }
+
+    /// Allocate, challenge and all: the relayed address, or the error code.
+    pub(crate) async fn allocate(&mut self) -> Result<SocketAddr, u16> {
+        self.allocate_with(Vec::new).await.map(|answer| {
+            let mut relayed = RelayedAddress::default();
+            relayed.get_from(&answer).unwrap();
+            SocketAddr::new(relayed.ip, relayed.port)
+        })
+    }
+
+    pub(crate) async fn allocate_with(
+        &mut self,
+        more: impl Fn() -> Attributes,
+    ) -> Result<Message, u16> {
+        let attributes = || {
+            let mut attributes = more();
+            attributes.push(Box::new(RequestedTransport {
+                protocol: PROTO_UDP,
+            }));
+            attributes
+        };
+        self.request(METHOD_ALLOCATE, attributes).await
+    }
+
+    pub(crate) async fn refresh(&mut self, lifetime_secs: u64) -> Result<Message, u16> {
+        let lifetime = std::time::Duration::from_secs(lifetime_secs);
+        let attributes = || vec![Box::new(Lifetime(lifetime)) as Box<dyn Setter>];
+        self.request(METHOD_REFRESH, attributes).await
+    }
+
+    pub(crate) async fn permit(&mut self, peer: SocketAddr) -> Result<Message, u16> {
+        let attributes = || vec![peer_attribute(peer)];
+        self.request(METHOD_CREATE_PERMISSION, attributes).await
+    }
+
+    pub(crate) async fn bind_channel(
+        &mut self,
+        number: u16,
+        peer: SocketAddr,
+    ) -> Result<Message, u16> {
+        let attributes = || {
+            let number: Box<dyn Setter> = Box::new(ChannelNumber(number));
+            vec![number, peer_attribute(peer)]
+        };
+        self.request(METHOD_CHANNEL_BIND, attributes).await
+    }
+
+    pub(crate) async fn send_indication(&mut self, peer: SocketAddr, payload: &[u8]) {
+        let indication = message(
+            MessageType::new(METHOD_SEND, CLASS_INDICATION),
+            vec![peer_attribute(peer), Box::new(Data(payload.to_vec()))],
+        );
+        self.send(&indication.raw).await;
+    }
+
+    pub(crate) async fn send_channel_data(&mut self, number: u16, payload: &[u8]) {
+        self.send(&channel_data(number, payload)).await;
+    }
+
+    /// The next ChannelData message's payload.
+    pub(crate) async fn receive_channel_data(&mut self, number: u16) -> Vec<u8> {
+        let bytes = self.receive().await;
+        assert_eq!(bytes[..2], number.to_be_bytes(), "not on this channel");
+        let length = usize::from(u16::from_be_bytes([bytes[2], bytes[3]]));
+        bytes[4..4 + length].to_vec()
+    }
+
+    /// The next Data indication: from whom, and what.
+    pub(crate) async fn receive_data_indication(&mut self) -> (SocketAddr, Vec<u8>) {
+        let indication = parsed(&self.receive().await);
+        let (mut peer, mut data) = (PeerAddress::default(), Data::default());
+        peer.get_from(&indication).unwrap();
+        data.get_from(&indication).unwrap();
+        (SocketAddr::new(peer.ip, peer.port), data.0)
+    }
+
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        match &mut self.wire {
+            Wire::Udp(socket) => {
+                socket.send(bytes).await.unwrap();
+            }
+            Wire::Stream { .. } => {
+                let mut padded = bytes.to_vec();
+                padded.resize(bytes.len().next_multiple_of(4), 0);
+                self.send_unpadded(&padded).await;
+            }
+        }
+    }
+
+    /// Bytes of a stream as they are, cut anywhere.
+    pub(crate) async fn send_unpadded(&mut self, bytes: &[u8]) {
+        let stream = self.wire.as_stream();
+        stream.write_all(bytes).await.unwrap();
+        stream.flush().await.unwrap();
+    }
+
+    pub(crate) async fn shut_writing(&mut self) {
+        self.wire.as_stream().shutdown().await.unwrap();
+    }
+
+    /// The next message; panics when it doesn't come in time.
+    pub(crate) async fn receive(&mut self) -> Vec<u8> {
+        let received = timeout(PATIENCE, self.wire.receive()).await;
+        let received = received.unwrap_or_else(|_| panic!("nothing came"));
+        received.unwrap_or_else(|| panic!("the connection closed"))
+    }
+
+    /// Waits until the server ends the connection.
+    pub(crate) async fn until_closed(&mut self, within: std::time::Duration) {
+        let closed = async { while self.wire.receive().await.is_some() {} };
+        timeout(within, closed).await.unwrap();
+    }
+
+    /// One request and its answer, without any authentication.
+    pub(crate) async fn exchange(&mut self, request: &Message) -> Message {
+        self.send(&request.raw).await;
+        self.answer_to(request).await
+    }
+
+    /// The answer to a request sent before; whatever else comes is passed over.
+    pub(crate) async fn answer_to(&mut self, request: &Message) -> Message {
+        loop {
+            let bytes = self.receive().await;
+            if bytes[0] > 3 {
+                continue;
+            }
+            let answer = parsed(&bytes);
+            if answer.transaction_id == request.transaction_id {
+                return answer;
+            }
+        }
+    }
+
+    /// A request, signed as soon as the server has given a nonce.
+    async fn request(
+        &mut self,
+        method: Method,
+        attributes: impl Fn() -> Attributes,
+    ) -> Result<Message, u16> {
+        for _ in 0..2 {
+            let request = self.signed(method, attributes());
+            let answer = self.exchange(&request).await;
+            if answer.typ.class != CLASS_ERROR_RESPONSE {
+                return Ok(answer);
+            }
+            let code = error_code(&answer);
+            let fresh = Nonce::get_from_as(&answer, ATTR_NONCE).ok();
+            let first = self.nonce.is_none();
+            self.nonce = fresh.or(self.nonce.take());
+            if !(first && code == 401 || code == 438) {
+                return Err(code);
+            }
+        }
+        Err(401)
+    }
+
+    fn signed(&self, method: Method, mut attributes: Attributes) -> Message {
+        if let Some(nonce) = &self.nonce {
+            attributes.push(Box::new(Username::new(
+                ATTR_USERNAME,
+                self.username.clone(),
+            )));
+            attributes.push(Box::new(Realm::new(ATTR_REALM, REALM.to_owned())));
+            attributes.push(Box::new(TextAttribute::clone(nonce)));
+            attributes.push(Box::new(MessageIntegrity::new_long_term_integrity(
+                self.username.clone(),
+                REALM.to_owned(),
+                self.password.clone(),
+            )));
+        }
+        message(MessageType::new(method, CLASS_REQUEST), attributes)
+    }
+}
+
+impl Wire {
+    fn stream(stream: impl Stream + 'static) -> Self {
+        Self::Stream {
+            stream: Box::new(stream),
+            inbound: Inbound::default(),
+        }
+    }
+
+    fn as_stream(&mut self) -> &mut dyn Stream {
+        match self {
+            Self::Udp(_) => panic!("asked of stream clients only"),
+            Self::Stream { stream, .. } => stream.as_mut(),
+        }
+    }
+
+    /// `None` when the connection is over.
+    async fn receive(&mut self) -> Option<Vec<u8>> {
+        match self {
+            Self::Udp(socket) => {
+                let mut buffer = vec![0; 65_536];
+                let bytes = socket.recv(&mut buffer).await.unwrap();
+                buffer.truncate(bytes);
+                Some(buffer)
+            }
+            Self::Stream { stream, inbound } => loop {
+                if let Some(message) = inbound.next_message().unwrap() {
+                    return Some(message.to_vec());
+                }
+                match stream.read_buf(inbound.room(4096)).await {
+                    Ok(1..) => {}
+                    Ok(0) | Err(_) => return None,
+                }
+            },
+        }
+    }
+}
+
+pub(crate) fn message(typ: MessageType, attributes: Attributes) -> Message {
+    let mut setters: Attributes = vec![Box::new(TransactionId::new()), Box::new(typ)];
+    setters.extend(attributes);
+    let mut message = Message::new();
+    message.build(&setters).unwrap();
+    message
+}
+
+pub(crate) fn channel_data(number: u16, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).unwrap();
+    [&number.to_be_bytes()[..], &length.to_be_bytes(), payload].concat()
+}
+
+pub(crate) fn error_code(answer: &Message) -> u16 {
+    let mut error = ErrorCodeAttribute::default();
+    error.get_from(answer).unwrap();
+    error.code.0
+}
+
+fn parsed(bytes: &[u8]) -> Message {
+    let mut message = Message::new();
+    message.unmarshal_binary(bytes).unwrap();
+    message
+}
+
+fn peer_attribute(peer: SocketAddr) -> Box<dyn Setter> {
+    Box::new(PeerAddress {
+        ip: peer.ip(),
+        port: peer.port(),
+    })
+}
+
+pub(crate) async fn tls_connect(addr: SocketAddr) -> impl Stream + use<> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
+        .with_no_client_auth();
+    let socket = TcpStream::connect(addr).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    connector.connect(name, socket).await.unwrap()
+}
+
+/// The relay's certificate is self-signed.
+#[derive(Debug)]
+struct AnyCertificate;
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let algorithms = ring::default_provider().signature_verification_algorithms;
+        algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,194 @@
+//! coturn's own client tools against our relay: not one message may be lost.
+
+use std::{
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+};
+
+use setu::relay::engine::ChannelRange;
+
+use crate::world::{PASSWORD, SECRET, USER, World};
+
+#[test]
+fn stunclient_learns_its_reflexive_address() {
+    let world = World::start();
+    let port = world.udp().port().to_string();
+    let (done, said) = output_of(tool("turnutils_stunclient").args(["-p", &port, "127.0.0.1"]));
+    assert!(done, "{said}");
+    assert!(said.contains("UDP reflexive addr: 127.0.0.1:"), "{said}");
+}
+
+#[test]
+fn uclient_over_udp_loses_nothing() {
+    Load::new().is_relayed();
+}
+
+#[test]
+fn uclient_over_tcp_loses_nothing() {
+    Load::new().over_tcp().is_relayed();
+}
+
+#[test]
+fn uclient_over_tls_loses_nothing() {
+    Load::new().over_tls().is_relayed();
+}
+
+#[test]
+fn uclient_with_indications_loses_nothing() {
+    Load::new().and(&["-s"]).is_relayed();
+    Load::new().and(&["-s"]).over_tcp().is_relayed();
+    Load::new().and(&["-s"]).over_tls().is_relayed();
+}
+
+#[test]
+fn uclient_without_a_second_component_loses_nothing() {
+    Load::new().and(&["-c"]).is_relayed();
+    Load::new().and(&["-c"]).over_tls().is_relayed();
+}
+
+#[test]
+fn uclient_with_a_shared_secret_loses_nothing() {
+    Load::new().with_secret().is_relayed();
+    Load::new().with_secret().over_tcp().is_relayed();
+    Load::new().with_secret().over_tls().is_relayed();
+}
+
+#[test]
+fn uclient_from_client_to_client_loses_nothing() {
+    Load::new().and(&["-y"]).is_relayed();
+    Load::new().and(&["-y"]).over_tcp().is_relayed();
+    Load::new().and(&["-y", "-s"]).is_relayed();
+}
+
+#[test]
+fn uclient_with_a_wrong_password_allocates_nothing() {
+    let (done, said) = Load::new().with(&["-u", USER, "-w", "wrong"]).run();
+    assert!(!done, "{said}");
+    assert!(said.contains("Cannot complete Allocation"), "{said}");
+}
+
+/// One run of `turnutils_uclient`, echoed by a `turnutils_peer`.
+struct Load {
+    login: Vec<&'static str>,
+    arguments: Vec<&'static str>,
+    port_of: fn(&World) -> SocketAddr,
+}
+
+impl Load {
+    fn new() -> Self {
+        Self {
+            login: vec!["-u", USER, "-w", PASSWORD],
+            arguments: vec!["-n", "50", "-m", "4", "-l", "170", "-z", "5"],
+            port_of: World::udp,
+        }
+    }
+
+    fn over_tcp(self) -> Self {
+        let load = self.and(&["-t"]);
+        Self {
+            port_of: World::tcp,
+            ..load
+        }
+    }
+
+    fn over_tls(self) -> Self {
+        let load = self.and(&["-t", "-S"]);
+        Self {
+            port_of: World::tls,
+            ..load
+        }
+    }
+
+    fn with_secret(self) -> Self {
+        self.with(&["-u", "alice", "-W", SECRET])
+    }
+
+    fn with(self, login: &[&'static str]) -> Self {
+        Self {
+            login: login.to_vec(),
+            ..self
+        }
+    }
+
+    fn and(mut self, arguments: &[&'static str]) -> Self {
+        self.arguments.extend(arguments);
+        self
+    }
+
+    fn is_relayed(&self) {
+        let (done, said) = self.run();
+        let nothing_lost = done && said.contains("Total lost packets 0 (0.000000%)");
+        assert!(nothing_lost, "{:?}: {said}", self.arguments);
+    }
+
+    fn run(&self) -> (bool, String) {
+        // Debian's client draws channel numbers that RFC 8656 forbids.
+        let world = World::with(|settings| settings.engine.channels = ChannelRange::Rfc5766);
+        let peer = Peer::start();
+        let (port, peer_port) = ((self.port_of)(&world).port(), peer.addr.port());
+        output_of(
+            tool("turnutils_uclient")
+                .args(&self.login)
+                .args(&self.arguments)
+                .args(["-e", "127.0.0.1", "-r", &peer_port.to_string()])
+                .args(["-p", &port.to_string(), "127.0.0.1"]),
+        )
+    }
+}
+
+/// A `turnutils_peer`, ended with the test.
+struct Peer {
+    addr: SocketAddr,
+    process: Child,
+}
+
+impl Peer {
+    fn start() -> Self {
+        let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let addr = free.local_addr().unwrap();
+        drop(free);
+        let port = addr.port().to_string();
+        let mut command = tool("turnutils_peer");
+        command.args(["-L", "127.0.0.1", "-p", &port]);
+        let process = command.stdout(Stdio::null()).spawn().unwrap();
+        let peer = Self { addr, process };
+        peer.until_it_echoes();
+        peer
+    }
+
+    fn until_it_echoes(&self) {
+        let probe = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let pause = std::time::Duration::from_millis(20);
+        probe.set_read_timeout(Some(pause)).unwrap();
+        for _ in 0..500 {
+            // Refused until the peer has bound its port.
+            let _ = probe.send_to(b"ready?", self.addr);
+            if probe.recv(&mut [0; 16]).is_ok() {
+                return;
+            }
+        }
+        panic!("turnutils_peer does not answer");
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn tool(name: &str) -> Command {
+    let found = Command::new("which").arg(name).output().unwrap();
+    let missing = format!("{name} is missing: apt-get install coturn");
+    assert!(found.status.success(), "{missing}");
+    Command::new(name)
+}
+
+/// Whether it ended well, and what it said.
+fn output_of(command: &mut Command) -> (bool, String) {
+    let output = command.stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let also = String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), format!("{said}{also}"))
+}

@@ -1,0 +1,13 @@
+//! The relay with real sockets, on loopback: our own raw client, webrtc-rs' `turn` client, coturn's tools.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod client;
+mod world;
+
+mod abuse;
+mod allocations;
+mod coturn;
+mod credentials;
+mod relaying;
+mod webrtc_rs;

@@ -1,0 +1,165 @@
+//! Data between clients and peers, over every transport.
+
+use tokio::{net::UdpSocket, time::timeout};
+
+use crate::client::{Client, Over};
+use crate::world::{PATIENCE, World};
+
+#[tokio::test]
+async fn binding_tells_the_reflexive_address() {
+    let world = World::start();
+    let mut client = Client::new(&world, Over::Udp).await;
+    assert_eq!(client.bind().await, client.local_addr());
+    for over in [Over::Tcp, Over::Tls] {
+        let mapped = Client::new(&world, over).await.bind().await;
+        assert!(mapped.ip().is_loopback(), "{over:?}");
+    }
+}
+
+#[tokio::test]
+async fn indications_pass_both_ways_over_every_transport() {
+    let world = World::start();
+    for over in Over::ALL {
+        let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let peer_addr = peer.local_addr().unwrap();
+        let mut client = Client::new(&world, over).await;
+        let relayed = client.allocate().await.unwrap();
+        client.permit(peer_addr).await.unwrap();
+        for payload in PAYLOADS {
+            client.send_indication(peer_addr, payload).await;
+            assert_eq!(
+                receive(&peer).await,
+                (payload.to_vec(), relayed),
+                "{over:?}"
+            );
+            peer.send_to(payload, relayed).await.unwrap();
+            let answer = client.receive_data_indication().await;
+            assert_eq!(answer, (peer_addr, payload.to_vec()), "{over:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn channel_data_passes_both_ways_over_every_transport() {
+    let world = World::start();
+    for over in Over::ALL {
+        let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let peer_addr = peer.local_addr().unwrap();
+        let mut client = Client::new(&world, over).await;
+        let relayed = client.allocate().await.unwrap();
+        client.bind_channel(0x4000, peer_addr).await.unwrap();
+        for payload in PAYLOADS {
+            client.send_channel_data(0x4000, payload).await;
+            assert_eq!(
+                receive(&peer).await,
+                (payload.to_vec(), relayed),
+                "{over:?}"
+            );
+            peer.send_to(payload, relayed).await.unwrap();
+            assert_eq!(
+                client.receive_channel_data(0x4000).await,
+                *payload,
+                "{over:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn large_datagrams_pass_whole() {
+    let world = World::start();
+    for over in Over::ALL {
+        let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let peer_addr = peer.local_addr().unwrap();
+        let mut client = Client::new(&world, over).await;
+        let relayed = client.allocate().await.unwrap();
+        client.bind_channel(0x4000, peer_addr).await.unwrap();
+        for bytes in [1200, 1400, 9000, 65_000] {
+            let payload: Vec<_> = (0..bytes).map(|n| (n % 251) as u8).collect();
+            client.send_channel_data(0x4000, &payload).await;
+            assert!(
+                receive(&peer).await.0 == payload,
+                "{over:?}, {bytes} bytes up"
+            );
+            peer.send_to(&payload, relayed).await.unwrap();
+            let received = client.receive_channel_data(0x4000).await;
+            assert!(received == payload, "{over:?}, {bytes} bytes down");
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_clients_meet_through_their_relayed_addresses() {
+    let world = World::start();
+    let mut alice = Client::new(&world, Over::Udp).await;
+    let mut bob = Client::new(&world, Over::Tls).await;
+    let (at_alice, at_bob) = (
+        alice.allocate().await.unwrap(),
+        bob.allocate().await.unwrap(),
+    );
+    alice.bind_channel(0x4001, at_bob).await.unwrap();
+    bob.bind_channel(0x4002, at_alice).await.unwrap();
+    for n in 0..100_u8 {
+        alice.send_channel_data(0x4001, &[n; 100]).await;
+        assert_eq!(bob.receive_channel_data(0x4002).await, [n; 100]);
+        bob.send_channel_data(0x4002, &[n; 33]).await;
+        assert_eq!(alice.receive_channel_data(0x4001).await, [n; 33]);
+    }
+}
+
+#[tokio::test]
+async fn a_burst_to_a_slow_client_keeps_its_order_and_the_answers() {
+    let world = World::start();
+    let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let peer_addr = peer.local_addr().unwrap();
+    let mut client = Client::new(&world, Over::Tcp).await;
+    let relayed = client.allocate().await.unwrap();
+    client.bind_channel(0x4000, peer_addr).await.unwrap();
+    // Far more than the socket and the relay hold for a client that doesn't read.
+    for n in 0..20_000_u32 {
+        peer.send_to(&[&n.to_be_bytes()[..], &[0; 1196]].concat(), relayed)
+            .await
+            .unwrap();
+    }
+    world
+        .until("something dropped", |snapshot| {
+            snapshot.unsent.to_clients > 0
+        })
+        .await;
+    assert!(client.refresh(600).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_dead_peer_does_not_end_the_relay_socket() {
+    let world = World::start();
+    let (dead, peer) = (
+        UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+        UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+    );
+    let (dead_addr, peer_addr) = (dead.local_addr().unwrap(), peer.local_addr().unwrap());
+    drop(dead);
+    let mut client = Client::new(&world, Over::Udp).await;
+    let relayed = client.allocate().await.unwrap();
+    client.permit(peer_addr).await.unwrap();
+    for _ in 0..3 {
+        client.send_indication(dead_addr, b"anyone?").await;
+        client.send_indication(peer_addr, b"you?").await;
+        assert_eq!(receive(&peer).await, (b"you?".to_vec(), relayed));
+        peer.send_to(b"me", relayed).await.unwrap();
+        let answer = client.receive_data_indication().await;
+        assert_eq!(answer, (peer_addr, b"me".to_vec()));
+    }
+}
+
+async fn receive(peer: &UdpSocket) -> (Vec<u8>, std::net::SocketAddr) {
+    let mut buffer = vec![0; 65_536];
+    let (bytes, from) = timeout(PATIENCE, peer.recv_from(&mut buffer))
+        .await
+        .unwrap()
+        .unwrap();
+    buffer.truncate(bytes);
+    (buffer, from)
+}
+
+/// Empty, padded by 3, 2, 1 and 0 bytes, and a usual packet.
+const PAYLOADS: &[&[u8]] = &[b"", b"a", b"ab", b"abc", b"abcd", &[0x80; 1200]];

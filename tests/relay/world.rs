@@ -1,0 +1,140 @@
+//! A relay of the test's own, with ports of its own.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    ops::RangeInclusive,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
+
+use setu::clock::Now;
+use setu::credentials::{self, Credential, Credentials};
+use setu::ident::ParticipantId;
+use setu::logging::Redacted;
+use setu::relay::engine::policy::PeerPolicy;
+use setu::relay::engine::{Auth, ChannelRange, Settings as EngineSettings};
+use setu::relay::tls::{Identity, server_config};
+use setu::relay::{ExternalAddr, Listen, Relay, Settings, Snapshot};
+
+pub(crate) const USER: &str = "turnuser";
+pub(crate) const PASSWORD: &str = "turnpass";
+pub(crate) const SECRET: &str = "north";
+pub(crate) const REALM: &str = "vrinda-sangha.local";
+
+/// How long anything that should happen may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) struct World {
+    pub(crate) relay: Relay,
+    pub(crate) credentials: Arc<Credentials>,
+}
+
+impl World {
+    pub(crate) fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = settings();
+        change(&mut settings);
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let policy = &mut settings.engine.policy;
+        policy.relayed = vec![(loopback, settings.relay_ports.clone())];
+        let credentials = Arc::new(Credentials::new(credentials::Settings {
+            realm: REALM.to_owned(),
+            secrets: vec![Redacted::new(SECRET.to_owned())],
+            ttl: Duration::from_secs(3600),
+            users: vec![(USER.to_owned(), Redacted::new(PASSWORD.to_owned()))],
+        }));
+        let relay = Relay::start(settings, Arc::clone(&credentials)).unwrap();
+        Self { relay, credentials }
+    }
+
+    pub(crate) fn udp(&self) -> SocketAddr {
+        self.relay.bound().udp[0]
+    }
+
+    pub(crate) fn tcp(&self) -> SocketAddr {
+        self.relay.bound().tcp[0]
+    }
+
+    pub(crate) fn tls(&self) -> SocketAddr {
+        self.relay.bound().tls[0]
+    }
+
+    pub(crate) fn issue(&self, participant: &ParticipantId) -> Credential {
+        let now = Now::read().unix.seconds();
+        self.credentials.issue(now, participant)
+    }
+
+    /// Waits until the relay's numbers are as wanted.
+    pub(crate) async fn until(&self, wanted: &str, is_so: impl Fn(&Snapshot) -> bool) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let snapshot = self.relay.snapshot().await;
+            if is_so(&snapshot) {
+                return;
+            }
+            let in_time = tokio::time::Instant::now() < deadline;
+            assert!(in_time, "never {wanted}: {snapshot:?}");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub(crate) async fn until_ports_in_use(&self, ports: usize) {
+        let wanted = format!("{ports} ports in use");
+        self.until(&wanted, |snapshot| snapshot.ports_in_use == ports)
+            .await;
+    }
+}
+
+fn settings() -> Settings {
+    let listen = Listen {
+        addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        required: true,
+    };
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let names = vec!["localhost".to_owned()];
+    Settings {
+        listen_udp: vec![listen],
+        listen_tcp: vec![listen],
+        listen_tls: vec![listen],
+        tls: server_config(Identity::SelfSigned { names }).unwrap(),
+        external: vec![ExternalAddr {
+            public: loopback,
+            local: loopback,
+        }],
+        relay_ports: free_range(),
+        workers: 2,
+        engine: EngineSettings {
+            auth: Auth::Required,
+            channels: ChannelRange::Rfc8656,
+            software: None,
+            strict_expiry: false,
+            policy: PeerPolicy {
+                allow_private_and_loopback: true,
+                ..PeerPolicy::default()
+            },
+            nonce_key: [7; 32],
+        },
+    }
+}
+
+/// As many ports as the default range has, below those that the system hands out.
+fn free_range() -> RangeInclusive<u16> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let process = u16::try_from(std::process::id() % 100).unwrap();
+    for _ in 0..100 {
+        let block = (process * 7 + NEXT.fetch_add(1, Ordering::Relaxed)) % 200;
+        let first = 20_000 + block * 50;
+        let range = first..=first + 40;
+        let is_free = |port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if range.clone().all(is_free) {
+            return range;
+        }
+    }
+    panic!("no free range of ports");
+}
