@@ -29,6 +29,7 @@ const participantId = tab.participantId ?? randomId();
 const media = new Media(mediaChanged);
 const tiles = new Tiles($('tiles'), $('tile-template'), soundBlocked);
 let room = null;
+let leaving = Promise.resolve();
 let sessionId = '';
 
 start();
@@ -72,18 +73,20 @@ function onEach(selector, handle) {
 
 // ---- joining and leaving
 
-function join() {
+async function join() {
   sessionId = $('session').value.trim();
   if (sessionId === '') {
     showProblem('Name the session you want to join.');
     $('session').focus();
     return;
   }
-  if (room) return;
+  if (room || $('join-button').disabled) return;
   const name = $('name').value.trim() || 'Guest';
   localStorage.setItem(NAME_KEY, $('name').value.trim());
   showProblem('');
   setJoining(true);
+  // The leave of a moment ago must not be taken for this new join's.
+  await leaving;
   room = new Room({
     identity: { sessionId, participantId, participantName: name },
     media,
@@ -118,7 +121,7 @@ function enterCall(name) {
   if (first) $('call-title').focus();
 }
 
-async function leave() {
+function leave() {
   const left = room;
   room = null;
   $('call').hidden = true;
@@ -129,7 +132,7 @@ async function leave() {
   document.title = 'Setu';
   showPreview();
   $('join-button').focus();
-  await left?.leave();
+  leaving = left?.leave();
 }
 
 function leaveWith(reason) {
@@ -184,6 +187,7 @@ function showPreview() {
   $('preview').hidden = !media.cameraOn;
   $('preview-empty').hidden = media.cameraOn;
   $('preview').srcObject = media.cameraOn ? media.stream : null;
+  $('preview-avatar').hidden = name === '';
   $('preview-avatar').textContent = initials(name);
   $('preview-avatar').style.setProperty('--hue', hue(participantId));
   if (media.opened) $('preview-hint').textContent = media.note || 'Your camera is off.';

@@ -112,7 +112,9 @@ export class Room {
   }
 
   #message(message) {
-    this.#peer(message.from, message.from)?.handle(message);
+    // Whoever offers is there, announced or not; anything else belongs to somebody known.
+    const peer = message.type === 'offer' ? this.#peer(message.from, message.from) : this.#peers.get(message.from);
+    peer?.handle(message);
   }
 
   #refresh(iceServers) {

@@ -61,6 +61,7 @@ export class Signaling {
 
   /** The page is going away: there is no time to wait for an answer. */
   leaveAtOnce() {
+    clearTimeout(this.#patience);
     if (this.#socket.connected) this.#socket.emit('leave-session', this.#member());
     this.#socket.disconnect();
   }

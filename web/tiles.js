@@ -23,6 +23,7 @@ export class Tiles {
   /** One's own tile. */
   showSelf({ id, name, media }) {
     const tile = this.#tile(id);
+    if (this.#list.firstElementChild !== tile.root) this.#list.prepend(tile.root);
     tile.root.classList.add('tile-self');
     tile.video.muted = true;
     tile.video.classList.add('mirrored');
@@ -134,7 +135,7 @@ function linkWords(state, reading) {
 /** Up to two letters of a name, whatever its script. */
 export function initials(name) {
   const words = name.replace(/\(.*\)$/, '').trim().split(/\s+/).filter(Boolean);
-  return words.slice(0, 2).map((word) => [...word][0].toLocaleUpperCase()).join('') || '·';
+  return words.slice(0, 2).map((word) => [...word][0].toLocaleUpperCase()).join('');
 }
 
 /** A steady colour for a participant. */

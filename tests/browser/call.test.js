@@ -55,7 +55,7 @@ test('a person joins by the form and shares a link that brings others to the sam
   const asha = await enter({ session: 'by hand', name: '', join: 0 });
   await asha.page.getByLabel('Your name').fill('Asha');
   await asha.page.getByRole('button', { name: 'Join' }).click();
-  await asha.page.getByText('You’re the first one here.').waitFor();
+  await asha.page.getByText('You’re the only one here.').waitFor();
 
   const ben = await enter({ ...Object.fromEntries(new URL(asha.page.url()).searchParams), join: 0 });
   await ben.page.getByRole('heading', { name: 'Join by hand' }).waitFor();
@@ -66,7 +66,7 @@ test('a person joins by the form and shares a link that brings others to the sam
 test('a muted microphone and a closed camera show at the other side, and come back', async () => {
   const { asha, ben } = await pair('mute');
   const tile = ben.page.locator('.tile:not(.tile-self)');
-  const dock = asha.page.getByRole('toolbar');
+  const dock = asha.page.getByRole('group', { name: 'Call controls' });
   await dock.getByRole('button', { name: 'Microphone' }).click();
   await tile.getByLabel('Microphone off').waitFor();
   await dock.getByRole('button', { name: 'Camera' }).click();
@@ -95,7 +95,7 @@ test('a page that is closed without a leave disappears, and the relay lets go', 
   const { asha, ben } = await pair('closed', { relay: 1, transport: 'tcp' });
   await asha.close();
   await ben.peersAre((peers) => peers.length === 0);
-  await ben.page.getByText('You’re the first one here.').waitFor();
+  await ben.page.getByText('You’re the only one here.').waitFor();
   await eventually(() => setu.health(), (health) => health.relay.portsInUse === 0, REVOCATION_GRACE_MS + 2_000);
   assert.equal((await setu.health()).activeParticipants, 1);
 });
@@ -135,7 +135,10 @@ test('a living call moves to another path when the relay is forced and released'
   await asha.page.getByText('Relayed over TLS').waitFor();
   await force(asha, 'UDP');
   await asha.peersAre(([peer]) => peer.pair?.relayProtocol === 'udp' && peer.state === 'connected');
-  await force(asha, null);
+  // Both at once: both offer, and one gives way.
+  await Promise.all([force(asha, 'TCP'), force(ben, 'TCP')]);
+  await Promise.all([asha, ben].map((page) => page.peersAre(([peer]) => peer.pair?.relayProtocol === 'tcp' && peer.state === 'connected')));
+  await Promise.all([force(asha, null), force(ben, null)]);
   await asha.peersAre(([peer]) => peer.pair && peer.pair.localType !== 'relay');
   await Promise.all([asha.connectedWith(1), ben.connectedWith(1)]);
 });

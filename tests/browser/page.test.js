@@ -65,7 +65,7 @@ for (const viewport of SIZES) {
       await asha.page.locator('#preview').waitFor();
       await fits(asha, `lobby-${name}`);
       await asha.page.getByRole('button', { name: 'Join' }).click();
-      await asha.page.getByText('You’re the first one here.').waitFor();
+      await asha.page.getByText('You’re the only one here.').waitFor();
       await fits(asha, `call-1-${name}`);
 
       const others = [];
@@ -74,8 +74,8 @@ for (const viewport of SIZES) {
         await asha.connectedWith(others.length);
         if (others.length === 1) await fits(asha, `call-2-${name}`);
       }
-      await others[0].page.getByRole('toolbar').getByRole('button', { name: 'Microphone' }).click();
-      await others[1].page.getByRole('toolbar').getByRole('button', { name: 'Camera' }).click();
+      await others[0].page.getByRole('group', { name: 'Call controls' }).getByRole('button', { name: 'Microphone' }).click();
+      await others[1].page.getByRole('group', { name: 'Call controls' }).getByRole('button', { name: 'Camera' }).click();
       await asha.page.locator('.tile-muted:not([hidden])').waitFor();
       await fits(asha, `call-4-${name}`);
       await asha.page.getByRole('button', { name: 'Connection' }).click();
@@ -90,8 +90,8 @@ test('a call can be joined, muted and left with the keyboard alone', async () =>
   await asha.page.locator('#preview').waitFor();
   await asha.page.getByLabel('Your name').focus();
   await asha.page.keyboard.press('Enter');
-  await asha.page.getByText('You’re the first one here.').waitFor();
-  const microphone = asha.page.getByRole('toolbar').getByRole('button', { name: 'Microphone' });
+  await asha.page.getByText('You’re the only one here.').waitFor();
+  const microphone = asha.page.getByRole('group', { name: 'Call controls' }).getByRole('button', { name: 'Microphone' });
   await tabTo(asha, microphone);
   await asha.page.keyboard.press('Space');
   await asha.page.waitForFunction(() => document.querySelector('.dock [data-toggle=microphone]').ariaPressed === 'false');
