@@ -1,3 +1,68 @@
-//! What browsers and operators reach over HTTP.
+//! What browsers and operators reach over HTTP: the router, nothing else. Each route is a file of its own.
 
+use std::sync::Arc;
+
+use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
+
+use crate::relay::{Listen, Relay};
+use crate::signaling::{Signaling, ice_servers::IceServers};
+
+pub mod listeners;
 pub mod origin;
+pub mod ready;
+
+mod health;
+mod ice_servers;
+mod pages;
+mod problem;
+
+use origin::AllowedOrigins;
+use ready::Readiness;
+
+/// What the operator decides about HTTP.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: Vec<Listen>,
+    /// Web origins whose pages may use this server, besides its own.
+    pub allowed_origins: Vec<String>,
+}
+
+/// What the routes ask.
+#[derive(Clone)]
+pub struct State {
+    /// Counts, and Socket.IO itself.
+    pub signaling: Signaling,
+    /// Counts.
+    pub relay: Relay,
+    /// Credentials to hand out.
+    pub ice_servers: Arc<IceServers>,
+    /// Whether new work is welcome.
+    pub readiness: Readiness,
+    /// Whose pages may ask.
+    pub allowed_origins: AllowedOrigins,
+}
+
+/// Every route, with Socket.IO beside them and the origin rules around all of it.
+pub fn router(state: State) -> Router {
+    let socket_io = state.signaling.layer();
+    let origins = state.allowed_origins.clone();
+    Router::new()
+        .route("/health", get(health::answer))
+        .route("/ready", get(ready::answer))
+        .route("/ice-servers", get(ice_servers::rtc_configuration))
+        .route(
+            "/turn",
+            get(ice_servers::turn_rest_query).post(ice_servers::turn_rest_form),
+        )
+        .merge(pages::routes())
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .fallback(problem::not_found)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(state)
+        .layer(socket_io)
+        .layer(middleware::from_fn_with_state(origins, origin::guard))
+}
+
+/// A form with a user name and little else; Socket.IO has a limit of its own.
+const BODY_BYTES_MAX: usize = 4096;

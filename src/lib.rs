@@ -2,12 +2,15 @@
 //!
 //! The map of the house is `ARCHITECTURE.md`; `tests/architecture.rs` holds its floors.
 
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod credentials;
 pub mod entropy;
 pub mod http;
 pub mod ident;
 pub mod logging;
 pub mod relay;
+pub mod server;
 pub mod signaling;
 pub mod store;

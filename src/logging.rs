@@ -1,6 +1,79 @@
 //! What may be logged, and how.
 
-use std::fmt;
+use std::{
+    fmt,
+    io::{self, IsTerminal},
+    str::FromStr,
+};
+
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
+
+/// What the operator decides about logs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which records are written.
+    pub level: Level,
+    /// How they are written.
+    pub format: Format,
+}
+
+/// One level for everything, or levels for modules: `info`, or `info,setu::relay=debug`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Level(Targets);
+
+/// What a record looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One readable line each.
+    Human,
+    /// One JSON object each.
+    Json,
+}
+
+/// Writes records to the standard error from now on; the standard output is for what was asked for.
+///
+/// A second call changes nothing: the first one has the process.
+pub fn init(settings: &Settings) {
+    let layer = tracing_subscriber::fmt::layer()
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
+    let registry = tracing_subscriber::registry().with(settings.level.0.clone());
+    let started = match settings.format {
+        Format::Human => registry.with(layer).try_init(),
+        Format::Json => registry.with(layer.json()).try_init(),
+    };
+    if started.is_err() {
+        tracing::debug!("logs were set up before");
+    }
+}
+
+impl FromStr for Level {
+    type Err = LevelError;
+
+    fn from_str(text: &str) -> Result<Self, LevelError> {
+        let is_level = |part: &str| {
+            let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
+            // The library reads an empty text as a level too.
+            !level.is_empty() && level.parse::<LevelFilter>().is_ok()
+        };
+        // A bare word would count as a module's name: `inof` must not silently log everything of a module `inof`.
+        if !text.split(',').all(is_level) {
+            return Err(LevelError);
+        }
+        text.parse().map(Self).map_err(|_| LevelError)
+    }
+}
+
+/// The text names no level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be error, warn, info, debug, trace or off, or such levels for modules: info,setu::relay=debug"
+)]
+pub struct LevelError;
 
 /// A secret on its way through configuration and code: never printed.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -27,5 +100,22 @@ impl<T> fmt::Debug for Redacted<T> {
 impl<T> fmt::Display for Redacted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_one_word_or_words_for_modules() {
+        let good = ["info", "off", "warn,setu::relay=trace", "setu=debug"];
+        let bad = ["", "inof", "info,", "setu::relay", "setu=loud"];
+        for text in good {
+            assert!(text.parse::<Level>().is_ok(), "{text:?}");
+        }
+        for text in bad {
+            assert_eq!(text.parse::<Level>(), Err(LevelError), "{text:?}");
+        }
     }
 }

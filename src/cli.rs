@@ -1,0 +1,127 @@
+//! The command line: what was asked for, and how it went.
+
+use std::{env, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, Subcommand};
+use tokio::runtime::Runtime;
+
+use crate::clock::Now;
+use crate::config::{self, Config, ConfigError};
+use crate::credentials::Credentials;
+use crate::ident::ParticipantId;
+use crate::logging;
+use crate::server::{self, Server, health};
+
+/// Socket.IO signaling, a STUN/TURN relay and its credentials in one process.
+///
+/// Without a command it serves. Everything has a default: no configuration, certificate or database is needed.
+#[derive(Debug, Parser)]
+#[command(version, about, long_about, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// The configuration file; without it, turn.toml in the working directory if there is one
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until Ctrl-C or SIGTERM (what `setu` alone does)
+    Serve {
+        /// Once everything is bound, write the addresses to this file as one JSON object
+        #[arg(long, value_name = "FILE")]
+        addresses_file: Option<PathBuf>,
+    },
+    /// Print a TURN user name and password that are good for a while
+    ///
+    /// Signed with the configured credentials.secret, so a server with the same secret accepts them.
+    Credential {
+        /// The participant they are for
+        name: String,
+        /// How long they are good for: 30m, 24h; without it, credentials.ttl
+        #[arg(long, value_parser = humantime::parse_duration)]
+        ttl: Option<Duration>,
+    },
+    /// Print the effective configuration as a turn.toml, secrets redacted
+    Config,
+    /// Ask the running server whether it is ready; exit 0 if it is, 1 if not
+    Health {
+        /// What to ask; without it, /ready at the configured http.listen
+        #[arg(long)]
+        url: Option<String>,
+    },
+}
+
+impl Cli {
+    /// Does what was asked. Exit codes: 0 done, 1 failed, 2 the arguments or the configuration are wrong.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        match self.dispatch() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("setu: {error:#}");
+                ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+            }
+        }
+    }
+
+    fn dispatch(self) -> anyhow::Result<()> {
+        let config = config::load(self.config.as_deref(), variables())?;
+        match self.command {
+            None => serve(config, None),
+            Some(Command::Serve { addresses_file }) => serve(config, addresses_file),
+            Some(Command::Credential { name, ttl }) => credential(config, &name, ttl),
+            Some(Command::Config) => {
+                print!("{}", config.to_toml());
+                Ok(())
+            }
+            Some(Command::Health { url }) => health::ask(url.as_deref(), &config),
+        }
+    }
+}
+
+const AFTER_HELP: &str = "\
+Every key of turn.toml can be set in the environment: SETU_TURN__RELAY_PORTS=50000-50999.
+Exit codes: 0 done, 1 failed, 2 wrong arguments or configuration.";
+
+/// Variables that are no UTF-8 are none of ours.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    env::vars_os()
+        .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
+}
+
+fn serve(config: Config, addresses_file: Option<PathBuf>) -> anyhow::Result<()> {
+    logging::init(&config.log);
+    let runtime = Runtime::new().context("cannot start the runtime")?;
+    let served = runtime.block_on(async {
+        let end = server::end_signal()?;
+        let server = Server::start(config).await?;
+        if let Some(file) = addresses_file {
+            server.write_addresses(&file)?;
+        }
+        print!("{}", server.summary());
+        server.run(end).await;
+        Ok(())
+    });
+    // Connections that did not end in time end with the process.
+    runtime.shutdown_background();
+    served
+}
+
+fn credential(config: Config, name: &str, ttl: Option<Duration>) -> anyhow::Result<()> {
+    if config.random_secret {
+        bail!(
+            "credentials.secret is not set: a random secret would fit no running server; set it, or SETU_CREDENTIALS__SECRET"
+        );
+    }
+    let participant = ParticipantId::parse(name).context("the name")?;
+    let mut settings = config.credentials;
+    settings.ttl = ttl.unwrap_or(settings.ttl);
+    let issued = Credentials::new(settings).issue(Now::read().unix.seconds(), &participant);
+    println!("username: {}", issued.username);
+    println!("password: {}", issued.password.expose());
+    println!("expires:  {}", issued.expires_at.millis().iso8601());
+    Ok(())
+}

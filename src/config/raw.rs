@@ -1,0 +1,188 @@
+//! The configuration as typed: one struct for a section, one field for a key, every default written here.
+//!
+//! An empty text or list means "not set". The shipped `turn.toml` shows the same keys and values.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Everything that can be configured, before it is known to make sense.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Raw {
+    pub(super) profile: String,
+    pub(super) http: Http,
+    pub(super) turn: Turn,
+    pub(super) credentials: Credentials,
+    pub(super) peers: Peers,
+    pub(super) log: Log,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Http {
+    pub(super) listen: List,
+    pub(super) allowed_origins: List,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Turn {
+    pub(super) realm: String,
+    pub(super) listen_udp: List,
+    pub(super) listen_tcp: List,
+    pub(super) listen_tls: List,
+    pub(super) tls_cert_file: String,
+    pub(super) tls_key_file: String,
+    pub(super) external_ip: List,
+    pub(super) host: String,
+    pub(super) relay_ports: String,
+    pub(super) channels: String,
+    pub(super) auth: String,
+    pub(super) users: List,
+    pub(super) users_file: String,
+    pub(super) workers: u16,
+    pub(super) software: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Credentials {
+    pub(super) secret: String,
+    pub(super) secret_file: String,
+    pub(super) previous_secrets: List,
+    pub(super) previous_secrets_file: String,
+    pub(super) ttl: String,
+    pub(super) strict_expiry: bool,
+    pub(super) revocation_grace: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Peers {
+    pub(super) allow: List,
+    pub(super) deny: List,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Log {
+    pub(super) level: String,
+    pub(super) format: String,
+}
+
+/// The word that leaves a value to the machine or the profile.
+pub(super) const AUTO: &str = "auto";
+
+/// The keys whose values are never printed.
+pub(super) const SECRET_KEYS: [&str; 3] = [
+    "credentials.secret",
+    "credentials.previous_secrets",
+    "turn.users",
+];
+
+impl Default for Raw {
+    fn default() -> Self {
+        Self {
+            profile: AUTO.to_owned(),
+            http: Http::default(),
+            turn: Turn::default(),
+            credentials: Credentials::default(),
+            peers: Peers::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: List::of(&["0.0.0.0:3001", "[::]:3001"]),
+            allowed_origins: List::of(&["http://localhost:3000"]),
+        }
+    }
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self {
+            realm: "vrinda-sangha.local".to_owned(),
+            listen_udp: List::of(&["0.0.0.0:3478", "[::]:3478"]),
+            listen_tcp: List::of(&["0.0.0.0:3478", "[::]:3478"]),
+            listen_tls: List::of(&["0.0.0.0:5349", "[::]:5349"]),
+            tls_cert_file: String::new(),
+            tls_key_file: String::new(),
+            external_ip: List::of(&[AUTO]),
+            host: AUTO.to_owned(),
+            relay_ports: "49160-49200".to_owned(),
+            channels: "rfc8656".to_owned(),
+            auth: "required".to_owned(),
+            users: List::of(&[AUTO]),
+            users_file: String::new(),
+            workers: 0,
+            software: String::new(),
+        }
+    }
+}
+
+impl Default for Credentials {
+    fn default() -> Self {
+        Self {
+            secret: String::new(),
+            secret_file: String::new(),
+            previous_secrets: List::default(),
+            previous_secrets_file: String::new(),
+            ttl: "24h".to_owned(),
+            strict_expiry: false,
+            revocation_grace: "30s".to_owned(),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: "human".to_owned(),
+        }
+    }
+}
+
+/// Several values: a list, or one text with commas as the environment has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(super) struct List(pub(super) Vec<String>);
+
+impl List {
+    pub(super) fn of(entries: &[&str]) -> Self {
+        Self(entries.iter().map(|&entry| entry.to_owned()).collect())
+    }
+
+    /// The entries between the commas, without the blanks around them; nothing for an empty text.
+    pub(super) fn split(text: &str) -> Self {
+        let entries = text.split(',').map(str::trim);
+        Self(
+            entries
+                .filter(|entry| !entry.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        )
+    }
+
+    pub(super) fn is_auto(&self) -> bool {
+        self.0 == [AUTO]
+    }
+}
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Typed {
+            Text(String),
+            Entries(Vec<String>),
+        }
+        Ok(match Typed::deserialize(deserializer)? {
+            Typed::Text(text) => Self::split(&text),
+            Typed::Entries(entries) => Self(entries),
+        })
+    }
+}

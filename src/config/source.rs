@@ -1,0 +1,324 @@
+//! Where each value was typed: the file, the environment over it, and what to say when one is wrong.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+use toml::{Table, Value};
+
+use super::raw::{List, Raw, SECRET_KEYS};
+
+/// Why the configuration is refused: one line that names the file or variable, the key, the value and the fix.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: {complaint}")]
+pub struct ConfigError {
+    origin: String,
+    complaint: String,
+}
+
+/// All values, each known by its origin.
+#[derive(Debug)]
+pub(super) struct Source {
+    file: Option<PathBuf>,
+    typed_in_file: Table,
+    /// Key to the environment variable that set it.
+    variables: BTreeMap<String, String>,
+    /// Defaults, file and environment laid over each other.
+    merged: Table,
+}
+
+/// The file that is read when none is named, if it exists.
+const DEFAULT_FILE: &str = "turn.toml";
+const PREFIX: &str = "SETU_";
+/// The variables of the system that Setu replaces, and the keys they stand for.
+const LEGACY_PORT: &str = "SOCKET_PORT";
+const LEGACY_ORIGINS: &str = "NEXT_PUBLIC_APP_URL";
+/// From here on (1 is equality) a word counts as a slip of the fingers.
+const SIMILAR: f64 = 0.8;
+
+impl Source {
+    /// Reads `path`, or `turn.toml` if there is one, and lays the environment over it.
+    pub(super) fn read(
+        path: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let (file, typed_in_file) = read_file(path)?;
+        let mut source = Self {
+            file,
+            typed_in_file,
+            variables: BTreeMap::new(),
+            merged: defaults(),
+        };
+        source.take_file()?;
+        let (ours, theirs): (Vec<_>, Vec<_>) =
+            env.partition(|(variable, _)| variable.starts_with(PREFIX));
+        for (variable, text) in theirs {
+            source.take_legacy(&variable, &text)?;
+        }
+        for (variable, text) in ours {
+            source.take_variable(&variable, &text)?;
+        }
+        Ok(source)
+    }
+
+    /// All values in their types.
+    pub(super) fn raw(&self) -> Result<Raw, ConfigError> {
+        let merged = self.merged.clone();
+        merged
+            .try_into()
+            .map_err(|error: toml::de::Error| ConfigError {
+                origin: self.file_name(),
+                complaint: one_line(error.message()),
+            })
+    }
+
+    /// The value, or the complaint about the key's value with the key's origin.
+    pub(super) fn check<T>(
+        &self,
+        key: &str,
+        checked: Result<T, impl fmt::Display>,
+    ) -> Result<T, ConfigError> {
+        checked.map_err(|problem| self.complain(key, &problem))
+    }
+
+    /// "turn.toml: turn.relay_ports = "9-1": …".
+    pub(super) fn complain(&self, key: &str, problem: &impl fmt::Display) -> ConfigError {
+        let value = match lookup(&self.merged, key) {
+            Some(_) if SECRET_KEYS.contains(&key) => "[redacted]".to_owned(),
+            Some(value) => shown(value),
+            None => "(nothing)".to_owned(),
+        };
+        ConfigError {
+            origin: self.origin(key),
+            complaint: format!("{key} = {value}: {}", one_line(&problem.to_string())),
+        }
+    }
+
+    /// Whether somebody typed this key, and it is not left to its default.
+    pub(super) fn is_typed(&self, key: &str) -> bool {
+        lookup(&self.merged, key) != lookup(&defaults(), key)
+    }
+
+    fn origin(&self, key: &str) -> String {
+        match self.variables.get(key) {
+            Some(variable) => format!("environment variable {variable}"),
+            None if lookup(&self.typed_in_file, key).is_some() => self.file_name(),
+            None => "configuration".to_owned(),
+        }
+    }
+
+    fn file_name(&self) -> String {
+        let file = self.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+        file.display().to_string()
+    }
+
+    fn take_file(&mut self) -> Result<(), ConfigError> {
+        let mut flat = Vec::new();
+        for (name, value) in &self.typed_in_file {
+            match value {
+                Value::Table(section) => {
+                    let keys = section.iter();
+                    flat.extend(keys.map(|(key, value)| (format!("{name}.{key}"), value.clone())));
+                }
+                Value::String(_)
+                | Value::Integer(_)
+                | Value::Float(_)
+                | Value::Boolean(_)
+                | Value::Datetime(_)
+                | Value::Array(_) => flat.push((name.clone(), value.clone())),
+            }
+        }
+        for (key, value) in flat {
+            let Some(default) = lookup(&self.merged, &key) else {
+                return Err(ConfigError {
+                    origin: self.file_name(),
+                    complaint: unknown(&key, "key", |known| known.to_owned()),
+                });
+            };
+            let fits = fit(value.clone(), default);
+            put(&mut self.merged, &key, value);
+            let fitting = self.check(&key, fits)?;
+            put(&mut self.merged, &key, fitting);
+        }
+        Ok(())
+    }
+
+    fn take_variable(&mut self, variable: &str, text: &str) -> Result<(), ConfigError> {
+        let key = key_of(variable);
+        if lookup(&self.merged, &key).is_some() {
+            return self.set(&key, variable, text);
+        }
+        if !is_meant_for_us(&key) {
+            return Ok(());
+        }
+        Err(ConfigError {
+            origin: format!("environment variable {variable}"),
+            complaint: unknown(&key, "key", variable_of),
+        })
+    }
+
+    fn take_legacy(&mut self, variable: &str, text: &str) -> Result<(), ConfigError> {
+        match variable {
+            LEGACY_PORT if !text.is_empty() => {
+                let listen = format!("0.0.0.0:{text}, [::]:{text}");
+                self.set("http.listen", variable, &listen)
+            }
+            LEGACY_ORIGINS if !text.is_empty() => self.set("http.allowed_origins", variable, text),
+            _ => Ok(()),
+        }
+    }
+
+    fn set(&mut self, key: &str, variable: &str, text: &str) -> Result<(), ConfigError> {
+        self.variables.insert(key.to_owned(), variable.to_owned());
+        let default = lookup(&self.merged, key).cloned();
+        put(&mut self.merged, key, Value::String(text.to_owned()));
+        let value = match default {
+            Some(Value::Integer(_)) => text.trim().parse().map(Value::Integer).ok(),
+            Some(Value::Boolean(_)) => text.trim().parse().map(Value::Boolean).ok(),
+            Some(Value::Array(_)) => Some(Value::from(List::split(text).0)),
+            Some(Value::String(_) | Value::Float(_) | Value::Datetime(_) | Value::Table(_))
+            | None => None,
+        };
+        let value = value.unwrap_or_else(|| Value::String(text.to_owned()));
+        let fits = match &default {
+            Some(default) => fit(value, default),
+            None => Ok(value),
+        };
+        let fitting = self.check(key, fits)?;
+        put(&mut self.merged, key, fitting);
+        Ok(())
+    }
+}
+
+fn read_file(path: Option<&Path>) -> Result<(Option<PathBuf>, Table), ConfigError> {
+    let file = path.unwrap_or(Path::new(DEFAULT_FILE));
+    let complain = |complaint: String| ConfigError {
+        origin: file.display().to_string(),
+        complaint,
+    };
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => {
+            return Ok((None, Table::new()));
+        }
+        Err(error) => return Err(complain(format!("cannot be read: {error}"))),
+    };
+    let table = text.parse::<Table>().map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+        complain(format!("line {line}: {}", one_line(error.message())))
+    })?;
+    Ok((Some(file.to_owned()), table))
+}
+
+fn defaults() -> Table {
+    Table::try_from(Raw::default()).unwrap_or_default()
+}
+
+fn lookup<'t>(table: &'t Table, key: &str) -> Option<&'t Value> {
+    let value = match key.split_once('.') {
+        Some((section, key)) => table.get(section)?.get(key)?,
+        None => table.get(key)?,
+    };
+    (!value.is_table()).then_some(value)
+}
+
+fn put(table: &mut Table, key: &str, value: Value) {
+    match key.split_once('.') {
+        Some((section, key)) => {
+            if let Some(Value::Table(section)) = table.get_mut(section) {
+                section.insert(key.to_owned(), value);
+            }
+        }
+        None => {
+            table.insert(key.to_owned(), value);
+        }
+    }
+}
+
+/// The value in the type of the default, or what should have been typed.
+fn fit(value: Value, default: &Value) -> Result<Value, &'static str> {
+    match (default, value) {
+        (Value::String(_), value @ Value::String(_))
+        | (Value::Boolean(_), value @ Value::Boolean(_)) => Ok(value),
+        (Value::Integer(_), Value::Integer(number)) if u16::try_from(number).is_ok() => {
+            Ok(Value::Integer(number))
+        }
+        (Value::Array(_), Value::String(text)) => Ok(Value::from(List::split(&text).0)),
+        (Value::Array(_), Value::Array(entries)) if entries.iter().all(Value::is_str) => {
+            Ok(Value::Array(entries))
+        }
+        (Value::Array(_), _) => Err("must be a list of texts, as in [\"one\", \"two\"]"),
+        (Value::Integer(_), _) => Err("must be a whole number from 0 to 65535"),
+        (Value::Boolean(_), _) => Err("must be true or false"),
+        (Value::String(_) | Value::Float(_) | Value::Datetime(_) | Value::Table(_), _) => {
+            Err("must be a text in quotes")
+        }
+    }
+}
+
+fn key_of(variable: &str) -> String {
+    let name = variable.strip_prefix(PREFIX).unwrap_or(variable);
+    name.to_lowercase().replace("__", ".")
+}
+
+fn variable_of(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())
+}
+
+/// Kubernetes sets `SETU_PORT`, `SETU_SERVICE_HOST` and more beside a service called setu: those are nobody's slip.
+fn is_meant_for_us(key: &str) -> bool {
+    let first_word = key.split(['.', '_']).next().unwrap_or(key);
+    let similar = |name: &String| strsim::jaro_winkler(name, first_word) >= SIMILAR;
+    key.contains('.') || defaults().keys().any(similar)
+}
+
+fn unknown(key: &str, noun: &str, written: impl Fn(&str) -> String) -> String {
+    let likeness = |known: &String| strsim::jaro_winkler(known, key);
+    let nearest = known_keys()
+        .into_iter()
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    match nearest {
+        Some(near) if likeness(&near) >= SIMILAR => {
+            format!("{key}: unknown {noun}; did you mean {}?", written(&near))
+        }
+        Some(_) | None => {
+            format!("{key}: unknown {noun}; remove it (`setu config` lists the known ones)")
+        }
+    }
+}
+
+fn known_keys() -> Vec<String> {
+    let mut keys = Vec::new();
+    for (name, value) in defaults() {
+        match value.as_table() {
+            Some(section) => keys.extend(section.keys().map(|key| format!("{name}.{key}"))),
+            None => keys.push(name),
+        }
+    }
+    keys
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("{text:?}"),
+        Value::Array(entries) => {
+            let texts: Vec<_> = entries
+                .iter()
+                .map(|entry| shown(entry).replace('"', ""))
+                .collect();
+            format!("{:?}", texts.join(", "))
+        }
+        Value::Integer(_)
+        | Value::Float(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_)
+        | Value::Table(_) => one_line(&value.to_string()),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,45 @@
+//! `GET /health`: alive, and how much is going on.
+
+use axum::{Json, extract};
+use serde::Serialize;
+
+use super::State;
+use crate::clock::Now;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Health {
+    status: &'static str,
+    /// ISO 8601 in UTC.
+    timestamp: String,
+    /// Sessions with at least one participant.
+    active_sessions: usize,
+    /// (session, participant) pairs.
+    active_participants: usize,
+    relay: RelayHealth,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RelayHealth {
+    allocations: u64,
+    ports_in_use: usize,
+    ports_total: usize,
+}
+
+pub(super) async fn answer(extract::State(state): extract::State<State>) -> Json<Health> {
+    let now = Now::read();
+    let counts = state.signaling.counts().await;
+    let relay = state.relay.snapshot().await;
+    Json(Health {
+        status: "ok",
+        timestamp: now.unix.iso8601(),
+        active_sessions: counts.sessions,
+        active_participants: counts.participants,
+        relay: RelayHealth {
+            allocations: relay.engine.allocations,
+            ports_in_use: relay.ports_in_use,
+            ports_total: relay.ports_total,
+        },
+    })
+}

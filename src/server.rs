@@ -1,0 +1,177 @@
+//! The one file that knows everyone: build, spawn, say what is open, end cleanly.
+
+use std::{fs, future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+    time::timeout,
+};
+use tracing::{info, warn};
+
+use crate::clock::Now;
+use crate::config::Config;
+use crate::credentials::Credentials;
+use crate::http::{self, listeners::Listeners, origin::AllowedOrigins, ready::Readiness};
+use crate::relay::{Relay, StartError, engine::five_tuple::Transport};
+use crate::signaling::{Signaling, ice_servers::IceServers};
+use crate::store::Store;
+
+pub mod health;
+mod summary;
+mod urls;
+
+/// Everything, running.
+pub struct Server {
+    addresses: Addresses,
+    summary: String,
+    readiness: Readiness,
+    signaling: Signaling,
+    relay: Relay,
+    http: JoinHandle<()>,
+    stop_http: watch::Sender<bool>,
+}
+
+/// Where clients reach this server: the addresses really bound.
+#[derive(Clone, Debug, Serialize)]
+struct Addresses {
+    http: Vec<SocketAddr>,
+    udp: Vec<SocketAddr>,
+    tcp: Vec<SocketAddr>,
+    tls: Vec<SocketAddr>,
+}
+
+impl Server {
+    /// Binds everything, then serves.
+    ///
+    /// # Errors
+    /// When an address can't be had: one line with the operating system's reason and the key to change.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let listeners = Listeners::bind(&config.http.listen)?;
+        let credentials = Arc::new(Credentials::new(config.credentials.clone()));
+        let relay =
+            Relay::start(config.relay.clone(), Arc::clone(&credentials)).map_err(with_fix)?;
+        let addresses = Addresses::of(&listeners, &relay);
+        let urls = urls::relay_urls(&config.relay_host, relay.bound());
+        let ice_servers = Arc::new(IceServers::new(urls, Arc::clone(&credentials)));
+        let summary = summary::Facts {
+            config: &config,
+            addresses: &addresses,
+            ice_servers: &ice_servers,
+        }
+        .write(Now::read());
+        let signaling = Signaling::new(
+            config.signaling,
+            Store::memory(),
+            relay.clone(),
+            Arc::clone(&ice_servers),
+            credentials,
+        );
+        let readiness = Readiness::default();
+        let origins = config.http.allowed_origins.iter().map(String::as_str);
+        let router = http::router(http::State {
+            signaling: signaling.clone(),
+            relay: relay.clone(),
+            ice_servers,
+            readiness: readiness.clone(),
+            allowed_origins: AllowedOrigins::new(origins)
+                .map_err(|origin| anyhow::anyhow!("{origin:?} is no web origin"))?,
+        });
+        let (stop_http, stopped) = watch::channel(false);
+        let http = tokio::spawn(listeners.serve(router, stopped));
+        readiness.set(true);
+        info!(http = ?addresses.http, udp = ?addresses.udp, tcp = ?addresses.tcp, tls = ?addresses.tls, "ready");
+        Ok(Self {
+            addresses,
+            summary,
+            readiness,
+            signaling,
+            relay,
+            http,
+            stop_http,
+        })
+    }
+
+    /// What is open, and what to do with it; for people.
+    #[must_use]
+    pub fn summary(&self) -> &str {
+        &self.summary
+    }
+
+    /// Writes the bound addresses as JSON. Whoever finds the file finds all of it.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn write_addresses(&self, file: &Path) -> anyhow::Result<()> {
+        let unfinished = file.with_extension("unfinished");
+        fs::write(&unfinished, serde_json::to_vec(&self.addresses)?)
+            .and_then(|()| fs::rename(&unfinished, file))
+            .with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    /// Serves until `end`, then stops within two seconds, whatever is still connected.
+    pub async fn run(self, end: impl Future<Output = ()>) {
+        end.await;
+        info!("stopping");
+        self.readiness.set(false);
+        within("signaling", self.signaling.stop()).await;
+        self.stop_http.send_replace(true);
+        let http = async {
+            // Ended or panicked: either way nothing of it is left.
+            let _ = self.http.await;
+        };
+        tokio::join!(within("HTTP", http), within("the relay", self.relay.stop()));
+        info!("stopped");
+    }
+}
+
+/// Resolves at Ctrl-C or SIGTERM, from now on.
+///
+/// # Errors
+/// When signals can't be listened to.
+pub fn end_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+impl Addresses {
+    fn of(listeners: &Listeners, relay: &Relay) -> Self {
+        let bound = relay.bound().clone();
+        Self {
+            http: listeners.bound(),
+            udp: bound.udp,
+            tcp: bound.tcp,
+            tls: bound.tls,
+        }
+    }
+}
+
+/// Two of these, one after the other, stay under two seconds.
+const STOP_TIMEOUT: Duration = Duration::from_millis(800);
+
+fn with_fix(error: StartError) -> anyhow::Error {
+    let key = match &error {
+        StartError::Listen { transport, .. } => match transport {
+            Transport::Udp => "turn.listen_udp",
+            Transport::Tcp => "turn.listen_tcp",
+            Transport::Tls => "turn.listen_tls",
+        },
+        StartError::Worker(_) => return error.into(),
+    };
+    anyhow::anyhow!("{error}; free the port, or set {key}")
+}
+
+async fn within(what: &str, stopping: impl Future<Output = ()>) {
+    if timeout(STOP_TIMEOUT, stopping).await.is_err() {
+        warn!("{what} did not stop in time");
+    }
+}

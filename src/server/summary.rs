@@ -1,0 +1,190 @@
+//! The start summary: what is open, for whom, and what to do with it. Made from what was really bound.
+
+use std::{
+    fmt::{self, Write as _},
+    net::SocketAddr,
+};
+
+use super::Addresses;
+use crate::clock::Now;
+use crate::config::{Config, Profile};
+use crate::ident::ParticipantId;
+use crate::relay::engine::Auth;
+use crate::signaling::ice_servers::IceServers;
+
+/// What there is to say.
+pub(super) struct Facts<'a> {
+    pub(super) config: &'a Config,
+    pub(super) addresses: &'a Addresses,
+    pub(super) ice_servers: &'a IceServers,
+}
+
+impl Facts<'_> {
+    /// All of it, ending in a blank line.
+    pub(super) fn write(&self, now: Now) -> String {
+        let mut text = String::new();
+        // A String takes whatever is written.
+        let _ = self.write_to(&mut text, now);
+        text
+    }
+
+    fn write_to(&self, out: &mut String, now: Now) -> fmt::Result {
+        writeln!(out, "\nSetu {} is ready.\n", env!("CARGO_PKG_VERSION"))?;
+        for (name, value) in self.table() {
+            writeln!(out, "  {name:<18} {value}")?;
+        }
+        let warnings = self.warnings();
+        if !warnings.is_empty() {
+            writeln!(out, "\nMind:")?;
+        }
+        for warning in warnings {
+            writeln!(out, "  - {warning}")?;
+        }
+        self.write_rtc_configuration(out, now)
+    }
+
+    fn table(&self) -> Vec<(&'static str, String)> {
+        let Self {
+            config, addresses, ..
+        } = self;
+        let certificate = if config.self_signed {
+            "  (self-signed certificate)"
+        } else {
+            ""
+        };
+        let external = config.relay.external.iter().map(|address| {
+            if address.public == address.local {
+                address.public.to_string()
+            } else {
+                format!("{} (bound to {})", address.public, address.local)
+            }
+        });
+        let external = external.collect::<Vec<_>>().join(", ");
+        let mut table = vec![
+            ("Call page", self.call_page()),
+            ("HTTP, Socket.IO", list(&addresses.http)),
+            ("STUN/TURN UDP", list(&addresses.udp)),
+            ("STUN/TURN TCP", list(&addresses.tcp)),
+            (
+                "TURN over TLS",
+                format!("{}{certificate}", list(&addresses.tls)),
+            ),
+            ("Relayed ports", self.relayed_ports()),
+            (
+                "External address",
+                format!("{external}  ({})", config.external_origin),
+            ),
+            (
+                "Profile",
+                format!("{}  ({})", config.profile.name(), config.profile_reason),
+            ),
+        ];
+        if !config.credentials.users.is_empty() {
+            let names = config
+                .credentials
+                .users
+                .iter()
+                .map(|(name, _)| name.as_str());
+            table.push(("Static users", names.collect::<Vec<_>>().join(", ")));
+        }
+        table.push(("Web origins", config.http.allowed_origins.join(", ")));
+        table
+    }
+
+    fn relayed_ports(&self) -> String {
+        let range = &self.config.relay.relay_ports;
+        let families = self.config.relay.external.len();
+        let each = if families > 1 {
+            " for each external address"
+        } else {
+            ""
+        };
+        format!(
+            "{}-{}/udp  ({} ports{each})",
+            range.start(),
+            range.end(),
+            range.len()
+        )
+    }
+
+    fn call_page(&self) -> String {
+        let local = |addr: &&SocketAddr| addr.ip().is_unspecified() || addr.ip().is_loopback();
+        match self.addresses.http.iter().find(local) {
+            Some(addr) if addr.ip().is_unspecified() => {
+                format!("http://localhost:{}/", addr.port())
+            }
+            Some(addr) => format!("http://{addr}/"),
+            None => self
+                .addresses
+                .http
+                .first()
+                .map_or_else(String::new, |addr| format!("http://{addr}/")),
+        }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let config = self.config;
+        let production = config.profile == Profile::Production;
+        let mut warnings = Vec::new();
+        let mut warn_if = |condition: bool, warning: &str| {
+            if condition {
+                warnings.push(warning.to_owned());
+            }
+        };
+        warn_if(
+            config.self_signed && !self.addresses.tls.is_empty(),
+            "The TLS certificate was made just now: browsers refuse turns: URLs until turn.tls_cert_file and turn.tls_key_file name a real one.",
+        );
+        warn_if(
+            config.relay.engine.auth == Auth::None,
+            "turn.auth = \"none\": whoever reaches the TURN ports may relay.",
+        );
+        warn_if(
+            production,
+            "The relay is open: whoever reaches the HTTP port is given credentials for it.",
+        );
+        warn_if(
+            production && config.random_secret,
+            "credentials.secret is not set: credentials handed out now are void after a restart.",
+        );
+        warn_if(
+            !production,
+            "The development profile relays to private and loopback addresses; behind NAT, set turn.external_ip = \"public/private\".",
+        );
+        warn_if(
+            config.redis_ignored,
+            "REDIS_URL is set, but this version keeps sessions in memory: they end with the process.",
+        );
+        warn_if(
+            true,
+            "Browsers give the camera to pages from localhost or HTTPS only: for other machines, put an HTTPS proxy before the HTTP port.",
+        );
+        warnings
+    }
+
+    fn write_rtc_configuration(&self, out: &mut String, now: Now) -> fmt::Result {
+        let Ok(participant) = ParticipantId::parse("sample") else {
+            return Ok(());
+        };
+        let answer = self.ice_servers.for_participant(now, &participant);
+        let servers = serde_json::to_string_pretty(&answer.ice_servers).map_err(|_| fmt::Error)?;
+        writeln!(
+            out,
+            "\nFor your RTCPeerConnection, good until {}",
+            answer.expires_at
+        )?;
+        writeln!(
+            out,
+            "(fresh ones: GET /ice-servers?participantId=NAME, or in session-joined):\n"
+        )?;
+        writeln!(out, "{{ \"iceServers\": {servers} }}\n")
+    }
+}
+
+fn list(addresses: &[SocketAddr]) -> String {
+    if addresses.is_empty() {
+        return "off".to_owned();
+    }
+    let texts: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+    texts.join(", ")
+}
