@@ -49,7 +49,7 @@ pub(super) fn credentials(
     if realm.is_empty() {
         return Err(source.complain("turn.realm", &"must not be empty; write your domain"));
     }
-    let ttl = values::duration(&keys.ttl, Duration::from_secs(1)..=YEAR);
+    let ttl = values::duration(&keys.ttl, Duration::from_secs(1)..=MONTH);
     Ok(credentials::Settings {
         realm,
         secrets: all.into_iter().map(Redacted::new).collect(),
@@ -120,4 +120,4 @@ fn random_secret() -> String {
 }
 
 const DEVELOPMENT_USERS: [&str; 2] = ["turnuser:turnpass", "admin:adminpass"];
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);

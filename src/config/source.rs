@@ -36,7 +36,7 @@ const PREFIX: &str = "SETU_";
 const LEGACY_PORT: &str = "SOCKET_PORT";
 const LEGACY_ORIGINS: &str = "NEXT_PUBLIC_APP_URL";
 /// From here on (1 is equality) a word counts as a slip of the fingers.
-const SIMILAR: f64 = 0.8;
+const SIMILAR: f64 = 0.75;
 
 impl Source {
     /// Reads `path`, or `turn.toml` if there is one, and lays the environment over it.
@@ -276,7 +276,7 @@ fn is_meant_for_us(key: &str) -> bool {
 }
 
 fn unknown(key: &str, noun: &str, written: impl Fn(&str) -> String) -> String {
-    let likeness = |known: &String| strsim::jaro_winkler(known, key);
+    let likeness = |known: &String| strsim::normalized_damerau_levenshtein(known, key);
     let nearest = known_keys()
         .into_iter()
         .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));

@@ -1,0 +1,440 @@
+//! The configuration: what is accepted, what it means, and what a refusal says.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process, thread,
+};
+
+use setu::config::{self, Config, ConfigError, Profile};
+use setu::relay::engine::{Auth, ChannelRange};
+
+#[test]
+fn without_file_and_environment_everything_has_a_default() {
+    let config = load("", &[]).unwrap();
+    let http: Vec<_> = config
+        .http
+        .listen
+        .iter()
+        .map(|l| l.addr.to_string())
+        .collect();
+    assert_eq!(http, ["0.0.0.0:3001", "[::]:3001"]);
+    assert_eq!(config.http.allowed_origins, ["http://localhost:3000"]);
+    assert_eq!(config.relay.relay_ports, 49160..=49200);
+    assert_eq!(config.relay.engine.auth, Auth::Required);
+    assert_eq!(config.relay.engine.channels, ChannelRange::Rfc8656);
+    assert_eq!(config.relay.engine.software, None);
+    assert_eq!(config.credentials.realm, "vrinda-sangha.local");
+    assert_eq!(config.credentials.ttl.as_secs(), 24 * 3600);
+    assert_eq!(config.signaling.revocation_grace.as_secs(), 30);
+    assert!(config.random_secret && config.self_signed && !config.redis_ignored);
+    assert!(!config.relay.external.is_empty() && config.relay.workers >= 1);
+}
+
+#[test]
+fn the_shipped_file_shows_every_key_at_its_default() {
+    let shipped = fs::read_to_string("turn.toml").unwrap();
+    let from_file = load(&shipped, &[]).unwrap().to_toml();
+    assert_eq!(from_file, load("", &[]).unwrap().to_toml());
+    let shown: toml::Table = shipped.parse().unwrap();
+    let known: toml::Table = from_file.parse().unwrap();
+    assert_eq!(keys(&shown), keys(&known));
+}
+
+#[test]
+fn the_file_is_laid_over_the_defaults_and_the_environment_over_the_file() {
+    let file =
+        "[turn]\nrelay_ports = \"50000-50099\"\nrealm = \"example.org\"\n[log]\nlevel = \"warn\"";
+    let config = load(file, &[("SETU_TURN__RELAY_PORTS", "51000-51099")]).unwrap();
+    assert_eq!(config.relay.relay_ports, 51000..=51099);
+    assert_eq!(config.credentials.realm, "example.org");
+}
+
+#[test]
+fn the_environment_sets_every_type_of_value() {
+    let config = load(
+        "",
+        &[
+            ("SETU_PROFILE", "production"),
+            ("SETU_TURN__LISTEN_UDP", "127.0.0.1:0, [::1]:0"),
+            ("SETU_TURN__LISTEN_TLS", ""),
+            ("SETU_TURN__WORKERS", "3"),
+            ("SETU_CREDENTIALS__STRICT_EXPIRY", "true"),
+            ("SETU_CREDENTIALS__TTL", "90m"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.profile, Profile::Production);
+    assert_eq!(config.relay.listen_udp.len(), 2);
+    assert!(config.relay.listen_tls.is_empty());
+    assert_eq!(config.relay.workers, 3);
+    assert!(config.relay.engine.strict_expiry);
+    assert_eq!(config.credentials.ttl.as_secs(), 90 * 60);
+}
+
+#[test]
+fn the_variables_of_the_replaced_system_work_and_ours_win() {
+    let theirs = [
+        ("SOCKET_PORT", "4001"),
+        ("NEXT_PUBLIC_APP_URL", "https://App.example.org/"),
+        ("REDIS_URL", "redis://localhost"),
+    ];
+    let config = load("[http]\nlisten = [\"0.0.0.0:5001\"]", &theirs).unwrap();
+    assert_eq!(config.http.listen[0].addr.port(), 4001);
+    assert_eq!(config.http.allowed_origins, ["https://app.example.org"]);
+    assert!(config.redis_ignored);
+    let both = [
+        ("SETU_HTTP__LISTEN", "127.0.0.1:6001"),
+        ("SOCKET_PORT", "4001"),
+    ];
+    assert_eq!(load("", &both).unwrap().http.listen[0].addr.port(), 6001);
+}
+
+#[test]
+fn variables_that_others_set_beside_a_service_called_setu_are_left_alone() {
+    let others = [
+        ("SETU_PORT", "tcp://10.0.0.1:3001"),
+        ("SETU_SERVICE_HOST", "10.0.0.1"),
+        ("SETU_PORT_3001_TCP_ADDR", "10.0.0.1"),
+    ];
+    assert!(load("", &others).is_ok());
+}
+
+#[test]
+fn only_defaults_may_lack_their_family() {
+    let defaults = load("", &[]).unwrap();
+    assert!(defaults.http.listen[0].required && !defaults.http.listen[1].required);
+    let typed = load("", &[("SETU_TURN__LISTEN_UDP", "[::]:3478")]).unwrap();
+    assert!(typed.relay.listen_udp[0].required);
+}
+
+#[test]
+fn the_profile_follows_the_external_address() {
+    let cases = [
+        ("127.0.0.1", Profile::Development, 2),
+        ("192.0.2.1", Profile::Development, 2),
+        ("10.0.0.1", Profile::Development, 2),
+        ("8.8.8.8", Profile::Production, 0),
+        ("8.8.8.8/10.0.0.1", Profile::Production, 0),
+        ("10.0.0.1, 2a00::1", Profile::Production, 0),
+    ];
+    for (external, profile, users) in cases {
+        let config = load("", &[("SETU_TURN__EXTERNAL_IP", external)]).unwrap();
+        assert_eq!(config.profile, profile, "{external}");
+        assert_eq!(config.credentials.users.len(), users, "{external}");
+        let open = config.relay.engine.policy.allow_private_and_loopback;
+        assert_eq!(open, profile == Profile::Development, "{external}");
+    }
+}
+
+#[test]
+fn the_host_in_urls_is_the_first_external_address_unless_named() {
+    let host = |env: &[(&str, &str)]| load("", env).unwrap().relay_host;
+    assert_eq!(
+        host(&[("SETU_TURN__EXTERNAL_IP", "192.0.2.1/10.0.0.1, 2001:db8::1")]),
+        "192.0.2.1"
+    );
+    assert_eq!(
+        host(&[("SETU_TURN__EXTERNAL_IP", "2001:db8::1")]),
+        "[2001:db8::1]"
+    );
+    assert_eq!(
+        host(&[("SETU_TURN__HOST", "turn.example.org")]),
+        "turn.example.org"
+    );
+}
+
+#[test]
+fn secrets_come_from_files_too() {
+    let folder = Folder::new();
+    let secret = folder.write("secret", "north\n");
+    let previous = folder.write("previous", "south\n\nwest\n");
+    let users = folder.write("users", "alice:wonder:land\n");
+    let config = load(
+        "",
+        &[
+            ("SETU_CREDENTIALS__SECRET_FILE", secret.to_str().unwrap()),
+            (
+                "SETU_CREDENTIALS__PREVIOUS_SECRETS_FILE",
+                previous.to_str().unwrap(),
+            ),
+            ("SETU_TURN__USERS_FILE", users.to_str().unwrap()),
+        ],
+    )
+    .unwrap();
+    let secrets: Vec<_> = config
+        .credentials
+        .secrets
+        .iter()
+        .map(|s| s.expose().as_str())
+        .collect();
+    assert_eq!(secrets, ["north", "south", "west"]);
+    assert_eq!(config.credentials.users[0].0, "alice");
+    assert!(!config.random_secret);
+}
+
+#[test]
+fn the_effective_configuration_shows_no_secret() {
+    let file = r#"
+        [turn]
+        users = ["alice:hunter2"]
+        [credentials]
+        secret = "north-star"
+        previous_secrets = ["south-cross"]
+    "#;
+    let config = load(file, &[]).unwrap();
+    for text in [config.to_toml(), format!("{config:?}")] {
+        for secret in ["hunter2", "north-star", "south-cross"] {
+            assert!(!text.contains(secret), "{secret} in {text}");
+        }
+    }
+}
+
+/// (what is wrong, the file, the environment, the line)
+type Refusal = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static str,
+);
+
+const REFUSALS: &[Refusal] = &[
+    (
+        "a misspelt key",
+        "[turn]\nrelay_port = \"1-2\"",
+        &[],
+        "FILE: turn.relay_port: unknown key; did you mean turn.relay_ports?",
+    ),
+    (
+        "a misspelt section",
+        "[trun]\nrealm = \"x\"",
+        &[],
+        "FILE: trun.realm: unknown key; did you mean turn.realm?",
+    ),
+    (
+        "a key from nowhere",
+        "[turn]\nzzz = 1",
+        &[],
+        "FILE: turn.zzz: unknown key; remove it (`setu config` lists the known ones)",
+    ),
+    (
+        "a misspelt variable",
+        "",
+        &[("SETU_TURN__RELAY_PORT", "1-2")],
+        "environment variable SETU_TURN__RELAY_PORT: turn.relay_port: unknown key; did you mean SETU_TURN__RELAY_PORTS?",
+    ),
+    (
+        "one underscore too few",
+        "",
+        &[("SETU_TURN_REALM", "x")],
+        "environment variable SETU_TURN_REALM: turn_realm: unknown key; did you mean SETU_TURN__REALM?",
+    ),
+    (
+        "no TOML",
+        "[turn]\nrealm = ",
+        &[],
+        "FILE: line 2: string values must be quoted, expected literal string",
+    ),
+    (
+        "a number for a text",
+        "[turn]\nrealm = 5",
+        &[],
+        "FILE: turn.realm = 5: must be a text in quotes",
+    ),
+    (
+        "a text for a number",
+        "[turn]\nworkers = \"many\"",
+        &[],
+        "FILE: turn.workers = \"many\": must be a whole number from 0 to 65535",
+    ),
+    (
+        "a range beyond the ports",
+        "[turn]\nrelay_ports = \"49160-70000\"",
+        &[],
+        "FILE: turn.relay_ports = \"49160-70000\": ends above 65535; write a range within 1024-65535, such as 49160-49200",
+    ),
+    (
+        "a bad value in the environment",
+        "",
+        &[("SETU_CREDENTIALS__TTL", "soon")],
+        "environment variable SETU_CREDENTIALS__TTL: credentials.ttl = \"soon\": must be a time from 1s to 30days, such as 30s, 90m or 24h",
+    ),
+    (
+        "a bad port of the replaced system",
+        "",
+        &[("SOCKET_PORT", "http")],
+        "environment variable SOCKET_PORT: http.listen = \"0.0.0.0:http, [::]:http\": \"0.0.0.0:http\" is no address with a port; write 0.0.0.0:3478 or [::]:3478",
+    ),
+    (
+        "a certificate without key",
+        "[turn]\ntls_cert_file = \"cert.pem\"",
+        &[],
+        "FILE: turn.tls_cert_file = \"cert.pem\": has no private key; set turn.tls_key_file too",
+    ),
+    (
+        "a key without certificate",
+        "[turn]\ntls_key_file = \"key.pem\"",
+        &[],
+        "FILE: turn.tls_key_file = \"key.pem\": has no certificate; set turn.tls_cert_file too",
+    ),
+    (
+        "nobody to authenticate in production",
+        "profile = \"production\"\n[turn]\nauth = \"none\"",
+        &[],
+        "FILE: turn.auth = \"none\": would open the relay to everybody; write \"required\", or profile = \"development\"",
+    ),
+    (
+        "a secret twice",
+        "[credentials]\nsecret = \"north\"\nsecret_file = \"/run/secret\"",
+        &[],
+        "FILE: credentials.secret = [redacted]: contradicts credentials.secret_file = \"/run/secret\"; set one of the two",
+    ),
+    (
+        "a user without password",
+        "[turn]\nusers = [\"alice\"]",
+        &[],
+        "FILE: turn.users = [redacted]: entry 1 must be name:password",
+    ),
+    (
+        "two listeners on one port",
+        "[turn]\nlisten_tls = [\"0.0.0.0:3001\"]",
+        &[],
+        "FILE: turn.listen_tls = \"0.0.0.0:3001\": 0.0.0.0:3001 is also in http.listen; choose another port",
+    ),
+    (
+        "a listener among the relayed ports",
+        "[turn]\nlisten_udp = [\"0.0.0.0:49170\"]",
+        &[],
+        "FILE: turn.listen_udp = \"0.0.0.0:49170\": 0.0.0.0:49170 is within turn.relay_ports; choose another port",
+    ),
+    (
+        "no network",
+        "[peers]\nallow = [\"10.0.0.0/40\"]",
+        &[],
+        "FILE: peers.allow = \"10.0.0.0/40\": \"10.0.0.0/40\" is no network; write 10.0.0.0/8, 2001:db8::/32 or one address",
+    ),
+    (
+        "a word that is none of the few",
+        "profile = \"staging\"",
+        &[],
+        "FILE: profile = \"staging\": must be \"auto\" or \"development\" or \"production\"",
+    ),
+    (
+        "an origin with a path",
+        "[http]\nallowed_origins = [\"https://app.example.org/app\"]",
+        &[],
+        "FILE: http.allowed_origins = \"https://app.example.org/app\": \"https://app.example.org/app\" is no web origin; write https://app.example.org, without a path",
+    ),
+    (
+        "a level that is none",
+        "[log]\nlevel = \"inof\"",
+        &[],
+        "FILE: log.level = \"inof\": must be error, warn, info, debug, trace or off, or such levels for modules: info,setu::relay=debug",
+    ),
+];
+
+#[test]
+fn every_refusal_is_one_line_with_origin_key_value_and_fix() {
+    for (name, file, env, expected) in REFUSALS {
+        let error = load(file, env)
+            .err()
+            .unwrap_or_else(|| panic!("{name} is accepted"));
+        assert_eq!(error.to_string(), *expected, "{name}");
+        assert!(!error.to_string().contains('\n'), "{name}");
+    }
+}
+
+#[test]
+fn a_named_file_must_exist() {
+    let error = config::load(Some(Path::new("/nowhere/turn.toml")), no_variables()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("/nowhere/turn.toml: cannot be read: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_certificate_that_is_none_is_named() {
+    let folder = Folder::new();
+    let junk = folder.write("cert.pem", "no certificate");
+    let path = junk.to_str().unwrap();
+    let env = [
+        ("SETU_TURN__TLS_CERT_FILE", path),
+        ("SETU_TURN__TLS_KEY_FILE", path),
+    ];
+    let error = load("", &env).unwrap_err().to_string();
+    assert!(
+        error.contains("turn.tls_cert_file") && error.contains("holds no PEM certificate"),
+        "{error}"
+    );
+}
+
+fn load(file: &str, env: &[(&str, &str)]) -> Result<Config, Refused> {
+    let folder = Folder::new();
+    let path = folder.write("turn.toml", file);
+    let env = env
+        .iter()
+        .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+    config::load(Some(&path), env).map_err(|error| Refused {
+        error,
+        path: path.clone(),
+    })
+}
+
+/// Shows the file's path as `FILE`.
+#[derive(Debug)]
+struct Refused {
+    error: ConfigError,
+    path: PathBuf,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path = self.path.display().to_string();
+        f.write_str(&self.error.to_string().replace(&path, "FILE"))
+    }
+}
+
+fn no_variables() -> impl Iterator<Item = (String, String)> {
+    std::iter::empty()
+}
+
+fn keys(table: &toml::Table) -> Vec<String> {
+    let mut keys = Vec::new();
+    for (name, value) in table {
+        match value.as_table() {
+            Some(section) => keys.extend(section.keys().map(|key| format!("{name}.{key}"))),
+            None => keys.push(name.clone()),
+        }
+    }
+    keys.sort();
+    keys
+}
+
+/// A folder of this test's own, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let name = format!("setu-config-{}-{:?}", process::id(), thread::current().id());
+        let path = std::env::temp_dir().join(format!("{name}-{:x}", setu::entropy::number()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
