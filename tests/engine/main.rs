@@ -1,0 +1,13 @@
+//! The relay's engine in virtual time: one behaviour a test, its rule linked.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod allocate;
+mod auth;
+mod channel;
+mod data;
+mod expiry;
+mod permission;
+mod properties;
+mod revoke;
+mod world;
