@@ -124,6 +124,12 @@ const IDLE_BYTES_MAX: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
     use super::*;
 
     #[tokio::test]
@@ -136,6 +142,17 @@ mod tests {
         assert_eq!(written, b"one two");
     }
 
+    #[tokio::test]
+    async fn each_message_is_a_write_of_its_own() {
+        let (outbox, mut writer) = (Outbox::default(), Writes::default());
+        for message in [&b"one"[..], b"two", b"three"] {
+            assert!(outbox.push_data(message));
+        }
+        outbox.close();
+        outbox.write_to(&mut writer).await;
+        assert_eq!(writer.0, [&b"one"[..], b"two", b"three"]);
+    }
+
     #[test]
     fn a_slow_reader_loses_data_first_and_then_the_connection() {
         let outbox = Outbox::default();
@@ -145,5 +162,27 @@ mod tests {
         while outbox.push_answer(&[0; 100]) {}
         assert!(outbox.is_overrun());
         assert!(outbox.waiting.borrow().bytes.len() <= DATA_BYTES_MAX + ANSWER_BYTES_MAX);
+    }
+
+    #[derive(Default)]
+    struct Writes(Vec<Vec<u8>>);
+
+    impl AsyncWrite for Writes {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.0.push(bytes.to_vec());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
     }
 }
