@@ -1,6 +1,9 @@
 //! A TURN client that can be told to misbehave.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 use setu::relay::wire::stream::Inbound;
 use stun::{
@@ -75,19 +78,25 @@ impl Client {
     }
 
     pub(crate) async fn as_user(world: &World, over: Over, username: &str, password: &str) -> Self {
-        let wire = match over {
-            Over::Udp => {
-                let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-                socket.connect(world.udp()).await.unwrap();
-                Wire::Udp(socket)
-            }
-            Over::Tcp => Wire::stream(TcpStream::connect(world.tcp()).await.unwrap()),
-            Over::Tls => Wire::stream(tls_connect(world.tls()).await),
+        let server = match over {
+            Over::Udp => world.udp(),
+            Over::Tcp => world.tcp(),
+            Over::Tls => world.tls(),
         };
         Self {
-            wire,
+            wire: Wire::to(over, server).await,
             username: username.to_owned(),
             password: password.to_owned(),
+            nonce: None,
+        }
+    }
+
+    /// At an address of the server other than its first.
+    pub(crate) async fn at(server: SocketAddr, over: Over) -> Self {
+        Self {
+            wire: Wire::to(over, server).await,
+            username: USER.to_owned(),
+            password: PASSWORD.to_owned(),
             nonce: None,
         }
     }
@@ -282,6 +291,20 @@ impl Client {
 }
 
 impl Wire {
+    async fn to(over: Over, server: SocketAddr) -> Self {
+        match over {
+            Over::Udp => {
+                // Connected: an answer from any other address of the server would not arrive.
+                let any_port = SocketAddr::new(loopback_of(server), 0);
+                let socket = UdpSocket::bind(any_port).await.unwrap();
+                socket.connect(server).await.unwrap();
+                Self::Udp(socket)
+            }
+            Over::Tcp => Self::stream(TcpStream::connect(server).await.unwrap()),
+            Over::Tls => Self::stream(tls_connect(server).await),
+        }
+    }
+
     fn stream(stream: impl Stream + 'static) -> Self {
         Self::Stream {
             stream: Box::new(stream),
@@ -315,6 +338,13 @@ impl Wire {
                 }
             },
         }
+    }
+}
+
+fn loopback_of(addr: SocketAddr) -> IpAddr {
+    match addr {
+        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     }
 }
 

@@ -9,5 +9,6 @@ mod abuse;
 mod allocations;
 mod coturn;
 mod credentials;
+mod listening;
 mod relaying;
 mod webrtc_rs;
