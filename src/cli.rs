@@ -1,6 +1,12 @@
 //! The command line: what was asked for, and how it went.
 
-use std::{env, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    env,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
@@ -73,10 +79,7 @@ impl Cli {
             None => serve(config, None),
             Some(Command::Serve { addresses_file }) => serve(config, addresses_file),
             Some(Command::Credential { name, ttl }) => credential(config, &name, ttl),
-            Some(Command::Config) => {
-                print!("{}", config.to_toml());
-                Ok(())
-            }
+            Some(Command::Config) => say(&config.to_toml()),
             Some(Command::Health { url }) => health::ask(url.as_deref(), &config),
         }
     }
@@ -101,7 +104,8 @@ fn serve(config: Config, addresses_file: Option<PathBuf>) -> anyhow::Result<()> 
         if let Some(file) = addresses_file {
             server.write_addresses(&file)?;
         }
-        print!("{}", server.summary());
+        // Whoever closed the standard output does not want the summary.
+        let _ = say(server.summary());
         server.run(end).await;
         Ok(())
     });
@@ -120,8 +124,17 @@ fn credential(config: Config, name: &str, ttl: Option<Duration>) -> anyhow::Resu
     let mut settings = config.credentials;
     settings.ttl = ttl.unwrap_or(settings.ttl);
     let issued = Credentials::new(settings).issue(Now::read().unix.seconds(), &participant);
-    println!("username: {}", issued.username);
-    println!("password: {}", issued.password.expose());
-    println!("expires:  {}", issued.expires_at.millis().iso8601());
-    Ok(())
+    say(&format!(
+        "username: {}\npassword: {}\nexpires:  {}\n",
+        issued.username,
+        issued.password.expose(),
+        issued.expires_at.millis().iso8601()
+    ))
+}
+
+/// Prints; a closed pipe is an error, not a panic.
+fn say(text: &str) -> anyhow::Result<()> {
+    io::stdout()
+        .write_all(text.as_bytes())
+        .context("cannot write to the standard output")
 }

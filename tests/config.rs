@@ -5,11 +5,15 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process, thread,
 };
 
 use setu::config::{self, Config, ConfigError, Profile};
 use setu::relay::engine::{Auth, ChannelRange};
+
+use common::Folder;
+
+#[allow(dead_code, reason = "each test target uses its part")]
+mod common;
 
 #[test]
 fn without_file_and_environment_everything_has_a_default() {
@@ -413,28 +417,4 @@ fn keys(table: &toml::Table) -> Vec<String> {
     }
     keys.sort();
     keys
-}
-
-/// A folder of this test's own, gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        let name = format!("setu-config-{}-{:?}", process::id(), thread::current().id());
-        let path = std::env::temp_dir().join(format!("{name}-{:x}", setu::entropy::number()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, text).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

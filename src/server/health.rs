@@ -25,7 +25,6 @@ pub fn ask(url: Option<&str>, config: &Config) -> anyhow::Result<()> {
     if status != "200" {
         bail!("{url} answers {status}");
     }
-    println!("{url} is ready");
     Ok(())
 }
 

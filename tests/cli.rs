@@ -1,0 +1,225 @@
+//! The command line, and the life of the process.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    process::Output,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use setu::clock::UnixSeconds;
+use setu::credentials::{Credentials, LongTermKey, Settings};
+use setu::logging::Redacted;
+
+use common::{Folder, Setu, command, connect, get};
+
+#[allow(dead_code, reason = "each test target uses its part")]
+mod common;
+
+#[test]
+fn the_summary_tells_what_is_really_open() {
+    let setu = Setu::start(&[]);
+    for address in [setu.http, setu.udp, setu.tcp, setu.tls] {
+        assert!(setu.summary.contains(&address.to_string()), "{address}");
+    }
+    let page = format!("http://{}/", setu.http);
+    for part in [
+        page.as_str(),
+        "49160-49200/udp  (41 ports)",
+        "development",
+        "turnuser, admin",
+        "self-signed",
+    ] {
+        assert!(setu.summary.contains(part), "{part} in {}", setu.summary);
+    }
+    let configuration = setu.summary.split_once("{ \"iceServers\":").unwrap().1;
+    let configuration = format!("{{ \"iceServers\":{configuration}");
+    let configuration: serde_json::Value = serde_json::from_str(&configuration).unwrap();
+    let offered = &configuration["iceServers"];
+    let given = &get(setu.http, "/ice-servers?participantId=alice").json()["iceServers"];
+    assert_eq!(offered[1]["urls"], given[1]["urls"]);
+    assert_eq!(
+        given[1]["urls"][0],
+        format!("turn:127.0.0.1:{}?transport=udp", setu.udp.port())
+    );
+}
+
+#[test]
+fn the_summary_counts_the_relayed_ports() {
+    let setu = Setu::start(&[("SETU_TURN__RELAY_PORTS", "50000-50009")]);
+    assert!(
+        setu.summary.contains("50000-50009/udp  (10 ports)"),
+        "{}",
+        setu.summary
+    );
+}
+
+#[test]
+fn both_signals_end_it_cleanly_within_two_seconds_whoever_is_connected() {
+    for signal in ["TERM", "INT"] {
+        let mut setu = Setu::start(&[]);
+        let _idle_turn_client = connect(setu.tcp);
+        let _idle_tls_client = connect(setu.tls);
+        let _idle_browser = connect(setu.http);
+        let mut web_socket = connect(setu.http);
+        let upgrade = format!(
+            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            setu.http
+        );
+        web_socket.write_all(upgrade.as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        web_socket.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 101");
+        setu.signal(signal);
+        let (ended, end) = mpsc::channel();
+        thread::spawn(move || ended.send(setu.wait()));
+        let status = end.recv_timeout(Duration::from_secs(2)).unwrap();
+        assert_eq!(status.code(), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn a_taken_port_is_named_with_the_key_to_change() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    for variable in [
+        "SETU_HTTP__LISTEN",
+        "SETU_TURN__LISTEN_TCP",
+        "SETU_TURN__LISTEN_TLS",
+    ] {
+        let output = command(&[(variable, &addr)]).output().unwrap();
+        let complaint = complaint(&output, 1);
+        let key = variable
+            .trim_start_matches("SETU_")
+            .replace("__", ".")
+            .to_lowercase();
+        assert!(
+            complaint.contains(&addr) && complaint.contains(&key),
+            "{complaint}"
+        );
+        assert!(complaint.contains("Address already in use"), "{complaint}");
+    }
+}
+
+#[test]
+fn a_wrong_configuration_is_one_line_and_exit_code_2() {
+    let output = command(&[("SETU_TURN__RELAY_PORTS", "9-1")])
+        .output()
+        .unwrap();
+    let complaint = complaint(&output, 2);
+    assert!(
+        complaint.starts_with("setu: environment variable SETU_TURN__RELAY_PORTS: "),
+        "{complaint}"
+    );
+    let folder = Folder::new();
+    let file = folder.write("own.toml", "[turn]\nrelm = \"x\"\n");
+    let output = command(&[]).arg("--config").arg(&file).output().unwrap();
+    assert!(self::complaint(&output, 2).contains("did you mean turn.realm?"));
+}
+
+#[test]
+fn wrong_arguments_are_exit_code_2() {
+    assert_eq!(
+        command(&[]).arg("server").output().unwrap().status.code(),
+        Some(2)
+    );
+}
+
+#[test]
+fn a_credential_opens_a_server_with_the_same_secret() {
+    let secret = [("SETU_CREDENTIALS__SECRET", "north")];
+    let output = command(&secret)
+        .args(["credential", "alice", "--ttl", "30m"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim().to_owned()
+    };
+    let (username, password) = (field("username:"), field("password:"));
+    let claim = credentials("north").claim(&username).unwrap();
+    assert!(
+        claim
+            .keys
+            .contains(&LongTermKey::derive(&username, REALM, &password))
+    );
+    let left = claim.expires_at.unwrap().0 - now().0;
+    assert!((1700..=1800).contains(&left), "{left}");
+}
+
+#[test]
+fn without_a_secret_no_credential_would_fit() {
+    let output = command(&[]).args(["credential", "alice"]).output().unwrap();
+    assert!(complaint(&output, 1).contains("credentials.secret is not set"));
+}
+
+#[test]
+fn the_effective_configuration_is_a_configuration_without_secrets() {
+    let secret = [
+        ("SETU_CREDENTIALS__SECRET", "north-star"),
+        ("SETU_TURN__USERS", "alice:hunter2"),
+    ];
+    let output = command(&secret).arg("config").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let table: toml::Table = text.parse().unwrap();
+    assert_eq!(table["turn"]["external_ip"][0].as_str(), Some("127.0.0.1"));
+    assert_eq!(table["profile"].as_str(), Some("development"));
+    assert!(
+        !text.contains("north-star") && !text.contains("hunter2"),
+        "{text}"
+    );
+}
+
+#[test]
+fn health_asks_the_running_server() {
+    let setu = Setu::start(&[]);
+    let addr = setu.http.to_string();
+    let by_key = command(&[("SETU_HTTP__LISTEN", &addr)])
+        .arg("health")
+        .status()
+        .unwrap();
+    assert_eq!(by_key.code(), Some(0));
+    let by_url = command(&[])
+        .args(["health", "--url", &format!("http://{addr}/health")])
+        .status();
+    assert_eq!(by_url.unwrap().code(), Some(0));
+    let missing = command(&[])
+        .args(["health", "--url", &format!("http://{addr}/nothing")])
+        .output();
+    assert!(complaint(&missing.unwrap(), 1).contains("404"));
+    drop(setu);
+    let gone = command(&[("SETU_HTTP__LISTEN", &addr)])
+        .arg("health")
+        .output()
+        .unwrap();
+    assert!(complaint(&gone, 1).contains("no answer"));
+}
+
+/// The one line on the standard error.
+fn complaint(output: &Output, code: i32) -> String {
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert_eq!(text.trim_end().lines().count(), 1, "{text}");
+    text
+}
+
+const REALM: &str = "vrinda-sangha.local";
+
+fn credentials(secret: &str) -> Credentials {
+    Credentials::new(Settings {
+        realm: REALM.to_owned(),
+        secrets: vec![Redacted::new(secret.to_owned())],
+        ttl: Duration::from_secs(60),
+        users: Vec::new(),
+    })
+}
+
+fn now() -> UnixSeconds {
+    setu::clock::Now::read().unix.seconds()
+}
