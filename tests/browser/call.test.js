@@ -122,6 +122,32 @@ test('a call whose signaling connection breaks is whole again by itself', async 
   await proxy.stop();
 });
 
+test('a connection that only the browser lost is joined again under the living call', async () => {
+  const proxy = await startProxy(setu.port);
+  const { asha, ben } = await pair('stranded', { relay: 1, transport: 'udp' }, { origin: proxy.origin });
+  const [{ framesDecoded }] = await ben.peers();
+  proxy.strandConnections();
+  await asha.page.getByText('Reconnecting to the server').waitFor();
+  await asha.page.getByText('Reconnecting to the server').waitFor({ state: 'hidden' });
+  // The count of a new connection would have begun at zero.
+  const [later] = await ben.peers();
+  assert.ok(later.framesDecoded >= framesDecoded);
+  await staysGood([asha, ben], 4, { localType: 'relay', relayProtocol: 'udp' });
+  await proxy.stop();
+});
+
+test('a page reloaded before the server missed it gets a new connection', async () => {
+  const proxy = await startProxy(setu.port);
+  const { asha, ben } = await pair('returned', { relay: 1, transport: 'udp' }, { origin: proxy.origin });
+  const id = await asha.participantId();
+  proxy.strandConnections();
+  await asha.page.reload();
+  await Promise.all([asha.connectedWith(1), ben.connectedWith(1)]);
+  assert.deepEqual((await ben.peers()).map((peer) => peer.id), [id]);
+  await staysGood([asha, ben], 4, { localType: 'relay', relayProtocol: 'udp' });
+  await proxy.stop();
+});
+
 test('a living call moves to another path when the relay is forced and released', async () => {
   const { asha, ben } = await pair('moving');
   const force = async (page, transport) => {

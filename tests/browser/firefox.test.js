@@ -10,6 +10,7 @@ import { startSetu } from './support/setu.js';
 let setu;
 let chromium;
 let firefox;
+let complaints;
 
 before(async () => {
   setu = await startSetu();
@@ -35,6 +36,7 @@ for (const { first, relay, transport } of [
 ]) {
   const path = relay ? `the relay forced over ${transport.toUpperCase()}` : 'no relay forced';
   test(`Firefox and Chromium call each other, ${first} first, ${path}`, async () => {
+    complaints = [];
     const session = `mixed-${first}-${transport}`;
     const query = (name) => ({ session, name, relay, transport, join: 1 });
     const openers = {
@@ -58,12 +60,16 @@ for (const { first, relay, transport } of [
     await pages.firefox.evaluate(() => document.getElementById('leave').click());
     await pages.chromium.leave();
     await eventually(() => setu.health(), (health) => health.relay.portsInUse === 0, 1_500);
-    assert.deepEqual(pages.chromium.complaints, []);
+    assert.deepEqual([...pages.chromium.complaints, ...complaints], []);
   });
 }
 
 async function openInFirefox(query) {
   const page = await firefox.newPage();
+  page.on('pageerror', (error) => complaints.push(`exception: ${error.message}`));
+  page.on('console', (message) => {
+    if (['error', 'warn'].includes(message.type())) complaints.push(`console: ${message.text()}`);
+  });
   await page.goto(`${setu.origin}/?${new URLSearchParams(query)}`);
   return page;
 }

@@ -4,29 +4,46 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 
 export async function startProxy(port) {
-  const sockets = new Set();
+  const pairs = new Set();
   const server = createServer((client) => {
-    const upstream = connect(port, '127.0.0.1');
-    for (const [socket, other] of [[client, upstream], [upstream, client]]) {
-      sockets.add(socket);
-      socket.pipe(other);
-      socket.on('error', () => {});
-      socket.on('close', () => {
-        sockets.delete(socket);
-        other.destroy();
-      });
-    }
+    const pair = { client, upstream: connect(port, '127.0.0.1'), stranded: false };
+    pairs.add(pair);
+    pass(pair.client, pair.upstream);
+    pass(pair.upstream, pair.client);
+    client.on('close', () => pair.stranded || pair.upstream.destroy());
+    pair.upstream.on('close', () => {
+      client.destroy();
+      pairs.delete(pair);
+    });
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const breakConnections = () => sockets.forEach((socket) => socket.destroy());
   return {
     origin: `http://localhost:${server.address().port}`,
-    breakConnections,
+
+    /** Both sides see their connections end. */
+    breakConnections() {
+      for (const { upstream } of pairs) upstream.destroy();
+    },
+
+    /** The pages see their connections end, the server doesn't: as when a network vanishes. */
+    strandConnections() {
+      for (const pair of pairs) {
+        pair.stranded = true;
+        pair.client.destroy();
+      }
+    },
+
     async stop() {
+      const closed = once(server, 'close');
       server.close();
-      breakConnections();
-      if (server.listening) await once(server, 'close');
+      this.breakConnections();
+      await closed;
     },
   };
+}
+
+function pass(from, to) {
+  from.on('data', (data) => to.writable && to.write(data));
+  from.on('error', () => {});
 }
