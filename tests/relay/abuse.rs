@@ -5,12 +5,13 @@ use std::time::Duration;
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use stun::message::BINDING_REQUEST;
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UdpSocket},
+    time::timeout,
 };
 
 use crate::client::{Client, Over, channel_data, message};
-use crate::world::World;
+use crate::world::{PATIENCE, World};
 
 #[tokio::test]
 async fn any_datagram_is_survived() {
@@ -102,6 +103,19 @@ async fn a_stream_that_makes_no_sense_is_closed_at_once() {
     clear_on_tls.write_all(&binding.raw).await.unwrap();
     world.until("no connection", |s| s.connections == 0).await;
     Client::new(&world, Over::Tls).await.bind().await;
+}
+
+#[tokio::test]
+async fn a_failed_handshake_is_told_why() {
+    let world = World::start();
+    let mut clear = TcpStream::connect(world.tls()).await.unwrap();
+    clear.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut alert = Vec::new();
+    timeout(PATIENCE, clear.read_to_end(&mut alert))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(alert.first(), Some(&0x15), "no TLS alert: {alert:?}");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, BufWriter},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter},
     net::{TcpListener, TcpStream},
     select,
     task::spawn_local,
@@ -45,9 +45,14 @@ pub(super) async fn serve_tls(worker: SharedWorker, listener: TcpListener, tls: 
             let Ok(client) = five_tuple(Transport::Tls, client, &socket) else {
                 return;
             };
-            match timeout(MESSAGE_TIME_MAX, tls.accept(BufWriter::new(socket))).await {
+            let handshake = tls.accept(BufWriter::new(socket)).into_fallible();
+            match timeout(MESSAGE_TIME_MAX, handshake).await {
                 Ok(Ok(session)) => converse(worker, client, session).await,
-                Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                Ok(Err((error, mut connection))) => {
+                    tracing::debug!(%error, "TLS handshake failed");
+                    // The alert that tells the client why is in the buffer yet.
+                    let _ = timeout(FAREWELL_TIME_MAX, connection.shutdown()).await;
+                }
                 Err(_) => tracing::debug!("TLS handshake took too long"),
             }
         });
