@@ -89,7 +89,7 @@ impl Relays {
         let entry = self.open.vacant_entry();
         let key = u32::try_from(entry.key()).map_err(|_| RelayRefused::NoPort)?;
         let key = RelayKey(key);
-        tracing::info!(port = leased.lease.port(), "relay port opened");
+        tracing::debug!(port = leased.lease.port(), "relay port opened");
         entry.insert(Relay {
             socket: leased.socket,
             lease: leased.lease,
@@ -108,7 +108,7 @@ impl Relays {
             return;
         };
         relay.serving.abort();
-        tracing::info!(port = relay.lease.port(), "relay port closed");
+        tracing::debug!(port = relay.lease.port(), "relay port closed");
     }
 
     /// Sends at once or not at all.
