@@ -95,7 +95,7 @@ export class Tiles {
     const words = linkWords(state, reading);
     tile.root.dataset.state = state;
     tile.link.hidden = false;
-    tile.link.dataset.kind = reading?.pair?.localType === 'relay' ? 'relay' : 'direct';
+    tile.link.dataset.kind = [reading?.pair?.localType, reading?.pair?.remoteType].includes('relay') ? 'relay' : 'direct';
     // Unchanged text is left alone: replacing it would disturb a selection or a screen reader.
     if (tile.link.textContent === words.join('')) return;
     tile.link.replaceChildren(...words.map((word) => Object.assign(document.createElement('span'), { textContent: word })));
