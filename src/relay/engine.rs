@@ -9,8 +9,7 @@ use crate::logging::Redacted;
 use crate::relay::wire::demux::{self, Protocol};
 use crate::relay::wire::frame::Frame;
 use crate::relay::wire::message::{Fingerprint, Message};
-use crate::relay::wire::request::{Method, Request};
-use crate::relay::wire::response::{ErrorCode, ReplyTo, Response};
+use crate::relay::wire::request::Request;
 use crate::relay::wire::send::SendIndication;
 
 pub mod allocate;
@@ -26,6 +25,7 @@ pub mod outcome;
 pub mod permission;
 pub mod policy;
 mod refresh;
+mod requests;
 
 pub use crate::relay::wire::channel_data::ChannelRange;
 pub use counters::{DropReason, Snapshot};
@@ -35,7 +35,7 @@ pub use outcome::{
 
 use allocate::Pending;
 use allocations::{Allocation, Allocations};
-use auth::{Authenticator, Identity};
+use auth::Authenticator;
 use five_tuple::{FiveTuple, PeerAddr, RelayKey};
 use forward::TransactionIds;
 use policy::PeerPolicy;
@@ -210,94 +210,6 @@ impl Engine {
         Ok(Outcome::Handled)
     }
 
-    fn handle_request(&mut self, now: Now, client: FiveTuple, request: &Request<'_>) {
-        self.expire(now);
-        let owner = self
-            .allocations
-            .by_client(now, client)
-            .map(|allocation| &allocation.owner);
-        let identity = match self.authenticator.authenticate(now, client, request, owner) {
-            Ok(identity) => identity,
-            Err(code) => return self.challenge(now, client, request.reply_to, code),
-        };
-        let unknown = request.unknown_attributes();
-        if !unknown.is_empty() {
-            let response = Response::error(request.reply_to, ErrorCode::UnknownAttribute);
-            return self.fail(
-                client,
-                response.unknown_attributes(unknown).finish(identity.key()),
-            );
-        }
-        match self.decide(now, client, request, &identity) {
-            Ok(Some(message)) => self.succeed(client, message),
-            Ok(None) => {}
-            Err(code) => self.refuse(client, request.reply_to, &identity, code),
-        }
-    }
-
-    /// The answer to a proven request; `None` where it comes with the relay socket.
-    fn decide(
-        &mut self,
-        now: Now,
-        client: FiveTuple,
-        request: &Request<'_>,
-        identity: &Identity,
-    ) -> Result<Option<Vec<u8>>, ErrorCode> {
-        let success = Response::success(request.reply_to);
-        match request.method {
-            Method::Binding => Ok(Some(success.mapped(client.client).finish(None))),
-            Method::Allocate => self.allocate(now, client, request, identity.clone()),
-            Method::Refresh => self.refresh(now, client, request, identity).map(Some),
-            Method::CreatePermission => {
-                let allocation = owned(&mut self.allocations, now, client, identity)?;
-                permission::create(now, request, allocation, &self.policy)?;
-                Ok(Some(success.finish(identity.key())))
-            }
-            Method::ChannelBind => {
-                let allocation = owned(&mut self.allocations, now, client, identity)?;
-                channel::bind(now, request, allocation, &self.policy, self.channels)?;
-                Ok(Some(success.finish(identity.key())))
-            }
-        }
-    }
-
-    fn challenge(&mut self, now: Now, client: FiveTuple, reply_to: ReplyTo, code: ErrorCode) {
-        tracing::debug!(?code, client = %Redacted::new(client.client), "request not proven");
-        let response = self.authenticator.challenge(now, client, reply_to, code);
-        self.fail(client, response.finish(None));
-    }
-
-    fn refuse(
-        &mut self,
-        client: FiveTuple,
-        reply_to: ReplyTo,
-        identity: &Identity,
-        code: ErrorCode,
-    ) {
-        tracing::debug!(?code, client = %Redacted::new(client.client), "request refused");
-        self.fail(
-            client,
-            Response::error(reply_to, code).finish(identity.key()),
-        );
-    }
-
-    fn fail(&mut self, client: FiveTuple, message: Vec<u8>) {
-        self.counters.refusals += 1;
-        self.effects.push_back(Effect::Respond { client, message });
-    }
-
-    fn succeed(&mut self, client: FiveTuple, message: Vec<u8>) {
-        self.counters.successes += 1;
-        self.effects.push_back(Effect::Respond { client, message });
-    }
-
-    fn with_software(&self, response: Response) -> Response {
-        match &self.software {
-            Some(name) => response.software(name),
-            None => response,
-        }
-    }
-
     fn expire(&mut self, now: Now) {
         while let Some(allocation) = self.allocations.remove_expired(now) {
             self.close(allocation, "expired");
@@ -331,22 +243,5 @@ impl fmt::Debug for Engine {
         f.debug_struct("Engine")
             .field("snapshot", &self.snapshot())
             .finish_non_exhaustive()
-    }
-}
-
-/// The allocation on this five-tuple, if it is the user's own
-/// ([RFC 8656 §5](https://www.rfc-editor.org/rfc/rfc8656#section-5): 437, 441).
-fn owned<'a>(
-    allocations: &'a mut Allocations,
-    now: Now,
-    client: FiveTuple,
-    identity: &Identity,
-) -> Result<&'a mut Allocation, ErrorCode> {
-    let allocation = allocations
-        .by_client_mut(now, client)
-        .ok_or(ErrorCode::AllocationMismatch)?;
-    match allocation.owner.user == identity.user {
-        true => Ok(allocation),
-        false => Err(ErrorCode::WrongCredentials),
     }
 }

@@ -40,10 +40,10 @@ impl Engine {
     ) -> Result<Option<Vec<u8>>, ErrorCode> {
         if let Some(allocation) = self.allocations.by_client(now, client) {
             let is_repeated = allocation.made_by == request.reply_to.transaction_id;
-            return match is_repeated && allocation.owner.user == owner.user {
-                true => Ok(Some(allocation.answer.clone())),
-                false => Err(ErrorCode::AllocationMismatch),
-            };
+            if !is_repeated || allocation.owner.user != owner.user {
+                return Err(ErrorCode::AllocationMismatch);
+            }
+            return Ok(Some(allocation.answer.clone()));
         }
         let wanted = wanted(request)?;
         let lifetime = granted_lifetime(request)?;

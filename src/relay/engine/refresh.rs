@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::clock::Now;
+use crate::relay::engine::Engine;
 use crate::relay::engine::allocate::granted_lifetime;
 use crate::relay::engine::auth::Identity;
 use crate::relay::engine::five_tuple::{Family, FiveTuple};
-use crate::relay::engine::{Engine, owned};
+use crate::relay::engine::requests::owned;
 use crate::relay::wire::request::Request;
 use crate::relay::wire::response::{ErrorCode, Response};
 

@@ -48,9 +48,10 @@ impl<'b> Frame<'b> {
         front.put(&number.to_be_bytes());
         let start = front.start;
         debug_assert_eq!(HEADROOM_BYTES - start, channel_data::HEADER_BYTES);
-        let end = match padded {
-            true => self.pad(),
-            false => HEADROOM_BYTES + self.payload_bytes,
+        let end = if padded {
+            self.pad()
+        } else {
+            HEADROOM_BYTES + self.payload_bytes
         };
         Some(&self.buffer[start..end])
     }

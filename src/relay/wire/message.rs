@@ -81,9 +81,10 @@ impl<'d> Message<'d> {
         };
         let is_last = found.at + ATTRIBUTE_HEADER_BYTES + 4 == self.bytes.len();
         let expected = fingerprint_value(&self.bytes[..found.at]).to_be_bytes();
-        match is_last && found.value == expected {
-            true => Fingerprint::Right,
-            false => Fingerprint::Wrong,
+        if is_last && found.value == expected {
+            Fingerprint::Right
+        } else {
+            Fingerprint::Wrong
         }
     }
 

@@ -174,10 +174,10 @@ impl<'d> Request<'d> {
             .filter(|found| found.typ == ATTR_XOR_PEER_ADDRESS);
         let peers = peers.map(|found| XorAddress::decode(found.value, self.transaction_id()));
         let peers = peers.collect::<Option<Vec<_>>>().unwrap_or_default();
-        match peers.is_empty() {
-            true => Err(ErrorCode::BadRequest),
-            false => Ok(peers),
+        if peers.is_empty() {
+            return Err(ErrorCode::BadRequest);
         }
+        Ok(peers)
     }
 
     /// The comprehension-required attributes that this server does not know, each once.
