@@ -11,7 +11,7 @@ use super::source::{ConfigError, Source};
 use super::{Config, Profile, secrets, values};
 use crate::entropy;
 use crate::http;
-use crate::logging;
+use crate::logging::{self, Redacted};
 use crate::relay::engine::{Auth, ChannelRange, policy::PeerPolicy};
 use crate::relay::tls::{self, Identity};
 use crate::relay::{self, Listen};
@@ -148,7 +148,7 @@ fn relay(
             software: (!software.is_empty()).then_some(software),
             strict_expiry: raw.credentials.strict_expiry,
             policy,
-            nonce_key: entropy::bytes(),
+            nonce_key: Redacted::new(entropy::bytes()),
         },
     })
 }

@@ -54,7 +54,7 @@ pub struct Settings {
     /// Which peers may be reached.
     pub policy: PeerPolicy,
     /// Signs nonces: random, the same for all workers, since a client's packets may reach any of them.
-    pub nonce_key: [u8; 32],
+    pub nonce_key: Redacted<[u8; 32]>,
 }
 
 /// Who may allocate.

@@ -158,7 +158,7 @@ impl World {
                 deny: vec!["203.0.113.66/32".parse().unwrap()],
                 ..PeerPolicy::default()
             },
-            nonce_key: [7; 32],
+            nonce_key: Redacted::new([7; 32]),
         };
         change(&mut settings);
         let secret = |text: &str| Redacted::new(text.to_owned());

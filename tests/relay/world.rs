@@ -118,7 +118,7 @@ fn settings() -> Settings {
                 allow_private_and_loopback: true,
                 ..PeerPolicy::default()
             },
-            nonce_key: [7; 32],
+            nonce_key: Redacted::new([7; 32]),
         },
     }
 }

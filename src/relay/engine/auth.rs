@@ -6,6 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use crate::clock::{Now, UnixSeconds};
 use crate::credentials::{Claim, Credentials, LongTermKey};
 use crate::ident::UserId;
+use crate::logging::Redacted;
 use crate::relay::engine::Auth;
 use crate::relay::engine::five_tuple::FiveTuple;
 use crate::relay::engine::nonce::Nonces;
@@ -40,7 +41,7 @@ impl Authenticator {
     pub(super) fn new(
         mode: Auth,
         strict_expiry: bool,
-        nonce_key: [u8; 32],
+        nonce_key: Redacted<[u8; 32]>,
         credentials: Arc<Credentials>,
     ) -> Self {
         Self {

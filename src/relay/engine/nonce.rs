@@ -9,17 +9,18 @@ use sha1::Sha1;
 use subtle::ConstantTimeEq;
 
 use crate::clock::UnixSeconds;
+use crate::logging::Redacted;
 
 /// How long a nonce is good ([RFC 8656 §5](https://www.rfc-editor.org/rfc/rfc8656#section-5): at most an hour).
 const LIFETIME: Duration = Duration::from_secs(3600);
 
 /// Issues and recognises nonces, each good for one client address.
 pub(super) struct Nonces {
-    key: [u8; 32],
+    key: Redacted<[u8; 32]>,
 }
 
 impl Nonces {
-    pub(super) fn new(key: [u8; 32]) -> Self {
+    pub(super) fn new(key: Redacted<[u8; 32]>) -> Self {
         Self { key }
     }
 
@@ -44,7 +45,7 @@ impl Nonces {
 
     fn sign(&self, issued: u32, client: SocketAddr) -> [u8; NONCE_BYTES] {
         let mut mac =
-            Hmac::<Sha1>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
+            Hmac::<Sha1>::new_from_slice(self.key.expose()).expect("HMAC takes keys of any length");
         mac.update(&issued.to_be_bytes());
         match client.ip() {
             IpAddr::V4(ip) => mac.update(&ip.octets()),
@@ -76,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_nonce_is_good_for_an_hour_and_for_its_client() {
-        let nonces = Nonces::new([7; 32]);
+        let nonces = nonces_with(7);
         let nonce = nonces.issue(NOW, client("192.0.2.1:5000"));
         assert_eq!(nonce.len(), 24);
         let good = |seconds, addr| {
@@ -91,9 +92,9 @@ mod tests {
 
     #[test]
     fn a_nonce_that_was_not_issued_is_refused() {
-        let (nonces, client) = (Nonces::new([7; 32]), client("[2001:db8::1]:5000"));
+        let (nonces, client) = (nonces_with(7), client("[2001:db8::1]:5000"));
         let nonce = nonces.issue(NOW, client);
-        let other_key = Nonces::new([8; 32]).issue(NOW, client);
+        let other_key = nonces_with(8).issue(NOW, client);
         for forged in [
             "",
             "x",
@@ -113,6 +114,10 @@ mod tests {
     }
 
     const NOW: UnixSeconds = UnixSeconds(1_700_000_000);
+
+    fn nonces_with(key: u8) -> Nonces {
+        Nonces::new(Redacted::new([key; 32]))
+    }
 
     fn client(addr: &str) -> SocketAddr {
         addr.parse().unwrap()
