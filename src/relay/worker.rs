@@ -8,57 +8,38 @@ mod mailbox;
 mod outbox;
 mod ports;
 mod relay_udp;
+mod sending;
 mod sockets;
 mod stream;
+mod thread;
 
 pub use external::ExternalAddr;
+pub use sending::Unsent;
 
 pub(crate) use mailbox::Mailbox;
 pub(crate) use relay_udp::RelayPorts;
 pub(crate) use sockets::{client_tcp, client_udp, probe_tcp, probe_udp};
+pub(crate) use thread::{Seat, run};
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
     io,
-    net::{TcpListener, UdpSocket},
     ops::AddAssign,
     rc::{Rc, Weak},
-    sync::Arc,
     time::Instant,
 };
 
-use rustc_hash::FxBuildHasher;
-use tokio::{
-    runtime, select,
-    sync::Notify,
-    task::{JoinSet, LocalSet, spawn_local},
-};
-use tokio_rustls::TlsAcceptor;
+use tokio::{sync::Notify, task::spawn_local};
 
 use crate::clock::{Now, UnixSeconds};
-use crate::credentials::Credentials;
-use crate::entropy;
 use crate::ident::UserId;
-use crate::relay::engine::five_tuple::{FiveTuple, RelayKey, Transport};
-use crate::relay::engine::{self, Effect, Engine, OpenedRelay, Outcome, PortRequest, RelayRefused};
+use crate::relay::engine::five_tuple::{FiveTuple, RelayKey};
+use crate::relay::engine::{self, Effect, Engine, OpenedRelay, PortRequest, RelayRefused};
 use crate::relay::wire::frame::{Frame, HEADROOM_BYTES, TAILROOM_BYTES};
-use crate::relay::worker::client_udp::{Batch, ClientUdp};
 use crate::relay::worker::mailbox::Orders;
 use crate::relay::worker::outbox::Outbox;
 use crate::relay::worker::relay_udp::{DATAGRAMS_PER_TURN, Relays};
-
-/// All that a worker starts with. Its listeners are one set of several on the same addresses.
-pub(crate) struct Seat {
-    pub(crate) udp: Vec<UdpSocket>,
-    pub(crate) tcp: Vec<TcpListener>,
-    pub(crate) tls: Vec<TcpListener>,
-    pub(crate) acceptor: TlsAcceptor,
-    pub(crate) ports: Arc<RelayPorts>,
-    pub(crate) engine: engine::Settings,
-    pub(crate) credentials: Arc<Credentials>,
-    pub(crate) mailbox: Arc<Mailbox>,
-}
+use crate::relay::worker::sending::Sockets;
 
 /// A worker's numbers; those of several are added up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,15 +47,6 @@ pub(crate) struct Snapshot {
     pub(crate) engine: engine::Snapshot,
     pub(crate) connections: u64,
     pub(crate) unsent: Unsent,
-}
-
-/// What the engine wanted sent and the kernel, or a slow reader, did not take.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unsent {
-    /// Datagrams for peers.
-    pub to_peers: u64,
-    /// Messages for clients.
-    pub to_clients: u64,
 }
 
 pub(crate) struct Worker {
@@ -90,96 +62,6 @@ pub(crate) struct Worker {
 
 /// What the tasks of a worker share.
 pub(crate) type SharedWorker = Rc<RefCell<Worker>>;
-
-/// Everything that leads out.
-struct Sockets {
-    udp: Vec<Rc<ClientUdp>>,
-    streams: HashMap<FiveTuple, Rc<Outbox>, FxBuildHasher>,
-    relays: Relays,
-    unsent: Unsent,
-}
-
-/// Lives on this thread until the mailbox says stop; `ready` is called once it serves.
-///
-/// # Errors
-/// When the sockets or the runtime cannot be set up.
-pub(crate) fn run(seat: Seat, ready: impl FnOnce()) -> io::Result<()> {
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    LocalSet::new().block_on(&runtime, async {
-        let mailbox = Arc::clone(&seat.mailbox);
-        let (worker, mut serving) = take_seat(seat)?;
-        ready();
-        select! {
-            () = obey(&worker, &mailbox) => {}
-            // Only a bug ends one of them; without this worker's sockets the others get its clients.
-            ended = serving.join_next() => tracing::error!(?ended, "a relay worker gives up"),
-        }
-        Ok(())
-    })
-}
-
-fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
-    let udp = seat
-        .udp
-        .into_iter()
-        .map(|socket| ClientUdp::new(socket).map(Rc::new))
-        .collect::<io::Result<Vec<_>>>()?;
-    let worker = Worker::new(
-        Engine::new(seat.engine, seat.credentials, entropy::number()),
-        Sockets {
-            udp: udp.clone(),
-            streams: HashMap::default(),
-            relays: Relays::new(seat.ports),
-            unsent: Unsent::default(),
-        },
-    );
-    let mut serving = JoinSet::new();
-    let batch = Rc::new(RefCell::new(Batch::new()));
-    for socket in udp {
-        let (worker, batch) = (Rc::clone(&worker), Rc::clone(&batch));
-        serving.spawn_local(client_udp::serve(worker, socket, batch));
-    }
-    for listener in seat.tcp {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        serving.spawn_local(stream::serve_tcp(Rc::clone(&worker), listener));
-    }
-    for listener in seat.tls {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        let acceptor = seat.acceptor.clone();
-        serving.spawn_local(stream::serve_tls(Rc::clone(&worker), listener, acceptor));
-    }
-    serving.spawn_local(keep_time(Rc::clone(&worker)));
-    Ok((worker, serving))
-}
-
-async fn obey(worker: &SharedWorker, mailbox: &Mailbox) {
-    loop {
-        let orders = mailbox.collect().await;
-        if orders.stop {
-            return;
-        }
-        worker.borrow_mut().carry_out(Now::read(), orders);
-    }
-}
-
-async fn keep_time(worker: SharedWorker) {
-    let rearm = Rc::clone(&worker.borrow().rearm);
-    loop {
-        let armed = worker.borrow_mut().arm();
-        let due = async {
-            match armed {
-                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        select! {
-            () = due => worker.borrow_mut().timeout(Now::read()),
-            () = rearm.notified() => {}
-        }
-    }
-}
 
 impl Worker {
     fn new(engine: Engine, sockets: Sockets) -> SharedWorker {
@@ -306,49 +188,6 @@ impl Worker {
     fn arm(&mut self) -> Option<Instant> {
         self.armed = self.engine.poll_timeout();
         self.armed
-    }
-}
-
-impl Sockets {
-    fn deliver(&mut self, outcome: Outcome<'_>) {
-        match outcome {
-            Outcome::ToPeer {
-                relay,
-                peer,
-                payload,
-            } => {
-                let sent = self.relays.send(relay, peer, payload).is_ok();
-                self.unsent.to_peers += u64::from(!sent);
-            }
-            Outcome::ToClient { client, bytes } => {
-                let sent = match client.transport {
-                    Transport::Udp => self.send_udp(client, bytes),
-                    Transport::Tcp | Transport::Tls => self
-                        .streams
-                        .get(&client)
-                        .is_some_and(|outbox| outbox.push_data(bytes)),
-                };
-                self.unsent.to_clients += u64::from(!sent);
-            }
-            // The engine counts what it drops.
-            Outcome::Handled | Outcome::Dropped(_) => {}
-        }
-    }
-
-    fn respond(&mut self, client: FiveTuple, message: &[u8]) {
-        let sent = match client.transport {
-            Transport::Udp => self.send_udp(client, message),
-            Transport::Tcp | Transport::Tls => self
-                .streams
-                .get(&client)
-                .is_some_and(|outbox| outbox.push_answer(message)),
-        };
-        self.unsent.to_clients += u64::from(!sent);
-    }
-
-    fn send_udp(&self, client: FiveTuple, datagram: &[u8]) -> bool {
-        let socket = self.udp.iter().find(|socket| socket.serves(client.server));
-        socket.is_some_and(|socket| socket.send(client, datagram).is_ok())
     }
 }
 

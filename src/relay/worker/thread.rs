@@ -1,0 +1,120 @@
+//! A worker's thread: what it starts with, the tasks it runs, when it ends.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    io,
+    net::{TcpListener, UdpSocket},
+    rc::Rc,
+    sync::Arc,
+};
+
+use tokio::{
+    runtime, select,
+    task::{JoinSet, LocalSet},
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::clock::Now;
+use crate::credentials::Credentials;
+use crate::entropy;
+use crate::relay::engine::{self, Engine};
+use crate::relay::worker::client_udp::{self, Batch, ClientUdp};
+use crate::relay::worker::mailbox::Mailbox;
+use crate::relay::worker::relay_udp::{RelayPorts, Relays};
+use crate::relay::worker::sending::{Sockets, Unsent};
+use crate::relay::worker::{SharedWorker, Worker, stream};
+
+/// All that a worker starts with. Its listeners are one set of several on the same addresses.
+pub(crate) struct Seat {
+    pub(crate) udp: Vec<UdpSocket>,
+    pub(crate) tcp: Vec<TcpListener>,
+    pub(crate) tls: Vec<TcpListener>,
+    pub(crate) acceptor: TlsAcceptor,
+    pub(crate) ports: Arc<RelayPorts>,
+    pub(crate) engine: engine::Settings,
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) mailbox: Arc<Mailbox>,
+}
+
+/// Lives on this thread until the mailbox says stop; `ready` is called once it serves.
+///
+/// # Errors
+/// When the sockets or the runtime cannot be set up.
+pub(crate) fn run(seat: Seat, ready: impl FnOnce()) -> io::Result<()> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let mailbox = Arc::clone(&seat.mailbox);
+        let (worker, mut serving) = take_seat(seat)?;
+        ready();
+        select! {
+            () = obey(&worker, &mailbox) => {}
+            // Only a bug ends one of them; without this worker's sockets the others get its clients.
+            ended = serving.join_next() => tracing::error!(?ended, "a relay worker gives up"),
+        }
+        Ok(())
+    })
+}
+
+fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
+    let udp = seat
+        .udp
+        .into_iter()
+        .map(|socket| ClientUdp::new(socket).map(Rc::new))
+        .collect::<io::Result<Vec<_>>>()?;
+    let worker = Worker::new(
+        Engine::new(seat.engine, seat.credentials, entropy::number()),
+        Sockets {
+            udp: udp.clone(),
+            streams: HashMap::default(),
+            relays: Relays::new(seat.ports),
+            unsent: Unsent::default(),
+        },
+    );
+    let mut serving = JoinSet::new();
+    let batch = Rc::new(RefCell::new(Batch::new()));
+    for socket in udp {
+        let (worker, batch) = (Rc::clone(&worker), Rc::clone(&batch));
+        serving.spawn_local(client_udp::serve(worker, socket, batch));
+    }
+    for listener in seat.tcp {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        serving.spawn_local(stream::serve_tcp(Rc::clone(&worker), listener));
+    }
+    for listener in seat.tls {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let acceptor = seat.acceptor.clone();
+        serving.spawn_local(stream::serve_tls(Rc::clone(&worker), listener, acceptor));
+    }
+    serving.spawn_local(keep_time(Rc::clone(&worker)));
+    Ok((worker, serving))
+}
+
+async fn obey(worker: &SharedWorker, mailbox: &Mailbox) {
+    loop {
+        let orders = mailbox.collect().await;
+        if orders.stop {
+            return;
+        }
+        worker.borrow_mut().carry_out(Now::read(), orders);
+    }
+}
+
+async fn keep_time(worker: SharedWorker) {
+    let rearm = Rc::clone(&worker.borrow().rearm);
+    loop {
+        let armed = worker.borrow_mut().arm();
+        let due = async {
+            match armed {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        select! {
+            () = due => worker.borrow_mut().timeout(Now::read()),
+            () = rearm.notified() => {}
+        }
+    }
+}
