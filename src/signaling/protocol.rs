@@ -189,7 +189,8 @@ impl Refusal {
         }
     }
 
-    fn payload() -> Self {
+    /// No JSON object, or one with binary attachments.
+    pub(super) fn payload() -> Self {
         Self::new(Code::InvalidPayload, "the payload must be one JSON object")
     }
 }

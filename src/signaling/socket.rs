@@ -301,14 +301,15 @@ async fn serve_packet(
     ack: Option<AckSender>,
 ) {
     let now = Now::read();
-    // Attachments are no JSON: a payload that has some is refused like any other that is no JSON object.
-    let text = match packet {
-        Value::Str(text, _) => text.as_str(),
-        Value::Bytes(_) => return,
-    };
-    let Some(request) = Request::parse(now.unix, text) else {
+    let Value::Str(text, attachments) = packet else {
         return;
     };
+    let Some(mut request) = Request::parse(now.unix, text.as_str()) else {
+        return;
+    };
+    if attachments.is_some() {
+        request = Err(Refusal::payload());
+    }
     let answer = match request {
         Ok(request) => service.handle(now, connection, request).await,
         Err(refusal) => Err(refusal),
