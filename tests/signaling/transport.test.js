@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict'
+import { request } from 'node:http'
+import { test } from 'node:test'
+import { URL, ask, connect, eventually, heard, member, next, unique } from './harness.js'
+
+const APP = 'http://localhost:3000'
+const EVIL = 'https://evil.example'
+const POLLING = `${URL}/socket.io/?EIO=4&transport=polling`
+
+test('the handshake tells the contract’s figures', async () => {
+  const text = await (await fetch(POLLING)).text()
+  const { sid, ...open } = JSON.parse(text.slice(1))
+  assert.equal(typeof sid, 'string')
+  assert.deepEqual(open, { upgrades: ['websocket'], pingInterval: 25000, pingTimeout: 20000, maxPayload: 1000000 })
+})
+
+test('polling is open to the allowed origin alone', async () => {
+  for (const [origin, expected] of [[APP, APP], [EVIL, APP], [undefined, APP]]) {
+    const { headers } = await fetch(POLLING, { headers: origin ? { origin } : {} })
+    assert.equal(headers.get('access-control-allow-origin'), expected)
+    assert.equal(headers.get('access-control-allow-credentials'), 'true')
+    assert.match(headers.get('vary'), /Origin/)
+  }
+  const preflight = await fetch(POLLING, {
+    method: 'OPTIONS',
+    headers: { origin: APP, 'access-control-request-method': 'POST', 'access-control-request-headers': 'x-one' },
+  })
+  assert.equal(preflight.status, 204)
+  assert.equal(preflight.headers.get('access-control-allow-origin'), APP)
+  assert.equal(preflight.headers.get('access-control-allow-methods'), 'GET,POST')
+  assert.equal(preflight.headers.get('access-control-allow-headers'), 'x-one')
+})
+
+test('a foreign page’s WebSocket is refused', async () => {
+  for (const [origin, expected] of [[undefined, 101], [APP, 101], [URL, 101], [EVIL, 403], ['null', 403]]) {
+    assert.equal(await upgrade(origin), expected, String(origin))
+  }
+})
+
+test('a client upgrades from polling to WebSocket and stays who it is', async () => {
+  const session = unique('s')
+  const bob = await member(session, 'bob')
+  const alice = await member(session, 'alice', { transports: ['polling', 'websocket'] })
+  if (alice.io.engine.transport.name === 'polling') {
+    await new Promise((resolve) => alice.io.engine.once('upgrade', resolve))
+  }
+  await next(bob, 'participant-joined')
+  const message = { type: 'offer', sessionId: session, from: 'alice', to: 'bob', data: null }
+  await ask(alice, 'webrtc-offer', message)
+  await next(bob, 'webrtc-offer')
+  assert.equal((await heard(bob)).some(([event]) => event === 'participant-left'), false)
+})
+
+test('a message over the limit ends its own connection only', async () => {
+  const session = unique('s')
+  const bob = await member(session, 'bob')
+  const alice = await member(session, 'alice')
+  const gone = new Promise((resolve) => alice.once('disconnect', resolve))
+  alice.emit('webrtc-offer', { sessionId: session, from: 'alice', to: 'bob', data: 'x'.repeat(1_000_001) })
+  await gone
+  await next(bob, 'participant-left')
+  assert.equal((await heard(bob)).some(([event]) => event === 'webrtc-offer'), false)
+})
+
+test('a flood ends its own connection only', async () => {
+  const bystander = await member(unique('s'), 'bob')
+  const { sid } = JSON.parse((await (await fetch(POLLING)).text()).slice(1))
+  const flooder = `${POLLING}&sid=${sid}`
+  await fetch(flooder, { method: 'POST', body: '40' })
+  const flood = Array(40_000).fill('42["get-ice-servers"]').join('\x1e')
+  await fetch(flooder, { method: 'POST', body: flood })
+  let last = ''
+  for (let polls = 0; polls < 100 && !last.split('\x1e').includes('41'); polls++) {
+    const answer = await fetch(flooder)
+    last = await answer.text()
+    if (answer.status !== 200) break
+  }
+  assert.equal(last.split('\x1e').includes('41') || last.includes('Session ID unknown'), true, last.slice(-200))
+  assert.deepEqual(await heard(bystander), [])
+})
+
+test('clients that come and go at once leave nothing behind', async () => {
+  const session = unique('s')
+  const alice = await member(session, 'alice')
+  const others = await Promise.all(Array.from({ length: 50 }, () => connect()))
+  others.forEach((client, i) => {
+    client.emit('join-session', { sessionId: session, participantId: `p${i}` })
+    client.disconnect()
+  })
+  await eventually(async () => {
+    const { joined } = await member(session, 'alice')
+    return joined.participants.length === 1
+  }, 'everybody else gone')
+  const told = (await heard(alice)).map(([event]) => event)
+  const of = (wanted) => told.filter((event) => event === wanted).length
+  assert.equal(of('participant-joined') >= of('participant-left'), true)
+})
+
+function upgrade(origin) {
+  return new Promise((resolve, reject) => {
+    const headers = {
+      connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13',
+      'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==', ...(origin && { origin }),
+    }
+    const asked = request(`${URL}/socket.io/?EIO=4&transport=websocket`, { headers })
+    asked.on('upgrade', (response, socket) => { socket.destroy(); resolve(response.statusCode) })
+    asked.on('response', (response) => { response.resume(); resolve(response.statusCode) })
+    asked.on('error', reject)
+    asked.end()
+  })
+}
