@@ -7,6 +7,7 @@ mod auth;
 mod channel;
 mod data;
 mod expiry;
+mod family;
 mod permission;
 mod properties;
 mod revoke;

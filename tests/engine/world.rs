@@ -136,6 +136,8 @@ pub(crate) struct World {
     pub(crate) credentials: Arc<Credentials>,
     /// How many relays may be open at a time.
     pub(crate) relays_max: usize,
+    /// Whether relays may have IPv6 addresses.
+    pub(crate) has_ipv6: bool,
     pub(crate) open: BTreeSet<u32>,
     /// The last OpenRelay.
     pub(crate) asked: Option<PortRequest>,
@@ -175,6 +177,7 @@ impl World {
             engine: Engine::new(settings, Arc::clone(&credentials), 1),
             credentials,
             relays_max: 4,
+            has_ipv6: false,
             open: BTreeSet::new(),
             asked: None,
             nonces: HashMap::new(),
@@ -408,9 +411,11 @@ impl World {
 
     fn open_relay(&mut self, request: PortRequest) -> Result<OpenedRelay, RelayRefused> {
         self.asked = Some(request);
-        if request.family == Family::V6 {
-            return Err(RelayRefused::UnsupportedFamily);
-        }
+        let ip: IpAddr = match request.family {
+            Family::V4 => "198.51.100.1".parse().unwrap(),
+            Family::V6 if self.has_ipv6 => "2001:db8:1::1".parse().unwrap(),
+            Family::V6 => return Err(RelayRefused::UnsupportedFamily),
+        };
         let free = (0..)
             .take(self.relays_max)
             .find(|key| !self.open.contains(key));
@@ -419,7 +424,7 @@ impl World {
         let port = 49160 + u16::try_from(key).unwrap();
         Ok(OpenedRelay {
             key: RelayKey(key),
-            relayed: RelayedAddr(SocketAddr::new("198.51.100.1".parse().unwrap(), port)),
+            relayed: RelayedAddr(SocketAddr::new(ip, port)),
             reservation: (request.kind == PortKind::EvenWithNext).then_some(TOKEN),
         })
     }
