@@ -10,7 +10,9 @@ use crate::signaling;
 
 mod external;
 mod host;
+mod keys;
 mod raw;
+mod relaying;
 mod resolve;
 mod secrets;
 mod source;

@@ -99,6 +99,7 @@ fn the_variables_of_the_replaced_system_work_and_ours_win() {
 #[test]
 fn variables_that_others_set_beside_a_service_called_setu_are_left_alone() {
     let others = [
+        ("SETU_BIN", "target/debug/setu"),
         ("SETU_PORT", "tcp://10.0.0.1:3001"),
         ("SETU_SERVICE_HOST", "10.0.0.1"),
         ("SETU_PORT_3001_TCP_ADDR", "10.0.0.1"),

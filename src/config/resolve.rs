@@ -1,19 +1,14 @@
 //! From what was typed to what it means. Every refusal names its key and the fix.
 
-use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-
-use tokio_rustls::rustls::ServerConfig;
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use super::external::{self, External};
 use super::host::Host;
 use super::raw::{AUTO, List, Raw};
 use super::source::{ConfigError, Source};
-use super::{Config, Profile, secrets, values};
-use crate::entropy;
+use super::{Config, Profile, relaying, secrets, values};
 use crate::http;
-use crate::logging::{self, Redacted};
-use crate::relay::engine::{Auth, ChannelRange, policy::PeerPolicy};
-use crate::relay::tls::{self, Identity};
+use crate::logging;
 use crate::relay::{self, Listen};
 use crate::signaling;
 
@@ -23,8 +18,8 @@ pub(super) fn resolve(source: &Source, host: &Host) -> Result<Config, ConfigErro
     let external = external(source, &raw, host)?;
     let (profile, profile_reason) = profile(source, &raw, &external)?;
     let credentials = secrets::credentials(source, &raw, profile)?;
-    let relay_host = relay_host(source, &raw, &external)?;
-    let relay = relay(source, &raw, host, &external, profile, &relay_host)?;
+    let relay_host = relaying::relay_host(source, &raw, &external)?;
+    let relay = relaying::relay(source, &raw, host, &external, profile, &relay_host)?;
     let http = http(source, &raw)?;
     check_ports(source, &http, &relay)?;
     let config = Config {
@@ -87,122 +82,8 @@ fn profile(
     )
 }
 
-fn relay_host(source: &Source, raw: &Raw, external: &External) -> Result<String, ConfigError> {
-    if raw.turn.host != AUTO {
-        return source.check("turn.host", values::host(&raw.turn.host));
-    }
-    // Only the first address: a browser allocates once for each URL that it is given.
-    let first = external.addresses.first().map(|address| address.public);
-    Ok(first.map_or_else(String::new, |ip| {
-        SocketAddr::new(ip, 0)
-            .to_string()
-            .trim_end_matches(":0")
-            .to_owned()
-    }))
-}
-
-fn relay(
-    source: &Source,
-    raw: &Raw,
-    host: &Host,
-    external: &External,
-    profile: Profile,
-    relay_host: &str,
-) -> Result<relay::Settings, ConfigError> {
-    let turn = &raw.turn;
-    let listen_udp = listeners(source, "turn.listen_udp", &turn.listen_udp)?;
-    let listen_tcp = listeners(source, "turn.listen_tcp", &turn.listen_tcp)?;
-    let listen_tls = listeners(source, "turn.listen_tls", &turn.listen_tls)?;
-    let relay_ports = source.check("turn.relay_ports", values::port_range(&turn.relay_ports))?;
-    let policy = PeerPolicy {
-        allow_private_and_loopback: profile == Profile::Development,
-        allow: source.check("peers.allow", values::networks(&raw.peers.allow.0))?,
-        deny: source.check("peers.deny", values::networks(&raw.peers.deny.0))?,
-        relayed: external
-            .addresses
-            .iter()
-            .map(|own| (own.public, relay_ports.clone()))
-            .collect(),
-        own_listeners: [&listen_udp, &listen_tcp, &listen_tls]
-            .into_iter()
-            .flatten()
-            .map(|listen| listen.addr)
-            .collect(),
-    };
-    let software = source.check("turn.software", values::short_text(&turn.software))?;
-    Ok(relay::Settings {
-        tls: tls(source, raw, external, relay_host)?,
-        listen_udp,
-        listen_tcp,
-        listen_tls,
-        external: external.addresses.clone(),
-        relay_ports,
-        workers: if turn.workers == 0 {
-            host.cores.max(1)
-        } else {
-            usize::from(turn.workers)
-        },
-        engine: relay::engine::Settings {
-            auth: auth(source, raw, profile)?,
-            channels: source.check("turn.channels", values::word(&turn.channels, &CHANNELS))?,
-            software: (!software.is_empty()).then_some(software),
-            strict_expiry: raw.credentials.strict_expiry,
-            policy,
-            nonce_key: Redacted::new(entropy::bytes()),
-        },
-    })
-}
-
-fn auth(source: &Source, raw: &Raw, profile: Profile) -> Result<Auth, ConfigError> {
-    let auth = source.check("turn.auth", values::word(&raw.turn.auth, &AUTH))?;
-    match (auth, profile) {
-        (Auth::None, Profile::Production) => {
-            let problem = "would open the relay to everybody; write \"required\", or profile = \"development\"";
-            Err(source.complain("turn.auth", &problem))
-        }
-        (Auth::None, Profile::Development) | (Auth::Required, _) => Ok(auth),
-    }
-}
-
-fn tls(
-    source: &Source,
-    raw: &Raw,
-    external: &External,
-    relay_host: &str,
-) -> Result<Arc<ServerConfig>, ConfigError> {
-    let (cert, key) = (&raw.turn.tls_cert_file, &raw.turn.tls_key_file);
-    let identity = match (cert.is_empty(), key.is_empty()) {
-        (true, true) => {
-            let mut names: Vec<_> = external
-                .addresses
-                .iter()
-                .map(|address| address.public.to_string())
-                .collect();
-            names.push("localhost".to_owned());
-            let host = relay_host.trim_matches(['[', ']']).to_owned();
-            if !names.contains(&host) {
-                names.push(host);
-            }
-            Identity::SelfSigned { names }
-        }
-        (false, false) => Identity::Files {
-            cert: PathBuf::from(cert),
-            key: PathBuf::from(key),
-        },
-        (true, false) => {
-            let problem = "has no certificate; set turn.tls_cert_file too";
-            return Err(source.complain("turn.tls_key_file", &problem));
-        }
-        (false, true) => {
-            let problem = "has no private key; set turn.tls_key_file too";
-            return Err(source.complain("turn.tls_cert_file", &problem));
-        }
-    };
-    source.check("turn.tls_cert_file", tls::server_config(identity))
-}
-
 fn http(source: &Source, raw: &Raw) -> Result<http::Settings, ConfigError> {
-    let listen = listeners(source, "http.listen", &raw.http.listen)?;
+    let listen = relaying::listeners(source, "http.listen", &raw.http.listen)?;
     if listen.is_empty() {
         return Err(source.complain("http.listen", &"must not be empty; write 0.0.0.0:3001"));
     }
@@ -211,10 +92,6 @@ fn http(source: &Source, raw: &Raw) -> Result<http::Settings, ConfigError> {
         listen,
         allowed_origins: source.check("http.allowed_origins", origins)?,
     })
-}
-
-fn listeners(source: &Source, key: &str, entries: &List) -> Result<Vec<Listen>, ConfigError> {
-    source.check(key, values::listeners(&entries.0, source.is_typed(key)))
 }
 
 /// No two listeners want one port, and no relayed address one of theirs.
@@ -287,11 +164,6 @@ fn effective(mut raw: Raw, config: &Config) -> Raw {
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-const AUTH: [(&str, Auth); 2] = [("required", Auth::Required), ("none", Auth::None)];
-const CHANNELS: [(&str, ChannelRange); 2] = [
-    ("rfc8656", ChannelRange::Rfc8656),
-    ("rfc5766", ChannelRange::Rfc5766),
-];
 const FORMATS: [(&str, logging::Format); 2] = [
     ("human", logging::Format::Human),
     ("json", logging::Format::Json),

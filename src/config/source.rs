@@ -8,7 +8,10 @@ use std::{
 
 use toml::{Table, Value};
 
-use super::raw::{List, Raw, SECRET_KEYS};
+use super::keys::{
+    PREFIX, defaults, fit, is_meant_for_us, key_of, lookup, put, read_as, unknown, variable_of,
+};
+use super::raw::{Raw, SECRET_KEYS};
 
 /// Why the configuration is refused: one line that names the file or variable, the key, the value and the fix.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,12 +34,9 @@ pub(super) struct Source {
 
 /// The file that is read when none is named, if it exists.
 const DEFAULT_FILE: &str = "turn.toml";
-const PREFIX: &str = "SETU_";
 /// The variables of the system that Setu replaces, and the keys they stand for.
 const LEGACY_PORT: &str = "SOCKET_PORT";
 const LEGACY_ORIGINS: &str = "NEXT_PUBLIC_APP_URL";
-/// From here on (1 is equality) a word counts as a slip of the fingers.
-const SIMILAR: f64 = 0.75;
 
 impl Source {
     /// Reads `path`, or `turn.toml` if there is one, and lays the environment over it.
@@ -134,7 +134,7 @@ impl Source {
             let Some(default) = lookup(&self.merged, &key) else {
                 return Err(ConfigError {
                     origin: self.file_name(),
-                    complaint: unknown(&key, "key", |known| known.to_owned()),
+                    complaint: unknown(&key, str::to_owned),
                 });
             };
             let fits = fit(value.clone(), default);
@@ -155,7 +155,7 @@ impl Source {
         }
         Err(ConfigError {
             origin: format!("environment variable {variable}"),
-            complaint: unknown(&key, "key", variable_of),
+            complaint: unknown(&key, variable_of),
         })
     }
 
@@ -172,20 +172,11 @@ impl Source {
 
     fn set(&mut self, key: &str, variable: &str, text: &str) -> Result<(), ConfigError> {
         self.variables.insert(key.to_owned(), variable.to_owned());
-        let default = lookup(&self.merged, key).cloned();
+        let Some(default) = lookup(&self.merged, key).cloned() else {
+            return Ok(());
+        };
         put(&mut self.merged, key, Value::String(text.to_owned()));
-        let value = match default {
-            Some(Value::Integer(_)) => text.trim().parse().map(Value::Integer).ok(),
-            Some(Value::Boolean(_)) => text.trim().parse().map(Value::Boolean).ok(),
-            Some(Value::Array(_)) => Some(Value::from(List::split(text).0)),
-            Some(Value::String(_) | Value::Float(_) | Value::Datetime(_) | Value::Table(_))
-            | None => None,
-        };
-        let value = value.unwrap_or_else(|| Value::String(text.to_owned()));
-        let fits = match &default {
-            Some(default) => fit(value, default),
-            None => Ok(value),
-        };
+        let fits = fit(read_as(text, &default), &default);
         let fitting = self.check(key, fits)?;
         put(&mut self.merged, key, fitting);
         Ok(())
@@ -211,94 +202,6 @@ fn read_file(path: Option<&Path>) -> Result<(Option<PathBuf>, Table), ConfigErro
         complain(format!("line {line}: {}", one_line(error.message())))
     })?;
     Ok((Some(file.to_owned()), table))
-}
-
-fn defaults() -> Table {
-    Table::try_from(Raw::default()).unwrap_or_default()
-}
-
-fn lookup<'t>(table: &'t Table, key: &str) -> Option<&'t Value> {
-    let value = match key.split_once('.') {
-        Some((section, key)) => table.get(section)?.get(key)?,
-        None => table.get(key)?,
-    };
-    (!value.is_table()).then_some(value)
-}
-
-fn put(table: &mut Table, key: &str, value: Value) {
-    match key.split_once('.') {
-        Some((section, key)) => {
-            if let Some(Value::Table(section)) = table.get_mut(section) {
-                section.insert(key.to_owned(), value);
-            }
-        }
-        None => {
-            table.insert(key.to_owned(), value);
-        }
-    }
-}
-
-/// The value in the type of the default, or what should have been typed.
-fn fit(value: Value, default: &Value) -> Result<Value, &'static str> {
-    match (default, value) {
-        (Value::String(_), value @ Value::String(_))
-        | (Value::Boolean(_), value @ Value::Boolean(_)) => Ok(value),
-        (Value::Integer(_), Value::Integer(number)) if u16::try_from(number).is_ok() => {
-            Ok(Value::Integer(number))
-        }
-        (Value::Array(_), Value::String(text)) => Ok(Value::from(List::split(&text).0)),
-        (Value::Array(_), Value::Array(entries)) if entries.iter().all(Value::is_str) => {
-            Ok(Value::Array(entries))
-        }
-        (Value::Array(_), _) => Err("must be a list of texts, as in [\"one\", \"two\"]"),
-        (Value::Integer(_), _) => Err("must be a whole number from 0 to 65535"),
-        (Value::Boolean(_), _) => Err("must be true or false"),
-        (Value::String(_) | Value::Float(_) | Value::Datetime(_) | Value::Table(_), _) => {
-            Err("must be a text in quotes")
-        }
-    }
-}
-
-fn key_of(variable: &str) -> String {
-    let name = variable.strip_prefix(PREFIX).unwrap_or(variable);
-    name.to_lowercase().replace("__", ".")
-}
-
-fn variable_of(key: &str) -> String {
-    format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())
-}
-
-/// Kubernetes sets `SETU_PORT`, `SETU_SERVICE_HOST` and more beside a service called setu: those are nobody's slip.
-fn is_meant_for_us(key: &str) -> bool {
-    let first_word = key.split(['.', '_']).next().unwrap_or(key);
-    let similar = |name: &String| strsim::jaro_winkler(name, first_word) >= SIMILAR;
-    key.contains('.') || defaults().keys().any(similar)
-}
-
-fn unknown(key: &str, noun: &str, written: impl Fn(&str) -> String) -> String {
-    let likeness = |known: &String| strsim::normalized_damerau_levenshtein(known, key);
-    let nearest = known_keys()
-        .into_iter()
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    match nearest {
-        Some(near) if likeness(&near) >= SIMILAR => {
-            format!("{key}: unknown {noun}; did you mean {}?", written(&near))
-        }
-        Some(_) | None => {
-            format!("{key}: unknown {noun}; remove it (`setu config` lists the known ones)")
-        }
-    }
-}
-
-fn known_keys() -> Vec<String> {
-    let mut keys = Vec::new();
-    for (name, value) in defaults() {
-        match value.as_table() {
-            Some(section) => keys.extend(section.keys().map(|key| format!("{name}.{key}"))),
-            None => keys.push(name),
-        }
-    }
-    keys
 }
 
 fn shown(value: &Value) -> String {

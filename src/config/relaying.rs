@@ -1,0 +1,159 @@
+//! `[turn]` and `[peers]`: the relay's settings.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use tokio_rustls::rustls::ServerConfig;
+
+use super::external::External;
+use super::host::Host;
+use super::raw::{AUTO, List, Raw};
+use super::source::{ConfigError, Source};
+use super::{Profile, values};
+use crate::entropy;
+use crate::logging::Redacted;
+use crate::relay::engine::{Auth, ChannelRange, policy::PeerPolicy};
+use crate::relay::tls::{self, Identity};
+use crate::relay::{self, Listen};
+
+/// The name or address in URLs; IPv6 in brackets.
+pub(super) fn relay_host(
+    source: &Source,
+    raw: &Raw,
+    external: &External,
+) -> Result<String, ConfigError> {
+    if raw.turn.host != AUTO {
+        return source.check("turn.host", values::host(&raw.turn.host));
+    }
+    // Only the first address: a browser allocates once for each URL that it is given.
+    let first = external.addresses.first().map(|address| address.public);
+    Ok(first.map_or_else(String::new, |ip| {
+        SocketAddr::new(ip, 0)
+            .to_string()
+            .trim_end_matches(":0")
+            .to_owned()
+    }))
+}
+
+/// The relay's listeners, ports, peers and rules.
+pub(super) fn relay(
+    source: &Source,
+    raw: &Raw,
+    host: &Host,
+    external: &External,
+    profile: Profile,
+    relay_host: &str,
+) -> Result<relay::Settings, ConfigError> {
+    let turn = &raw.turn;
+    let listen_udp = listeners(source, "turn.listen_udp", &turn.listen_udp)?;
+    let listen_tcp = listeners(source, "turn.listen_tcp", &turn.listen_tcp)?;
+    let listen_tls = listeners(source, "turn.listen_tls", &turn.listen_tls)?;
+    let relay_ports = source.check("turn.relay_ports", values::port_range(&turn.relay_ports))?;
+    let policy = PeerPolicy {
+        allow_private_and_loopback: profile == Profile::Development,
+        allow: source.check("peers.allow", values::networks(&raw.peers.allow.0))?,
+        deny: source.check("peers.deny", values::networks(&raw.peers.deny.0))?,
+        relayed: external
+            .addresses
+            .iter()
+            .map(|own| (own.public, relay_ports.clone()))
+            .collect(),
+        own_listeners: [&listen_udp, &listen_tcp, &listen_tls]
+            .into_iter()
+            .flatten()
+            .map(|listen| listen.addr)
+            .collect(),
+    };
+    let software = source.check("turn.software", values::short_text(&turn.software))?;
+    Ok(relay::Settings {
+        tls: tls(source, raw, external, relay_host)?,
+        listen_udp,
+        listen_tcp,
+        listen_tls,
+        external: external.addresses.clone(),
+        relay_ports,
+        workers: workers(source, raw, host)?,
+        engine: relay::engine::Settings {
+            auth: auth(source, raw, profile)?,
+            channels: source.check("turn.channels", values::word(&turn.channels, &CHANNELS))?,
+            software: (!software.is_empty()).then_some(software),
+            strict_expiry: raw.credentials.strict_expiry,
+            policy,
+            nonce_key: Redacted::new(entropy::bytes()),
+        },
+    })
+}
+
+fn workers(source: &Source, raw: &Raw, host: &Host) -> Result<usize, ConfigError> {
+    match usize::from(raw.turn.workers) {
+        0 => Ok(host.cores.max(1)),
+        workers if workers <= WORKERS_MAX => Ok(workers),
+        _ => {
+            let problem = format!("must be at most {WORKERS_MAX}; 0 is one for each core");
+            Err(source.complain("turn.workers", &problem))
+        }
+    }
+}
+
+fn auth(source: &Source, raw: &Raw, profile: Profile) -> Result<Auth, ConfigError> {
+    let auth = source.check("turn.auth", values::word(&raw.turn.auth, &AUTH))?;
+    match (auth, profile) {
+        (Auth::None, Profile::Production) => {
+            let problem = "would open the relay to everybody; write \"required\", or profile = \"development\"";
+            Err(source.complain("turn.auth", &problem))
+        }
+        (Auth::None, Profile::Development) | (Auth::Required, _) => Ok(auth),
+    }
+}
+
+fn tls(
+    source: &Source,
+    raw: &Raw,
+    external: &External,
+    relay_host: &str,
+) -> Result<Arc<ServerConfig>, ConfigError> {
+    let (cert, key) = (&raw.turn.tls_cert_file, &raw.turn.tls_key_file);
+    let identity = match (cert.is_empty(), key.is_empty()) {
+        (true, true) => {
+            let mut names: Vec<_> = external
+                .addresses
+                .iter()
+                .map(|address| address.public.to_string())
+                .collect();
+            names.push("localhost".to_owned());
+            let host = relay_host.trim_matches(['[', ']']).to_owned();
+            if !names.contains(&host) {
+                names.push(host);
+            }
+            Identity::SelfSigned { names }
+        }
+        (false, false) => Identity::Files {
+            cert: PathBuf::from(cert),
+            key: PathBuf::from(key),
+        },
+        (true, false) => {
+            let problem = "has no certificate; set turn.tls_cert_file too";
+            return Err(source.complain("turn.tls_key_file", &problem));
+        }
+        (false, true) => {
+            let problem = "has no private key; set turn.tls_key_file too";
+            return Err(source.complain("turn.tls_cert_file", &problem));
+        }
+    };
+    source.check("turn.tls_cert_file", tls::server_config(identity))
+}
+
+/// Typed ones are required; of the defaults, those of a family that the machine has.
+pub(super) fn listeners(
+    source: &Source,
+    key: &str,
+    entries: &List,
+) -> Result<Vec<Listen>, ConfigError> {
+    source.check(key, values::listeners(&entries.0, source.is_typed(key)))
+}
+
+const WORKERS_MAX: usize = 256;
+const AUTH: [(&str, Auth); 2] = [("required", Auth::Required), ("none", Auth::None)];
+const CHANNELS: [(&str, ChannelRange); 2] = [
+    ("rfc8656", ChannelRange::Rfc8656),
+    ("rfc5766", ChannelRange::Rfc5766),
+];
