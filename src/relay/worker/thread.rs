@@ -45,17 +45,27 @@ pub(crate) fn run(seat: Seat, ready: impl FnOnce()) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let ended = Ended(Arc::clone(&seat.mailbox));
     LocalSet::new().block_on(&runtime, async {
-        let mailbox = Arc::clone(&seat.mailbox);
+        let mailbox = &ended.0;
         let (worker, mut serving) = take_seat(seat)?;
         ready();
         select! {
-            () = obey(&worker, &mailbox) => {}
+            () = obey(&worker, mailbox) => {}
             // Only a bug ends one of them; without this worker's sockets the others get its clients.
             ended = serving.join_next() => tracing::error!(?ended, "a relay worker gives up"),
         }
         Ok(())
     })
+}
+
+/// Closes the mailbox when the worker ends, by a panic too.
+struct Ended(Arc<Mailbox>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
