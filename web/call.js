@@ -12,14 +12,13 @@
 //   The figures are those of the last reading, at most a second or so old.
 
 import { Media } from './media.js';
+import { toast } from './notices.js';
 import { randomId } from './peer.js';
 import { Room } from './room.js';
-import { routeInWords } from './route.js';
+import { routeInWords, TRANSPORTS } from './route.js';
+import { keepTab, suggestedSession, takeTab } from './tab.js';
 import { hue, initials, Tiles } from './tiles.js';
 
-const TRANSPORTS = ['any', 'udp', 'tcp', 'tls'];
-const TOAST_MS = 5_000;
-const TAB_KEY = 'setu.tab';
 const NAME_KEY = 'setu.name';
 
 const $ = (id) => document.getElementById(id);
@@ -145,16 +144,8 @@ function pageHidden() {
   // Before the browser has answered, nothing was switched off by anyone.
   const { microphone, camera } = media.opened ? { microphone: media.microphoneOn, camera: media.cameraOn } : tab;
   const kept = { participantId, sessionId, name: $('name').value, route: route(), inCall: room !== null };
-  sessionStorage.setItem(TAB_KEY, JSON.stringify({ ...kept, microphone, camera }));
+  keepTab({ ...kept, microphone, camera });
   room?.leaveAtOnce();
-}
-
-// What this tab was before a reload. Taken out of the storage, because a duplicated tab copies the storage
-// and must not become the same participant.
-function takeTab() {
-  const kept = sessionStorage.getItem(TAB_KEY);
-  sessionStorage.removeItem(TAB_KEY);
-  return kept ? JSON.parse(kept) : {};
 }
 
 // ---- camera and microphone
@@ -265,21 +256,6 @@ function showCount() {
   $('alone').hidden = others > 0;
 }
 
-function toast(text, { problem = false, action, onAction } = {}) {
-  const element = document.createElement('div');
-  element.className = problem ? 'toast toast-problem' : 'toast';
-  element.append(text);
-  if (action) {
-    const button = Object.assign(document.createElement('button'), { type: 'button', className: 'quiet', textContent: action });
-    button.addEventListener('click', () => { onAction(); element.remove(); });
-    element.append(button);
-  } else {
-    setTimeout(() => element.remove(), TOAST_MS);
-  }
-  $('toasts').append(element);
-  return element;
-}
-
 async function copyLink() {
   const link = shareLink();
   try {
@@ -293,12 +269,6 @@ async function copyLink() {
 
 function shareLink() {
   return `${location.origin}/?session=${encodeURIComponent(sessionId)}`;
-}
-
-function suggestedSession() {
-  const words = ['calm', 'quiet', 'early', 'open', 'gentle', 'bright', 'river', 'lotus', 'cedar', 'morning'];
-  const [a, b, c] = crypto.getRandomValues(new Uint8Array(3));
-  return `${words[a % 6]}-${words[6 + (b % 4)]}-${10 + (c % 90)}`;
 }
 
 function snapshot({ id, name, state, reading, says }) {

@@ -20,16 +20,20 @@ export class Peer {
   says = null;
   /** The latest reading of `stats.read`, with `loss` in percent; null until there is one. */
   reading = null;
+  /** The browser found no address of its own to offer: with a forced relay, the relay is out of reach. */
+  pathless = false;
 
   #connection = null;
   #connectionId = null;
   #offerer = false;
   #round = 0;
   #channel = null;
+  #found = 0;
   #early = [];
   #readings = [];
   #restartTimer;
   #queue = Promise.resolve();
+  #closed = false;
 
   #polite;
   #media;
@@ -98,12 +102,20 @@ export class Peer {
     this.#changed();
   }
 
+  /** For good: nothing that still waits in the queue may open another connection. */
   close() {
+    this.#closed = true;
+    this.#drop();
+  }
+
+  #drop() {
     clearTimeout(this.#restartTimer);
     this.#connection?.close();
     this.#connection = null;
     this.#connectionId = null;
     this.#channel = null;
+    this.#found = 0;
+    this.pathless = false;
     this.#early = [];
     this.#readings = [];
     this.reading = null;
@@ -112,7 +124,7 @@ export class Peer {
 
   // One step at a time: an answer must not overtake the offer that is still being applied.
   #enqueue(step) {
-    this.#queue = this.#queue.then(step).catch((error) => {
+    this.#queue = this.#queue.then(() => (this.#closed ? undefined : step())).catch((error) => {
       // A connection that was closed or replaced meanwhile has nothing left to say.
       if (this.#connection) console.warn(`setu: ${this.id}:`, error.message);
     });
@@ -120,7 +132,7 @@ export class Peer {
   }
 
   #open(connectionId, offerer) {
-    this.close();
+    this.#drop();
     const connection = new RTCPeerConnection(this.#configuration());
     this.#connection = connection;
     this.#connectionId = connectionId;
@@ -135,12 +147,17 @@ export class Peer {
       this.stream.addTrack(track);
       this.#changed();
     };
-    connection.onicecandidate = ({ candidate }) => {
-      // Some browsers mark the end with an empty candidate before the null that follows anyway.
-      if (candidate && !candidate.candidate) return;
-      this.#tag('ice-candidate', candidate?.toJSON() ?? null);
-    };
+    connection.onicecandidate = ({ candidate }) => this.#candidateFound(candidate);
     connection.onconnectionstatechange = () => this.#connectionChanged(connection);
+  }
+
+  #candidateFound(candidate) {
+    // Some browsers mark the end with an empty candidate before the null that follows anyway.
+    if (candidate && !candidate.candidate) return;
+    if (candidate) this.#found += 1;
+    this.#tag('ice-candidate', candidate?.toJSON() ?? null);
+    this.pathless = !candidate && this.#found === 0;
+    if (this.pathless) this.#changed();
   }
 
   // Whether microphone and camera are on travels from browser to browser, not through the server.

@@ -1,7 +1,7 @@
 // One session as this page lives it: who is there, and a connection with each of them.
 
 import { Peer } from './peer.js';
-import { configuration, reachable } from './route.js';
+import { configuration, reachable, unreachableInWords } from './route.js';
 import { Signaling } from './signaling.js';
 
 const MEASURE_EVERY_MS = 1_000;
@@ -15,6 +15,7 @@ export class Room {
   #peers = new Map();
   #iceServers = [];
   #measuring;
+  #warned = false;
 
   /**
    * `identity`: { sessionId, participantId, participantName }. `route`: see route.js.
@@ -50,6 +51,7 @@ export class Room {
   /** Another route for the living call. */
   setRoute(route) {
     this.#route = route;
+    this.#warned = false;
     this.#checkRoute();
     for (const peer of this.peers) peer.renew();
   }
@@ -128,6 +130,13 @@ export class Room {
     this.#on.problem(`This server offers no relay over ${this.#route.transport.toUpperCase()}. Choose another transport.`);
   }
 
+  #changed(peer) {
+    this.#on.peer(peer);
+    if (!peer.pathless || this.#warned) return;
+    this.#warned = true;
+    this.#on.problem(unreachableInWords(this.#route));
+  }
+
   #peer(id, name) {
     if (id === this.#identity.participantId) return undefined;
     const present = this.#peers.get(id);
@@ -139,7 +148,7 @@ export class Room {
       media: this.#media,
       configuration: () => configuration(this.#iceServers, this.#route),
       send: (type, data, extra) => this.#signaling.send(type, id, data, extra),
-      changed: (changed) => this.#on.peer(changed),
+      changed: (changed) => this.#changed(changed),
     });
     this.#peers.set(id, peer);
     this.#on.peer(peer);

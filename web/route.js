@@ -1,5 +1,8 @@
 // How media may travel: the user's choice, applied to the ICE servers of the session.
 
+/** Between browser and relay; 'any' leaves the choice to the browser. */
+export const TRANSPORTS = ['any', 'udp', 'tcp', 'tls'];
+
 /** `route`: { forceRelay: boolean, transport: 'any' | 'udp' | 'tcp' | 'tls' }. */
 export function configuration(iceServers, route) {
   return {
@@ -19,6 +22,15 @@ export function reachable(iceServers, route) {
 export function routeInWords({ forceRelay, transport }) {
   if (!forceRelay) return 'Automatic';
   return transport === 'any' ? 'Relay' : `Relay over ${transport.toUpperCase()}`;
+}
+
+/** Why a forced relay gave no address. */
+export function unreachableInWords({ transport }) {
+  if (transport === 'tls') {
+    return 'The relay can’t be reached over TLS. Browsers want a certificate they trust: set turn.tls_cert_file and turn.host on the server.';
+  }
+  const over = transport === 'any' ? '' : ` over ${transport.toUpperCase()}`;
+  return `The relay can’t be reached${over}. A firewall may be in the way, here or at the server.`;
 }
 
 /** The transport between browser and relay that a TURN URL stands for; undefined for STUN. */

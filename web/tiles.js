@@ -91,8 +91,8 @@ export class Tiles {
     });
   }
 
-  #showLink(tile, { state, reading }) {
-    const words = linkWords(state, reading);
+  #showLink(tile, { state, reading, pathless }) {
+    const words = linkWords(state, reading, pathless);
     tile.root.dataset.state = state;
     tile.link.hidden = false;
     tile.link.dataset.kind = [reading?.pair?.localType, reading?.pair?.remoteType].includes('relay') ? 'relay' : 'direct';
@@ -125,7 +125,8 @@ function largestTile(count, width, height) {
   return best;
 }
 
-function linkWords(state, reading) {
+function linkWords(state, reading, pathless) {
+  if (pathless && state !== 'connected') return ['The relay can’t be reached'];
   if (state === 'failed') return ['Connection lost, trying again…'];
   if (state === 'disconnected') return ['Connection interrupted…'];
   if (state !== 'connected') return ['Connecting…'];

@@ -30,16 +30,18 @@ macro_rules! assets {
 }
 
 static CALL_PAGE: &[u8] = include_bytes!("../../web/index.html");
-static ASSETS: [Asset; 12] = assets![
+static ASSETS: [Asset; 14] = assets![
     "call.css",
     "call.js",
     "icon.svg",
     "media.js",
+    "notices.js",
     "peer.js",
     "room.js",
     "route.js",
     "signaling.js",
     "stats.js",
+    "tab.js",
     "tiles.js",
     "vendor/socket.io.esm.min.js",
     "vendor/socket.io-client.LICENSE",

@@ -169,6 +169,20 @@ test('a living call moves to another path when the relay is forced and released'
   await Promise.all([asha.connectedWith(1), ben.connectedWith(1)]);
 });
 
+test('a relay whose certificate the browser distrusts is named in plain words', async () => {
+  const distrustful = await launchChromium({ trustEveryCertificate: false });
+  try {
+    const query = { session: 'distrust', relay: 1, transport: 'tls', join: 1 };
+    const asha = await openCall(distrustful, setu.origin, { ...query, name: 'Asha' });
+    await asha.page.locator('#call').waitFor();
+    await openCall(distrustful, setu.origin, { ...query, name: 'Ben' });
+    await asha.page.getByText('The relay can’t be reached over TLS. Browsers want a certificate they trust').waitFor();
+    await asha.page.getByText('The relay can’t be reached', { exact: true }).waitFor();
+  } finally {
+    await distrustful.close();
+  }
+});
+
 test('a person without camera and microphone is told so, and still sees and hears', async () => {
   const nothing = () => {
     navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('none', 'NotFoundError'));

@@ -15,15 +15,17 @@ const FLAGS = [
   '--disable-sync',
   '--use-fake-device-for-media-stream',
   '--use-fake-ui-for-media-stream',
-  // TURN over TLS is checked like any other TLS; the test's server made its certificate at its start.
-  '--ignore-certificate-errors',
 ];
 
 export const PATIENCE_MS = 30_000;
 
-export async function launchChromium() {
+/**
+ * TURN over TLS is checked like any other TLS, and the test's server makes its own certificate at its start:
+ * `trustEveryCertificate` lets Chromium accept it.
+ */
+export async function launchChromium({ trustEveryCertificate = true } = {}) {
   if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is missing: apt-get install -y chromium`);
-  return chromium.launch({ executablePath: PROGRAM, headless: true, args: FLAGS });
+  return chromium.launch({ executablePath: PROGRAM, headless: true, args: trustEveryCertificate ? [...FLAGS, '--ignore-certificate-errors'] : FLAGS });
 }
 
 /**
