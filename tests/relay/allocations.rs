@@ -154,10 +154,16 @@ async fn a_stopped_relay_has_closed_its_sockets() {
 #[tokio::test]
 async fn a_taken_address_fails_the_start_by_name() {
     let world = World::start();
-    let taken = world.udp();
-    let failed =
-        std::panic::catch_unwind(|| World::with(|settings| settings.listen_udp[0].addr = taken));
-    assert!(failed.is_err());
+    let (udp, tcp) = (world.udp(), world.tcp());
+    let on_udp = World::try_with(|settings| settings.listen_udp[0].addr = udp).err();
+    let on_tls = World::try_with(|settings| settings.listen_tls[0].addr = tcp).err();
+    for (failed, name) in [
+        (on_udp, format!("Udp {udp}: Address already in use")),
+        (on_tls, format!("Tls {tcp}: Address already in use")),
+    ] {
+        let said = failed.unwrap().to_string();
+        assert!(said.contains(&name), "{said}");
+    }
 }
 
 fn raw(typ: stun::attributes::AttrType, value: Vec<u8>) -> Box<dyn Setter> {

@@ -17,7 +17,7 @@ use setu::logging::Redacted;
 use setu::relay::engine::policy::PeerPolicy;
 use setu::relay::engine::{Auth, ChannelRange, Settings as EngineSettings};
 use setu::relay::tls::{Identity, server_config};
-use setu::relay::{ExternalAddr, Listen, Relay, Settings, Snapshot};
+use setu::relay::{ExternalAddr, Listen, Relay, Settings, Snapshot, StartError};
 
 pub(crate) const USER: &str = "turnuser";
 pub(crate) const PASSWORD: &str = "turnpass";
@@ -38,6 +38,10 @@ impl World {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::try_with(change).unwrap()
+    }
+
+    pub(crate) fn try_with(change: impl FnOnce(&mut Settings)) -> Result<Self, StartError> {
         let mut settings = settings();
         change(&mut settings);
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -49,8 +53,8 @@ impl World {
             ttl: Duration::from_secs(3600),
             users: vec![(USER.to_owned(), Redacted::new(PASSWORD.to_owned()))],
         }));
-        let relay = Relay::start(settings, Arc::clone(&credentials)).unwrap();
-        Self { relay, credentials }
+        let relay = Relay::start(settings, Arc::clone(&credentials))?;
+        Ok(Self { relay, credentials })
     }
 
     pub(crate) fn udp(&self) -> SocketAddr {
