@@ -114,8 +114,13 @@ impl Outlet {
         }
     }
 
-    /// Says goodbye as soon as the client has read enough for a goodbye to fit.
+    /// Says goodbye, unless the connection has ended already, as soon as the client has read enough for a goodbye to
+    /// fit.
     async fn close(&self) {
+        if !self.socket.connected() {
+            return;
+        }
+        tracing::debug!("a client that asked or was told too much at once is cut off");
         for _ in 0..GOODBYE_TRIES {
             match Arc::clone(&self.socket).disconnect() {
                 Err(SocketError::InternalChannelFull) => tokio::time::sleep(GOODBYE_RETRY).await,
