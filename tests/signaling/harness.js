@@ -2,12 +2,13 @@
 
 import { once } from 'node:events'
 import { after } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { io } from 'socket.io-client'
 
 export const URL = process.env.SETU_URL
 export const TRANSPORTS = [['websocket'], ['polling'], ['polling', 'websocket']]
 
-const DEADLINE_MS = 10_000
+const DEADLINE_MS = 20_000
 const clients = new Set()
 // Even those whose transport a test has stopped: nothing may keep the process alive.
 after(() => clients.forEach((client) => client.disconnect().io.engine.transport.ws?.terminate()))
@@ -72,6 +73,7 @@ export async function eventually(condition, what) {
   const end = Date.now() + DEADLINE_MS
   for (;;) {
     if (await condition()) return
+    await setTimeout(20)
     if (Date.now() > end) throw new Error(`never: ${what}`)
   }
 }
@@ -89,7 +91,7 @@ export function signal(client, type, to, data, more = {}) {
 function within(promise, what) {
   let timer
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`too late: ${what()}`)), DEADLINE_MS)
+    timer = globalThis.setTimeout(() => reject(new Error(`too late: ${what()}`)), DEADLINE_MS)
   })
   return Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }

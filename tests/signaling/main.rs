@@ -79,7 +79,7 @@ fn run(file: &str) {
 fn start() -> Setu {
     Setu::start(&[
         ("SETU_CREDENTIALS__TTL", "5s"),
-        ("SETU_CREDENTIALS__REVOCATION_GRACE", "1s"),
+        ("SETU_CREDENTIALS__REVOCATION_GRACE", "2s"),
         ("SETU_TURN__RELAY_PORTS", "46160-46200"),
     ])
 }
