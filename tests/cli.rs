@@ -59,6 +59,17 @@ fn the_summary_counts_the_relayed_ports() {
 }
 
 #[test]
+fn an_external_address_that_nothing_listens_on_is_warned_about() {
+    let setu = Setu::start(&[("SETU_TURN__EXTERNAL_IP", "192.0.2.1")]);
+    assert!(
+        setu.summary.contains("TURN listens on loopback only"),
+        "{}",
+        setu.summary
+    );
+    assert!(!Setu::start(&[]).summary.contains("loopback only"));
+}
+
+#[test]
 fn both_signals_end_it_cleanly_within_two_seconds_whoever_is_connected() {
     for signal in ["TERM", "INT"] {
         let mut setu = Setu::start(&[]);

@@ -136,6 +136,10 @@ impl Facts<'_> {
             "The TLS certificate was made just now: browsers refuse turns: URLs until turn.tls_cert_file and turn.tls_key_file name a real one.",
         );
         warn_if(
+            self.promises_more_than_it_opens(),
+            "The URLs name the external address, but TURN listens on loopback only: nobody else reaches it. See turn.listen_udp, turn.listen_tcp, turn.listen_tls.",
+        );
+        warn_if(
             config.relay.engine.auth == Auth::None,
             "turn.auth = \"none\": whoever reaches the TURN ports may relay.",
         );
@@ -160,6 +164,15 @@ impl Facts<'_> {
             "Browsers give the camera to pages from localhost or HTTPS only: for other machines, put an HTTPS proxy before the HTTP port.",
         );
         warnings
+    }
+
+    fn promises_more_than_it_opens(&self) -> bool {
+        let Addresses { udp, tcp, tls, .. } = self.addresses;
+        let is_loopback_only = |addresses: &&Vec<SocketAddr>| {
+            !addresses.is_empty() && addresses.iter().all(|addr| addr.ip().is_loopback())
+        };
+        let is_outside = !self.config.external_ips().all(|ip| ip.is_loopback());
+        is_outside && [udp, tcp, tls].iter().any(is_loopback_only)
     }
 
     fn write_rtc_configuration(&self, out: &mut String, now: Now) -> fmt::Result {
