@@ -87,7 +87,7 @@ impl Signaling {
         self.service.store.counts().await
     }
 
-    /// Closes every connection, within about a second.
+    /// Closes every connection, within about half a second.
     pub async fn stop(&self) {
         self.transport.close().await;
     }

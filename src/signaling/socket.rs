@@ -264,16 +264,18 @@ async fn serve(service: Arc<Service>, outlet: Arc<Outlet>, mut inbox: mpsc::Rece
     service.sockets.add(id.clone(), Arc::clone(&outlet));
     let parting = serve_inbox(&service, &mut connection, &outlet, &mut inbox).await;
     service.sockets.remove(&id);
-    inbox.close();
     let absence = service
         .disconnected(Now::read(), &connection, parting)
         .await;
-    outlet.close().await;
-    drop((outlet, inbox));
-    if let Some(absence) = absence {
-        tokio::time::sleep(service.revocation_grace).await;
-        service.lapse(Now::read(), &absence);
-    }
+    drop(inbox);
+    let goodbye = async move { outlet.close().await };
+    let grace = async {
+        if let Some(absence) = absence {
+            tokio::time::sleep(service.revocation_grace).await;
+            service.lapse(Now::read(), &absence);
+        }
+    };
+    tokio::join!(goodbye, grace);
 }
 
 async fn serve_inbox(
@@ -347,7 +349,7 @@ const INBOX_JOBS_MAX: usize = INBOX_BYTES_MAX / PACKET_BYTES_MIN + 1;
 /// What may wait to be sent: enough for every candidate of a full session at once.
 const OUTBOX_PACKETS_MAX: usize = 1024;
 /// How long closing all connections may take.
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 /// A client that does not read within these tries fails its heartbeat meanwhile.
 const GOODBYE_TRIES: u32 = 60;
 const GOODBYE_RETRY: Duration = Duration::from_secs(1);
