@@ -149,6 +149,21 @@ test('of two who join at once exactly one is told of the other', async () => {
   }
 })
 
+test('a hundred join at once, and all agree on who is here', async () => {
+  const session = unique('s')
+  const clients = await Promise.all(Array.from({ length: 100 }, (_, i) =>
+    connect({ transports: TRANSPORTS[i % TRANSPORTS.length] })))
+  await Promise.all(clients.map((client, i) =>
+    ask(client, 'join-session', { sessionId: session, participantId: `p${i}` })))
+  const told = await Promise.all(clients.map(heard))
+  const announced = told.flat().filter(([event]) => event === 'participant-joined')
+  assert.equal(announced.length, (100 * 99) / 2, 'one announcement for each pair')
+  const last = told.map((events) => events.findLast(([event]) => event === 'session-joined')[1].participants)
+  for (const participants of last) assert.deepEqual(participants, last[0])
+  assert.equal(new Set(last[0]).size, 100)
+  clients.forEach((client) => client.disconnect())
+})
+
 test('counts follow who is here', async () => {
   const before = await counts()
   const session = unique('s')
