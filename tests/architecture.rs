@@ -78,6 +78,29 @@ fn quiet_floors_are_quiet() {
     }
 }
 
+/// A file has a line of its own on the map, or stands in its folder's.
+#[test]
+fn every_room_is_on_the_map() {
+    let map = fs::read_to_string("ARCHITECTURE.md").unwrap();
+    for (module, _) in modules() {
+        let file = format!("src/{}.rs", module.replace("::", "/"));
+        let (folder, name) = file.rsplit_once('/').unwrap();
+        let name = name.trim_end_matches(".rs");
+        let in_folder = map
+            .split_once(&format!("{folder}/ "))
+            .map(|(_, row)| row.split("\nsrc/").next().unwrap_or(row))
+            .is_some_and(|row| row.contains(name));
+        let is_test = name == "tests";
+        assert!(map.contains(&file) || in_folder || is_test, "{file}");
+    }
+    for path in map
+        .split_whitespace()
+        .filter(|word| word.starts_with("src/"))
+    {
+        assert!(Path::new(path).exists(), "{path} is on the map only");
+    }
+}
+
 fn floor_of(path: &str) -> (&'static str, u8) {
     let within = |wing: &str| {
         path == wing
