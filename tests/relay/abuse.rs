@@ -138,6 +138,17 @@ async fn a_client_that_says_nothing_or_half_a_message_is_closed() {
 }
 
 #[tokio::test]
+async fn http_on_a_turn_port_is_closed_within_five_seconds() {
+    let world = World::start();
+    let ask = async |over| {
+        let mut client = Client::new(&world, over).await;
+        client.send_unpadded(b"GET / HTTP/1.1\r\n\r\n").await;
+        client.until_closed(Duration::from_secs(5)).await;
+    };
+    tokio::join!(ask(Over::Tcp), ask(Over::Tls));
+}
+
+#[tokio::test]
 async fn half_a_close_is_a_close_after_the_last_answer() {
     let world = World::start();
     let mut client = Client::new(&world, Over::Tcp).await;

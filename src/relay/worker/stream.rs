@@ -46,7 +46,7 @@ pub(super) async fn serve_tls(worker: SharedWorker, listener: TcpListener, tls: 
                 return;
             };
             let handshake = tls.accept(BufWriter::new(socket)).into_fallible();
-            match timeout(MESSAGE_TIME_MAX, handshake).await {
+            match timeout(HANDSHAKE_TIME_MAX, handshake).await {
                 Ok(Ok(session)) => converse(worker, client, session).await,
                 Ok(Err((error, mut connection))) => {
                     tracing::debug!(%error, "TLS handshake failed");
@@ -130,7 +130,7 @@ async fn read_messages(
     outbox: &Outbox,
 ) {
     let mut inbound = Inbound::default();
-    let mut deadline = after(Now::read(), MESSAGE_TIME_MAX);
+    let mut deadline = after(Now::read(), FIRST_BYTES_TIME_MAX);
     loop {
         let was_mid_message = inbound.is_mid_message();
         let reading = reader.read_buf(inbound.room(READ_BYTES));
@@ -154,9 +154,11 @@ async fn read_messages(
         }
         // A message may take its time once, from its first byte.
         if messages > 0 || !was_mid_message {
-            let patience = match inbound.is_mid_message() {
-                true => MESSAGE_TIME_MAX,
-                false => IDLE_TIME_MAX,
+            let is_known = worker.borrow().has_allocation(&client);
+            let patience = match (inbound.is_mid_message(), is_known) {
+                (true, true) => MESSAGE_TIME_MAX,
+                (true, false) => STRANGERS_MESSAGE_TIME_MAX,
+                (false, _) => IDLE_TIME_MAX,
             };
             deadline = after(now, patience);
         }
@@ -183,8 +185,14 @@ fn after(now: Now, patience: Duration) -> Instant {
     Instant::from_std(now.mono + patience)
 }
 
-/// How long a TLS handshake or a message may take.
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a connection may take to say anything at all.
+const FIRST_BYTES_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a message may take; a stalled network may recover, and the call with it.
 const MESSAGE_TIME_MAX: Duration = Duration::from_secs(10);
+/// The same for who has no allocation. Much that is no TURN begins like a long ChannelData message, HTTP's `GET ` too.
+const STRANGERS_MESSAGE_TIME_MAX: Duration = Duration::from_secs(4);
 /// How long a connection without an allocation may say nothing.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long the last answers may take.
