@@ -1,0 +1,140 @@
+//! The engine alone, without sockets: nanoseconds for each packet and each request, among a hundred allocations.
+//!
+//! `cargo bench --bench engine`; compare medians of one machine in one sitting only.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
+
+#[path = "../tests/engine/world.rs"]
+#[expect(dead_code, reason = "the tests use all of it")]
+mod world;
+
+use std::{hint::black_box, net::SocketAddr};
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use setu::relay::engine::five_tuple::{FiveTuple, PeerAddr, RelayKey, RelayedAddr};
+use setu::relay::engine::{Effect, OpenedRelay, Outcome};
+use setu::relay::wire::frame::{Frame, HEADROOM_BYTES, TAILROOM_BYTES};
+use stun::attributes::ATTR_DATA;
+use stun::message::{
+    CLASS_INDICATION, CLASS_REQUEST, METHOD_ALLOCATE, METHOD_BINDING, METHOD_CHANNEL_BIND,
+    METHOD_CREATE_PERMISSION, METHOD_REFRESH, METHOD_SEND, MessageType,
+};
+use turn::proto::channum::ChannelNumber;
+
+use world::{ALICE, BOB, PEER, World, at, lifetime, raw, udp};
+
+criterion_group!(benches, data, requests);
+criterion_main!(benches);
+
+const CLIENTS: u16 = 100;
+const PAYLOAD: [u8; 160] = [0xA5; 160];
+const CHANNEL: u16 = 0x4001;
+/// Has a permission only: what it sends arrives as a Data indication.
+const OTHER_PORT: &str = "203.0.113.9:7001";
+
+fn data(criterion: &mut Criterion) {
+    let mut world = crowd();
+    let mut group = criterion.benchmark_group("160 bytes");
+    group.throughput(Throughput::Elements(1));
+
+    let header = [CHANNEL.to_be_bytes(), 160_u16.to_be_bytes()].concat();
+    let channel_data = [header.as_slice(), &PAYLOAD].concat();
+    group.bench_function("ChannelData to the peer", |bencher| {
+        let mut clients = (0..CLIENTS).cycle().map(client);
+        bencher.iter(|| to_peer(&mut world, clients.next().unwrap(), &channel_data));
+    });
+
+    let indication = MessageType::new(METHOD_SEND, CLASS_INDICATION);
+    let send = world.unsigned(indication, &[&at(PEER), &raw(ATTR_DATA, &PAYLOAD)]);
+    group.bench_function("Send indication to the peer", |bencher| {
+        let mut clients = (0..CLIENTS).cycle().map(client);
+        bencher.iter(|| to_peer(&mut world, clients.next().unwrap(), &send));
+    });
+
+    for (name, peer) in [
+        ("ChannelData to the client", PEER),
+        ("Data indication to the client", OTHER_PORT),
+    ] {
+        let peer = PeerAddr(peer.parse().unwrap());
+        let mut buffer = [0xA5; HEADROOM_BYTES + PAYLOAD.len() + TAILROOM_BYTES];
+        group.bench_function(name, |bencher| {
+            let mut relays = (0..u32::from(CLIENTS)).cycle().map(RelayKey);
+            bencher.iter(|| to_client(&mut world, relays.next().unwrap(), peer, &mut buffer));
+        });
+    }
+}
+
+fn requests(criterion: &mut Criterion) {
+    let mut world = crowd();
+    let binding = world.unsigned(MessageType::new(METHOD_BINDING, CLASS_REQUEST), &[]);
+    criterion.bench_function("Binding", |bencher| {
+        bencher.iter(|| answered(&mut world, BOB.address(), &binding));
+    });
+
+    let cycle = [
+        world.signed(BOB, METHOD_ALLOCATE, &[&udp()]),
+        world.signed(BOB, METHOD_CREATE_PERMISSION, &[&at(PEER)]),
+        world.signed(BOB, METHOD_REFRESH, &[&lifetime(0)]),
+    ];
+    criterion.bench_function("Allocate, CreatePermission, Refresh 0", |bencher| {
+        bencher.iter(|| {
+            for request in &cycle {
+                answered(&mut world, BOB.address(), request);
+            }
+        });
+    });
+}
+
+/// A hundred allocations, each with a channel to [`PEER`].
+fn crowd() -> World {
+    let mut world = World::new();
+    world.relays_max = usize::from(CLIENTS) + 1;
+    for number in 0..CLIENTS {
+        let credential = (ALICE.user, ALICE.password);
+        let made = world.ask_as(client(number), credential, METHOD_ALLOCATE, &[&udp()]);
+        assert_eq!(made.code(), 0);
+        let binding: [&dyn stun::message::Setter; 2] = [&ChannelNumber(CHANNEL), &at(PEER)];
+        let bound = world.ask_as(client(number), credential, METHOD_CHANNEL_BIND, &binding);
+        assert_eq!(bound.code(), 0);
+    }
+    world
+}
+
+fn client(number: u16) -> FiveTuple {
+    let client = ALICE.address();
+    FiveTuple {
+        client: SocketAddr::new(client.client.ip(), 10_000 + number),
+        ..client
+    }
+}
+
+fn to_peer(world: &mut World, from: FiveTuple, datagram: &[u8]) {
+    let outcome = world.engine.handle_client(world.now, from, datagram);
+    assert!(matches!(black_box(outcome), Outcome::ToPeer { .. }));
+}
+
+fn to_client(world: &mut World, relay: RelayKey, peer: PeerAddr, buffer: &mut [u8]) {
+    let frame = Frame::new(buffer, PAYLOAD.len()).unwrap();
+    let outcome = world.engine.handle_peer(world.now, relay, peer, frame);
+    assert!(matches!(black_box(outcome), Outcome::ToClient { .. }));
+}
+
+/// The request's success response; a relay socket costs nothing here.
+fn answered(world: &mut World, from: FiveTuple, request: &[u8]) {
+    world.engine.handle_client(world.now, from, request);
+    while let Some(effect) = world.engine.poll_effect() {
+        match effect {
+            Effect::OpenRelay(_) => {
+                let opened = OpenedRelay {
+                    key: RelayKey(CLIENTS.into()),
+                    relayed: RelayedAddr(([198, 51, 100, 1], 49_160 + CLIENTS).into()),
+                    reservation: None,
+                };
+                world.engine.handle_relay_opened(world.now, Ok(opened));
+            }
+            // A response's lower class bit is set in errors only.
+            Effect::Respond { message, .. } => assert_eq!(black_box(message)[1] & 0x10, 0),
+            Effect::CloseRelay(_) => {}
+        }
+    }
+}
