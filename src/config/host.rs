@@ -50,9 +50,10 @@ impl Host {
     }
 }
 
-/// Documentation addresses (RFC 5737, RFC 3849): nobody's neighbour, so the way there is the default route.
-const ELSEWHERE_V4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
-const ELSEWHERE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xDB8, 0, 0, 0, 0, 0, 1);
+/// Addresses retired by RFC 7526 and reserved by RFC 7343: nobody's neighbours, not even in a laboratory that plays the
+/// internet with documentation addresses, so the way there is the default route.
+const ELSEWHERE_V4: Ipv4Addr = Ipv4Addr::new(192, 88, 99, 1);
+const ELSEWHERE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0x20, 0, 0, 0, 0, 0, 1);
 /// Discard (RFC 863).
 const ANY_PORT: u16 = 9;
 
