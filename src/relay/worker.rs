@@ -115,13 +115,18 @@ impl Worker {
 
     /// A connection ended.
     fn client_disconnected(&mut self, now: Now, client: FiveTuple, outbox: &Rc<Outbox>) {
-        let current = self.sockets.streams.get(&client);
-        if !current.is_some_and(|current| Rc::ptr_eq(current, outbox)) {
+        if !self.is_connected(&client, outbox) {
             return;
         }
         self.sockets.streams.remove(&client);
         self.engine.handle_client_closed(now, client);
         self.settle(now);
+    }
+
+    /// Whether this is the five-tuple's present connection.
+    fn is_connected(&self, client: &FiveTuple, outbox: &Rc<Outbox>) -> bool {
+        let current = self.sockets.streams.get(client);
+        current.is_some_and(|current| Rc::ptr_eq(current, outbox))
     }
 
     fn has_allocation(&self, client: &FiveTuple) -> bool {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
-use stun::message::BINDING_REQUEST;
+use stun::message::{BINDING_REQUEST, CLASS_REQUEST, METHOD_ALLOCATE, MessageType};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UdpSocket},
@@ -101,6 +101,7 @@ async fn a_stream_that_makes_no_sense_is_closed_at_once() {
     let mut clear_on_tls = TcpStream::connect(world.tls()).await.unwrap();
     let binding = message(BINDING_REQUEST, Vec::new());
     clear_on_tls.write_all(&binding.raw).await.unwrap();
+    until_end_of(clear_on_tls, PATIENCE).await;
     world.until("no connection", |s| s.connections == 0).await;
     Client::new(&world, Over::Tls).await.bind().await;
 }
@@ -110,11 +111,7 @@ async fn a_failed_handshake_is_told_why() {
     let world = World::start();
     let mut clear = TcpStream::connect(world.tls()).await.unwrap();
     clear.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-    let mut alert = Vec::new();
-    timeout(PATIENCE, clear.read_to_end(&mut alert))
-        .await
-        .unwrap()
-        .unwrap();
+    let alert = until_end_of(clear, PATIENCE).await;
     assert_eq!(alert.first(), Some(&0x15), "no TLS alert: {alert:?}");
 }
 
@@ -133,8 +130,33 @@ async fn a_client_that_says_nothing_or_half_a_message_is_closed() {
         .await
         .unwrap();
     let within = Duration::from_secs(15);
-    tokio::join!(silent.until_closed(within), half.until_closed(within));
+    tokio::join!(
+        silent.until_closed(within),
+        half.until_closed(within),
+        until_end_of(stuck_handshake, within)
+    );
     world.until("no connection", |s| s.connections == 0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_wait_for_answers_gets_them_all() {
+    let world = World::start();
+    let allocate = MessageType::new(METHOD_ALLOCATE, CLASS_REQUEST);
+    let requests = message(allocate, Vec::new()).raw.repeat(20_000);
+    let (mut answers, mut out) = TcpStream::connect(world.tcp()).await.unwrap().into_split();
+    let asking = tokio::spawn(async move {
+        out.write_all(&requests).await.unwrap();
+        // Closing this half is closing the connection: it lives until the answers are here.
+        out
+    });
+    let mut header = [0; 20];
+    for number in 0..20_000 {
+        let read = timeout(PATIENCE, answers.read_exact(&mut header)).await;
+        assert!(matches!(read, Ok(Ok(_))), "answer {number}: {read:?}");
+        let mut body = vec![0; usize::from(u16::from_be_bytes([header[2], header[3]]))];
+        answers.read_exact(&mut body).await.unwrap();
+    }
+    drop(asking.await.unwrap());
 }
 
 #[tokio::test]
@@ -171,4 +193,13 @@ async fn hundreds_of_idle_connections_delay_nobody() {
         let mut client = Client::new(&world, over).await;
         assert!(client.allocate().await.is_ok(), "{over:?}");
     }
+}
+
+/// Everything that comes until the server closes.
+async fn until_end_of(mut stream: TcpStream, within: Duration) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let closed = timeout(within, stream.read_to_end(&mut bytes)).await;
+    // A reset is an end too.
+    assert!(closed.is_ok(), "still open");
+    bytes
 }

@@ -32,8 +32,8 @@ pub(super) struct Batch {
 pub(super) async fn serve(worker: SharedWorker, socket: Rc<ClientUdp>, batch: Rc<RefCell<Batch>>) {
     while socket.socket.readable().await.is_ok() {
         let received = receive_batch(&worker, &socket, &mut batch.borrow_mut());
-        // A full batch means that more may wait: the worker's other sockets come first.
-        if received == BATCH_SIZE {
+        // More may wait, and readiness alone never yields: the worker's other sockets come first.
+        if received > 0 {
             yield_now().await;
         }
     }

@@ -112,6 +112,7 @@ impl Messages {
         self.bytes.clear();
         self.bytes.shrink_to(IDLE_BYTES_MAX);
         self.ends.clear();
+        self.ends.shrink_to(IDLE_MESSAGES_MAX);
     }
 }
 
@@ -121,6 +122,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// A buffer grown beyond this is given back once it is empty.
 const IDLE_BYTES_MAX: usize = 16 * 1024;
+const IDLE_MESSAGES_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter},
     net::{TcpListener, TcpStream},
     select,
-    task::spawn_local,
+    task::{spawn_local, yield_now},
     time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
@@ -127,7 +127,7 @@ async fn read_messages(
     worker: &SharedWorker,
     client: FiveTuple,
     mut reader: impl AsyncRead + Unpin,
-    outbox: &Outbox,
+    outbox: &Rc<Outbox>,
 ) {
     let mut inbound = Inbound::default();
     let mut deadline = after(Now::read(), FIRST_BYTES_TIME_MAX);
@@ -144,6 +144,10 @@ async fn read_messages(
                 deadline = after(Now::read(), IDLE_TIME_MAX);
                 continue;
             }
+        }
+        // A newer connection has taken the five-tuple: nothing said here is for its allocation.
+        if !worker.borrow().is_connected(&client, outbox) {
+            return;
         }
         let now = Now::read();
         let Ok(messages) = hand_over(worker, now, client, &mut inbound) else {
@@ -162,6 +166,8 @@ async fn read_messages(
             };
             deadline = after(now, patience);
         }
+        // Our own writer, and the worker's other sockets, come first.
+        yield_now().await;
     }
 }
 
@@ -192,7 +198,7 @@ const FIRST_BYTES_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long a message may take; a stalled network may recover, and the call with it.
 const MESSAGE_TIME_MAX: Duration = Duration::from_secs(10);
 /// The same for who has no allocation. Much that is no TURN begins like a long ChannelData message, HTTP's `GET ` too.
-const STRANGERS_MESSAGE_TIME_MAX: Duration = Duration::from_secs(4);
+const STRANGERS_MESSAGE_TIME_MAX: Duration = Duration::from_secs(3);
 /// How long a connection without an allocation may say nothing.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long the last answers may take.
