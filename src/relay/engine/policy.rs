@@ -28,7 +28,7 @@ impl PeerPolicy {
     #[must_use]
     pub fn permits_ip(&self, ip: IpAddr) -> bool {
         let peer = canonical(ip);
-        !self.denies(ip, peer) && (self.relays_on(peer) || self.permits_by_range(peer))
+        !self.denies(ip, peer) && (self.relays_on(peer) || self.permits_by_range(ip, peer))
     }
 
     /// Whether a datagram may be sent to this address and port.
@@ -41,7 +41,7 @@ impl PeerPolicy {
         let own_relay = |(own, ports): &(IpAddr, RangeInclusive<u16>)| {
             canonical(*own) == peer && ports.contains(&port)
         };
-        self.relayed.iter().any(own_relay) || self.permits_by_range(peer)
+        self.relayed.iter().any(own_relay) || self.permits_by_range(addr.ip(), peer)
     }
 
     /// The address as it came counts too: `deny = 2002::/16` must hold for all of 6to4.
@@ -62,15 +62,17 @@ impl PeerPolicy {
         })
     }
 
-    fn permits_by_range(&self, peer: IpAddr) -> bool {
+    /// An embedding is as good as the worse of what carries and what is carried: an ISATAP interface id fits behind
+    /// any prefix, `ff02::` too.
+    fn permits_by_range(&self, ip: IpAddr, peer: IpAddr) -> bool {
         if self.allow.iter().any(|net| net.contains(&peer)) {
             return true;
         }
-        match Reach::of(peer) {
+        [ip, peer].into_iter().all(|ip| match Reach::of(ip) {
             Reach::Global => true,
             Reach::Private | Reach::Loopback => self.allow_private_and_loopback,
             Reach::Special => false,
-        }
+        })
     }
 }
 
@@ -184,6 +186,13 @@ mod tests {
             ("2002:cb00:7107::1", true, true),
             ("2001:0:cb00:7107::5601:5601", false, false),
             ("fd00::5efe:169.254.169.254", false, false),
+            ("fd00::5efe:8.8.8.8", false, true),
+            ("2001:db8::5efe:8.8.8.8", true, true),
+            // What carries counts as well.
+            ("fe80::5efe:8.8.8.8", false, false),
+            ("fec0::200:5efe:8.8.8.8", false, false),
+            ("ff02::5efe:8.8.8.8", false, false),
+            ("64:ff9b:1::5efe:8.8.8.8", false, false),
         ];
         for (ip, production, development) in cases {
             let ip = ip.parse().unwrap();
