@@ -66,9 +66,14 @@ impl Ports {
                         reservation,
                     });
                 }
-                Err(error) => {
+                Err(error) if is_about_the_port(&error) => {
                     tracing::debug!(port = taken.port, %error, "relay port set aside");
                     self.pool().set_aside(now.mono, taken);
+                }
+                Err(error) => {
+                    tracing::warn!(port = taken.port, %error, "cannot open a relay port");
+                    self.pool().put_back(taken);
+                    return None;
                 }
             }
         }
@@ -96,6 +101,14 @@ impl Ports {
     fn pool(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether another port may do. Without descriptors, or without the address, none will.
+fn is_about_the_port(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
+    )
 }
 
 impl Lease {
@@ -180,6 +193,11 @@ impl Pool {
 
     fn set_aside(&mut self, now: Instant, taken: Taken) {
         self.aside.insert(taken.port, now + BIND_RETRY_AFTER);
+        self.free.extend(taken.next);
+    }
+
+    fn put_back(&mut self, taken: Taken) {
+        self.free.insert(taken.port);
         self.free.extend(taken.next);
     }
 
