@@ -157,7 +157,7 @@ impl Engine {
     pub fn revoke(&mut self, now: Now, user: &UserId, until: UnixSeconds) {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
         self.authenticator.revoke(now, user, until);
-        while let Some(allocation) = self.allocations.remove_of(user) {
+        while let Some(allocation) = self.allocations.remove_of(user, until) {
             self.close(allocation, "revoked");
         }
     }

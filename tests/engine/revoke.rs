@@ -53,6 +53,23 @@ fn a_credential_issued_after_the_revocation_works_at_once() {
 }
 
 #[test]
+fn a_revocation_that_comes_late_spares_what_a_newer_credential_made() {
+    let mut world = World::new();
+    let (carol, _) = (ParticipantId::parse("carol").unwrap(), world.issue("carol"));
+    let until = world.credentials.revoke(world.now.unix.seconds(), &carol);
+    let (name, password) = world.issue("carol");
+    let made = world.ask_as(
+        ALICE.address(),
+        (&name, &password),
+        METHOD_ALLOCATE,
+        &[&udp()],
+    );
+    assert_eq!(made.code(), 0);
+    world.revoke(&UserId::of(&carol), until);
+    assert_eq!(world.snapshot().allocations, 1);
+}
+
+#[test]
 fn revocations_of_many_are_remembered_until_their_credentials_expire() {
     let mut world = World::new();
     let names: Vec<_> = (0..300).map(|n| format!("participant-{n}")).collect();

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Instant};
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
-use crate::clock::Now;
+use crate::clock::{Now, UnixSeconds};
 use crate::ident::UserId;
 use crate::relay::engine::auth::Identity;
 use crate::relay::engine::channel::Channels;
@@ -129,10 +129,12 @@ impl Allocations {
         None
     }
 
-    /// Removes one of the user's.
-    pub(super) fn remove_of(&mut self, user: &UserId) -> Option<Allocation> {
-        let slot = *self.by_user.get(user)?.first()?;
-        self.remove(self.table.get(slot)?.client)
+    /// Removes one of the user's, made with a credential that expires at or before `until`.
+    pub(super) fn remove_of(&mut self, user: &UserId, until: UnixSeconds) -> Option<Allocation> {
+        let mut slots = self.by_user.get(user)?.iter();
+        let ends = |slot: &&usize| self.table[**slot].owner.ends_by(until);
+        let slot = *slots.find(ends)?;
+        self.remove(self.table[slot].client)
     }
 
     /// Moves the expiry of the allocation on this five-tuple.

@@ -156,6 +156,12 @@ impl Identity {
         self.proof.as_ref().map(|proof| proof.key.as_bytes())
     }
 
+    /// Whether the credential is one that a revocation until then ends.
+    pub(super) fn ends_by(&self, until: UnixSeconds) -> bool {
+        let expires_at = self.proof.as_ref().and_then(|proof| proof.expires_at);
+        expires_at.is_some_and(|at| at <= until)
+    }
+
     /// The credential as it was proved: its expiry does not matter any more, unless `strict`.
     fn claim_kept_for(&self, username: &str, strict: bool) -> Option<Claim> {
         let proof = self
