@@ -59,21 +59,19 @@ pub(super) fn bind_all(settings: &Settings) -> Result<(Bound, Vec<Listeners>), S
 
 /// How sockets of one kind come to be.
 struct Kind<S: 'static> {
-    probe: fn(SocketAddr) -> io::Result<()>,
+    /// Binds alone, and says where.
+    probe: fn(SocketAddr) -> io::Result<SocketAddr>,
     open: fn(SocketAddr) -> io::Result<S>,
-    local: fn(&S) -> io::Result<SocketAddr>,
 }
 
 const UDP: Kind<UdpSocket> = Kind {
     probe: probe_udp,
     open: client_udp,
-    local: UdpSocket::local_addr,
 };
 
 const TCP: Kind<TcpListener> = Kind {
     probe: probe_tcp,
     open: client_tcp,
-    local: TcpListener::local_addr,
 };
 
 /// All sockets of one transport, worker by worker.
@@ -115,13 +113,10 @@ impl<S> Group<S> {
     }
 
     fn bind_one(&mut self, addr: SocketAddr) -> io::Result<()> {
-        (self.kind.probe)(addr)?;
-        let mut local = addr;
+        // Port 0 becomes a port here: with SO_REUSEPORT the kernel may choose one that is taken.
+        let local = (self.kind.probe)(addr)?;
         for sockets in &mut self.sockets {
-            let socket = (self.kind.open)(local)?;
-            // Port 0 becomes a port with the first worker's socket; the others join it.
-            local = (self.kind.local)(&socket)?;
-            sockets.push(socket);
+            sockets.push((self.kind.open)(local)?);
         }
         self.bound.push(local);
         Ok(())

@@ -12,19 +12,22 @@ use rustix::net::sockopt::{
 };
 use socket2::{Domain, Socket, Type};
 
-/// Whether `addr` can be bound by us alone.
+/// Binds `addr` for us alone, for a moment; says where, for port 0.
 ///
 /// `SO_REUSEPORT`, which our workers need, would let a second server bind the same address unnoticed.
-pub(crate) fn probe_udp(addr: SocketAddr) -> io::Result<()> {
-    open(addr, Type::DGRAM)?.bind(&addr.into())
+pub(crate) fn probe_udp(addr: SocketAddr) -> io::Result<SocketAddr> {
+    let socket = open(addr, Type::DGRAM)?;
+    socket.bind(&addr.into())?;
+    UdpSocket::from(socket).local_addr()
 }
 
 /// The same for TCP, where connections of the past don't count.
-pub(crate) fn probe_tcp(addr: SocketAddr) -> io::Result<()> {
+pub(crate) fn probe_tcp(addr: SocketAddr) -> io::Result<SocketAddr> {
     let socket = open(addr, Type::STREAM)?;
     socket.set_reuse_address(true)?;
     socket.bind(&addr.into())?;
-    socket.listen(1)
+    socket.listen(1)?;
+    TcpListener::from(socket).local_addr()
 }
 
 /// A UDP socket for clients, one of several on the same address.
