@@ -50,15 +50,16 @@ impl UnixMillis {
         UnixSeconds(self.0 / 1000)
     }
 
-    /// ISO 8601 in UTC with milliseconds, as `Date.prototype.toISOString` writes it.
+    /// ISO 8601 in UTC with milliseconds, as `Date.prototype.toISOString` writes it; no later than the year 9999.
     #[must_use]
     pub fn iso8601(self) -> String {
-        let moment = UNIX_EPOCH
-            .checked_add(Duration::from_millis(self.0))
-            .unwrap_or(UNIX_EPOCH);
+        let moment = UNIX_EPOCH + Duration::from_millis(self.0.min(YEAR_10000_MILLIS - 1));
         humantime::format_rfc3339_millis(moment).to_string()
     }
 }
+
+/// The first moment with a year of five digits.
+const YEAR_10000_MILLIS: u64 = 253_402_300_800_000;
 
 /// Seconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,5 +83,6 @@ mod tests {
             UnixMillis(1_700_000_000_123).iso8601(),
             "2023-11-14T22:13:20.123Z"
         );
+        assert_eq!(UnixMillis(u64::MAX).iso8601(), "9999-12-31T23:59:59.999Z");
     }
 }
