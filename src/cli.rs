@@ -106,8 +106,7 @@ fn serve(config: Config, addresses_file: Option<PathBuf>) -> anyhow::Result<()> 
         }
         // Whoever closed the standard output does not want the summary.
         let _ = say(server.summary());
-        server.run(end).await;
-        Ok(())
+        server.run(end).await
     });
     // Connections that did not end in time end with the process.
     runtime.shutdown_background();

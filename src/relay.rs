@@ -20,6 +20,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use tokio::sync::Notify;
 use tokio_rustls::{TlsAcceptor, rustls};
 
 use crate::clock::{Now, UnixSeconds};
@@ -92,6 +93,7 @@ struct Inner {
     ports: Arc<RelayPorts>,
     mailboxes: Vec<Arc<Mailbox>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    ended: Arc<Notify>,
 }
 
 impl Relay {
@@ -103,6 +105,7 @@ impl Relay {
         let (bound, listeners) = listen::bind_all(&settings)?;
         let ports = RelayPorts::new(settings.external, settings.relay_ports);
         let ports = Arc::new(ports);
+        let ended = Arc::new(Notify::new());
         let seats = listeners.into_iter().map(|listeners| Seat {
             udp: listeners.udp,
             tcp: listeners.tcp,
@@ -112,6 +115,7 @@ impl Relay {
             engine: settings.engine.clone(),
             credentials: Arc::clone(&credentials),
             mailbox: Arc::default(),
+            ended: Arc::clone(&ended),
         });
         let seats: Vec<_> = seats.collect();
         let mailboxes = seats.iter().map(|seat| Arc::clone(&seat.mailbox));
@@ -120,6 +124,7 @@ impl Relay {
             ports,
             mailboxes: mailboxes.collect(),
             threads: Mutex::default(),
+            ended,
         }));
         for (number, seat) in seats.into_iter().enumerate() {
             relay.start_worker(number, seat)?;
@@ -157,6 +162,11 @@ impl Relay {
             ports_in_use: ports.in_use(now),
             ports_total: ports.total(),
         }
+    }
+
+    /// Resolves when a worker ends that nobody stopped: clients then lose their allocations, so the process should end.
+    pub async fn ended(&self) {
+        self.0.ended.notified().await;
     }
 
     /// Ends the workers and closes their sockets.

@@ -113,8 +113,15 @@ impl Server {
     }
 
     /// Serves until `end`, then stops within two seconds, whatever is still connected.
-    pub async fn run(self, end: impl Future<Output = ()>) {
-        end.await;
+    ///
+    /// # Errors
+    /// When the relay broke down before that: who supervises this process should start it anew.
+    pub async fn run(self, end: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let relay = self.relay.clone();
+        let served = tokio::select! {
+            () = end => Ok(()),
+            () = relay.ended() => Err(anyhow::anyhow!("a relay worker ended by itself: its log line says why")),
+        };
         info!("stopping");
         self.readiness.set(false);
         within("signaling", self.signaling.stop()).await;
@@ -125,6 +132,7 @@ impl Server {
         };
         tokio::join!(within("HTTP", http), within("the relay", self.relay.stop()));
         info!("stopped");
+        served
     }
 }
 

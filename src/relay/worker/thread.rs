@@ -11,6 +11,7 @@ use std::{
 
 use tokio::{
     runtime, select,
+    sync::Notify,
     task::{JoinSet, LocalSet},
 };
 use tokio_rustls::TlsAcceptor;
@@ -35,6 +36,8 @@ pub(crate) struct Seat {
     pub(crate) engine: engine::Settings,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) mailbox: Arc<Mailbox>,
+    /// Told when the worker ends, whyever.
+    pub(crate) ended: Arc<Notify>,
 }
 
 /// Lives on this thread until the mailbox says stop; `ready` is called once it serves.
@@ -45,26 +48,33 @@ pub(crate) fn run(seat: Seat, ready: impl FnOnce()) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let ended = Ended(Arc::clone(&seat.mailbox));
+    let ended = Ended {
+        mailbox: Arc::clone(&seat.mailbox),
+        ended: Arc::clone(&seat.ended),
+    };
     LocalSet::new().block_on(&runtime, async {
-        let mailbox = &ended.0;
+        let mailbox = &ended.mailbox;
         let (worker, mut serving) = take_seat(seat)?;
         ready();
         select! {
             () = obey(&worker, mailbox) => {}
-            // Only a bug ends one of them; without this worker's sockets the others get its clients.
+            // Only a bug ends one of them. Without this worker the kernel spreads clients anew, away from their allocations.
             ended = serving.join_next() => tracing::error!(?ended, "a relay worker gives up"),
         }
         Ok(())
     })
 }
 
-/// Closes the mailbox when the worker ends, by a panic too.
-struct Ended(Arc<Mailbox>);
+/// Says so when the worker ends, by a panic too.
+struct Ended {
+    mailbox: Arc<Mailbox>,
+    ended: Arc<Notify>,
+}
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.0.close();
+        self.mailbox.close();
+        self.ended.notify_one();
     }
 }
 
