@@ -11,7 +11,7 @@ use super::source::{ConfigError, Source};
 use super::{Profile, values};
 use crate::entropy;
 use crate::logging::Redacted;
-use crate::relay::engine::{Auth, ChannelRange, policy::PeerPolicy};
+use crate::relay::engine::{Auth, ChannelRange, allocate::LIFETIMES, policy::PeerPolicy};
 use crate::relay::tls::{self, Identity};
 use crate::relay::{self, Listen};
 
@@ -75,6 +75,7 @@ pub(super) fn relay(
         engine: relay::engine::Settings {
             auth: auth(source, raw, profile)?,
             channels: source.check("turn.channels", values::word(&turn.channels, &CHANNELS))?,
+            lifetimes: LIFETIMES,
             software: (!software.is_empty()).then_some(software),
             strict_expiry: raw.credentials.strict_expiry,
             policy,

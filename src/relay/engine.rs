@@ -1,6 +1,12 @@
 //! The TURN server without sockets, clocks or randomness: datagrams and time in, outcomes and effects out.
 
-use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    fmt,
+    ops::RangeInclusive,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::clock::{Now, UnixSeconds};
 use crate::credentials::Credentials;
@@ -49,6 +55,8 @@ pub struct Settings {
     pub channels: ChannelRange,
     /// SOFTWARE in Allocate and Refresh answers; `None` hides it.
     pub software: Option<String>,
+    /// The lifetimes granted: the shortest is the default too. [`allocate::LIFETIMES`], unless a test is in a hurry.
+    pub lifetimes: RangeInclusive<Duration>,
     /// Whether Refresh, CreatePermission and ChannelBind refuse a credential that expired since the Allocate.
     pub strict_expiry: bool,
     /// Which peers may be reached.
@@ -70,6 +78,7 @@ pub enum Auth {
 pub struct Engine {
     channels: ChannelRange,
     software: Option<String>,
+    lifetimes: RangeInclusive<Duration>,
     policy: PeerPolicy,
     authenticator: Authenticator,
     allocations: Allocations,
@@ -87,6 +96,7 @@ impl Engine {
             auth,
             channels,
             software,
+            lifetimes,
             strict_expiry,
             policy,
             nonce_key,
@@ -94,6 +104,7 @@ impl Engine {
         Self {
             channels,
             software,
+            lifetimes,
             policy,
             authenticator: Authenticator::new(auth, strict_expiry, nonce_key, credentials),
             allocations: Allocations::default(),
@@ -153,7 +164,7 @@ impl Engine {
         self.expire(now);
     }
 
-    /// Ends the user's allocations, and refuses credentials of theirs that expire at or before `until`.
+    /// Ends the user's credentials that expire at or before `until`, and the allocations made with them.
     pub fn revoke(&mut self, now: Now, user: &UserId, until: UnixSeconds) {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
         self.authenticator.revoke(now, user, until);

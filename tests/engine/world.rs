@@ -9,6 +9,7 @@ use setu::clock::{Now, UnixSeconds};
 use setu::credentials::{self, Credentials};
 use setu::ident::{ParticipantId, UserId};
 use setu::logging::Redacted;
+use setu::relay::engine::allocate::LIFETIMES;
 use setu::relay::engine::five_tuple::{
     Family, FiveTuple, PeerAddr, RelayKey, RelayedAddr, Transport,
 };
@@ -155,6 +156,7 @@ impl World {
             auth: Auth::Required,
             channels: ChannelRange::Rfc8656,
             software: None,
+            lifetimes: LIFETIMES,
             strict_expiry: false,
             policy: PeerPolicy {
                 deny: vec!["203.0.113.66/32".parse().unwrap()],

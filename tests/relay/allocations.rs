@@ -1,5 +1,7 @@
 //! Relay ports: every one usable, none lost.
 
+use std::time::Duration;
+
 use setu::ident::{ParticipantId, UserId};
 use setu::relay::ExternalAddr;
 use stun::attributes::{ATTR_EVEN_PORT, ATTR_RESERVATION_TOKEN, RawAttribute};
@@ -44,6 +46,21 @@ async fn closing_its_connection_frees_a_port() {
         let snapshot = world.relay.snapshot().await;
         assert_eq!((snapshot.engine.allocations, snapshot.connections), (0, 0));
     }
+}
+
+#[tokio::test]
+async fn ports_come_back_when_their_allocations_expire() {
+    let second = Duration::from_secs(1);
+    let world = World::with(|settings| settings.engine.lifetimes = second..=3 * second);
+    let mut longer = Client::new(&world, Over::Udp).await;
+    longer.allocate().await.unwrap();
+    longer.refresh(3).await.unwrap();
+    // The worker already waits for the later one.
+    let mut shorter = Client::new(&world, Over::Udp).await;
+    shorter.allocate().await.unwrap();
+    world.until_ports_in_use(2).await;
+    world.until_ports_in_use(1).await;
+    world.until_ports_in_use(0).await;
 }
 
 #[tokio::test]

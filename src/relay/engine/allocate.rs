@@ -1,6 +1,6 @@
 //! Allocate ([RFC 8656 §7.2](https://www.rfc-editor.org/rfc/rfc8656#section-7.2)), its checks in the RFC's order.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use crate::clock::Now;
 use crate::logging::Redacted;
@@ -14,11 +14,10 @@ use crate::relay::engine::outcome::{
 use crate::relay::wire::request::Request;
 use crate::relay::wire::response::{ErrorCode, ReplyTo, Response};
 
-/// How long an allocation lives unless refreshed ([RFC 8656 §3.2](https://www.rfc-editor.org/rfc/rfc8656#section-3.2)).
-pub const LIFETIME_DEFAULT: Duration = Duration::from_secs(600);
-
-/// The longest lifetime granted ([RFC 8656 §7.2](https://www.rfc-editor.org/rfc/rfc8656#section-7.2)).
-pub const LIFETIME_MAX: Duration = Duration::from_secs(3600);
+/// How long an allocation lives unless refreshed, and the longest that it may ask for
+/// ([RFC 8656 §3.2, §7.2](https://www.rfc-editor.org/rfc/rfc8656#section-3.2)).
+pub const LIFETIMES: RangeInclusive<Duration> =
+    Duration::from_secs(600)..=Duration::from_secs(3600);
 
 /// An Allocate that waits for its relay socket.
 #[derive(Debug)]
@@ -46,7 +45,7 @@ impl Engine {
             return Ok(Some(allocation.answer.clone()));
         }
         let wanted = wanted(request)?;
-        let lifetime = granted_lifetime(request)?;
+        let lifetime = self.granted_lifetime(request)?;
         self.effects.push_back(Effect::OpenRelay(wanted));
         self.pending = Some(Pending {
             client,
@@ -111,12 +110,15 @@ impl Engine {
         });
         self.succeed(client, answer);
     }
-}
 
-/// What LIFETIME asks, within the server's bounds; 400 when it is malformed.
-pub(super) fn granted_lifetime(request: &Request<'_>) -> Result<Duration, ErrorCode> {
-    let asked = request.lifetime()?.unwrap_or(LIFETIME_DEFAULT);
-    Ok(asked.clamp(LIFETIME_DEFAULT, LIFETIME_MAX))
+    /// What LIFETIME asks, within the server's bounds; 400 when it is malformed.
+    pub(super) fn granted_lifetime(&self, request: &Request<'_>) -> Result<Duration, ErrorCode> {
+        let (shortest, longest) = (*self.lifetimes.start(), *self.lifetimes.end());
+        Ok(match request.lifetime()? {
+            Some(asked) => asked.min(longest).max(shortest),
+            None => shortest,
+        })
+    }
 }
 
 fn wanted(request: &Request<'_>) -> Result<PortRequest, ErrorCode> {

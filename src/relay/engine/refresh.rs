@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::clock::Now;
 use crate::relay::engine::Engine;
-use crate::relay::engine::allocate::granted_lifetime;
 use crate::relay::engine::auth::Identity;
 use crate::relay::engine::five_tuple::{Family, FiveTuple};
 use crate::relay::engine::requests::owned;
@@ -32,7 +31,7 @@ impl Engine {
         }
         let lifetime = match request.lifetime()? {
             Some(Duration::ZERO) => Duration::ZERO,
-            Some(_) | None => granted_lifetime(request)?,
+            Some(_) | None => self.granted_lifetime(request)?,
         };
         if lifetime.is_zero() {
             self.let_go(client, "refreshed with lifetime 0");
