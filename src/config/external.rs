@@ -122,10 +122,23 @@ fn parse_one(entry: &str, host: &Host) -> Result<ExternalAddr, String> {
     if local.is_some_and(|local| local.is_ipv4() != public.is_ipv4()) {
         return Err(format!("{entry} mixes IPv4 and IPv6"));
     }
+    if let Some(local) = local.filter(|local| !is_here(*local, host)) {
+        let own = host.interfaces.iter().map(|own| own.ip.to_string());
+        let own = own.collect::<Vec<_>>().join(", ");
+        return Err(format!(
+            "no interface of this machine has {local}; write one of its own addresses behind the slash: {own}"
+        ));
+    }
     Ok(ExternalAddr {
         public,
         local: local.unwrap_or_else(|| local_for(public, host)),
     })
+}
+
+/// Whether a socket can be bound to it. Without a list of the interfaces, nobody knows better than who typed it.
+fn is_here(ip: IpAddr, host: &Host) -> bool {
+    let is_known = host.interface(ip).is_some() || host.interfaces.is_empty();
+    is_known || ip.is_loopback() || ip.is_unspecified()
 }
 
 /// An address that no interface has is some router's, which forwards to whatever address this machine has.
@@ -198,13 +211,14 @@ mod tests {
 
     #[test]
     fn what_is_no_external_address_is_refused() {
-        let cases: [&[&str]; 7] = [
+        let cases: [&[&str]; 8] = [
             &[],
             &["example.com"],
             &["192.0.2.7/"],
             &["0.0.0.0"],
             &["224.0.0.1"],
             &["192.0.2.7/::1"],
+            &["198.51.100.9/10.1.1.2"],
             &["192.0.2.7", "192.0.2.8"],
         ];
         for entries in cases {
