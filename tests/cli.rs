@@ -70,6 +70,21 @@ fn an_external_address_that_nothing_listens_on_is_warned_about() {
 }
 
 #[test]
+fn an_external_address_of_the_other_ip_version_is_warned_about() {
+    let anywhere = |ip: &str| {
+        let setu = Setu::start(&[
+            ("SETU_TURN__EXTERNAL_IP", "192.0.2.1"),
+            ("SETU_TURN__LISTEN_UDP", ip),
+            ("SETU_TURN__LISTEN_TCP", ip),
+            ("SETU_TURN__LISTEN_TLS", ip),
+        ]);
+        setu.summary.contains("or not in its IP version")
+    };
+    assert!(anywhere("[::]:0"));
+    assert!(!anywhere("0.0.0.0:0"));
+}
+
+#[test]
 fn both_signals_end_it_cleanly_within_two_seconds_whoever_is_connected() {
     for signal in ["TERM", "INT"] {
         let mut setu = Setu::start(&[]);

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::{self, Write as _},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
 };
 
 use super::Addresses;
@@ -40,14 +40,17 @@ impl Facts<'_> {
         for warning in warnings {
             writeln!(out, "  - {warning}")?;
         }
-        self.write_rtc_configuration(out, now)
+        match self.relays_nothing() {
+            true => Ok(()),
+            false => self.write_rtc_configuration(out, now),
+        }
     }
 
     fn table(&self) -> Vec<(&'static str, String)> {
         let Self {
             config, addresses, ..
         } = self;
-        let certificate = if config.self_signed {
+        let certificate = if config.self_signed && !addresses.tls.is_empty() {
             "  (self-signed certificate)"
         } else {
             ""
@@ -137,7 +140,11 @@ impl Facts<'_> {
         );
         warn_if(
             self.promises_more_than_it_opens(),
-            "The URLs name the external address, but TURN listens on loopback only: nobody else reaches it. See turn.listen_udp, turn.listen_tcp, turn.listen_tls.",
+            "The URLs name the external address, but TURN listens on loopback only, or not in its IP version: nobody else reaches it. See turn.listen_udp, turn.listen_tcp, turn.listen_tls.",
+        );
+        warn_if(
+            self.relays_nothing(),
+            "Nothing listens for STUN or TURN: clients are given no ICE servers.",
         );
         warn_if(
             config.relay.engine.auth == Auth::None,
@@ -168,11 +175,20 @@ impl Facts<'_> {
 
     fn promises_more_than_it_opens(&self) -> bool {
         let Addresses { udp, tcp, tls, .. } = self.addresses;
-        let is_loopback_only = |addresses: &&Vec<SocketAddr>| {
-            !addresses.is_empty() && addresses.iter().all(|addr| addr.ip().is_loopback())
+        let named: Option<IpAddr> = self.config.relay_host.trim_matches(['[', ']']).parse().ok();
+        let is_elsewhere = |addr: &SocketAddr| {
+            addr.ip().is_loopback() || named.is_some_and(|ip| ip.is_ipv4() != addr.is_ipv4())
+        };
+        let is_missed = |addresses: &&Vec<SocketAddr>| {
+            !addresses.is_empty() && addresses.iter().all(is_elsewhere)
         };
         let is_outside = !self.config.external_ips().all(|ip| ip.is_loopback());
-        is_outside && [udp, tcp, tls].iter().any(is_loopback_only)
+        is_outside && [udp, tcp, tls].iter().any(is_missed)
+    }
+
+    fn relays_nothing(&self) -> bool {
+        let Addresses { udp, tcp, tls, .. } = self.addresses;
+        [udp, tcp, tls].iter().all(|addresses| addresses.is_empty())
     }
 
     fn write_rtc_configuration(&self, out: &mut String, now: Now) -> fmt::Result {
