@@ -7,7 +7,10 @@ use std::{
     collections::HashMap,
     fmt::Display,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -65,26 +68,34 @@ impl Transport {
 
 /// The connected sockets of this process.
 #[derive(Default)]
-pub(super) struct Sockets(RwLock<HashMap<SocketId, Arc<Outlet>>>);
+pub(super) struct Sockets {
+    outlets: RwLock<HashMap<SocketId, Arc<Outlet>>>,
+    added: AtomicU64,
+}
 
 impl Sockets {
     /// Sends `event` to each of `to` that is here. A socket that cannot take it is cut off, the others get theirs.
     pub(super) fn deliver(&self, to: &[SocketId], event: &Event) {
-        let outlets = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let outlets = self.outlets.read().unwrap_or_else(PoisonError::into_inner);
         for outlet in to.iter().filter_map(|socket| outlets.get(socket)) {
             outlet.send(event);
         }
     }
 
-    fn add(&self, id: SocketId, outlet: Arc<Outlet>) {
-        self.0
+    /// socketioxide's id is the connection's: a client that disconnects and connects again on the same one has it
+    /// twice, and the end of the first must not end the second. So the sockets are numbered.
+    fn add(&self, outlet: Arc<Outlet>) -> SocketId {
+        let number = self.added.fetch_add(1, Ordering::Relaxed);
+        let id = SocketId::new(&format!("{}#{number}", outlet.socket.id));
+        self.outlets
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, outlet);
+            .insert(id.clone(), outlet);
+        id
     }
 
     fn remove(&self, id: &SocketId) {
-        self.0
+        self.outlets
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(id);
@@ -259,9 +270,8 @@ fn parting(reason: DisconnectReason) -> Parting {
 
 /// Serves one socket from its first packet to its end, and waits out its participant's grace.
 async fn serve(service: Arc<Service>, outlet: Arc<Outlet>, mut inbox: mpsc::Receiver<Job>) {
-    let id = SocketId::new(outlet.socket.id.as_str());
+    let id = service.sockets.add(Arc::clone(&outlet));
     let mut connection = Connection::new(id.clone());
-    service.sockets.add(id.clone(), Arc::clone(&outlet));
     let parting = serve_inbox(&service, &mut connection, &outlet, &mut inbox).await;
     service.sockets.remove(&id);
     let absence = service
