@@ -110,6 +110,12 @@ fn turn_rest_takes_its_parameters_in_the_url_or_as_a_form() {
             &[form],
             "service=turn&username=bob",
         ),
+        ask(
+            setu.http,
+            "POST /turn?service=turn",
+            &[form],
+            "username=bob",
+        ),
     ];
     for answer in answers {
         let body = answer.json();
@@ -140,7 +146,7 @@ fn turn_rest_refuses_what_it_does_not_serve() {
             400,
             "INVALID_PARTICIPANT_ID",
         ),
-        ("POST /turn", 400, "INVALID_PARAMETERS"),
+        ("POST /turn", 400, "INVALID_SERVICE"),
         ("DELETE /turn?service=turn", 405, "METHOD_NOT_ALLOWED"),
     ];
     for (request, status, code) in cases {
@@ -156,7 +162,13 @@ fn turn_rest_refuses_what_it_does_not_serve() {
     let answer = ask(setu.http, "POST /turn", &[form], &flood);
     assert_eq!(
         (answer.status, code_of(&answer)),
-        (400, "INVALID_PARAMETERS".to_owned())
+        (413, "PAYLOAD_TOO_LARGE".to_owned())
+    );
+    let json = "Content-Type: application/json";
+    let answer = ask(setu.http, "POST /turn?service=turn", &[json], "{}");
+    assert_eq!(
+        (answer.status, code_of(&answer)),
+        (415, "UNSUPPORTED_MEDIA_TYPE".to_owned())
     );
 }
 

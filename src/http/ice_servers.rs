@@ -6,7 +6,7 @@ use axum::{
         self, Query,
         rejection::{FormRejection, QueryRejection},
     },
-    http::{HeaderName, header},
+    http::{HeaderMap, HeaderName, header},
 };
 use serde::Deserialize;
 
@@ -38,7 +38,7 @@ pub(super) async fn rtc_configuration(
     asker: Result<Query<Asker>, QueryRejection>,
 ) -> Result<Fresh<IceServersAnswer>, Problem> {
     let now = Now::read();
-    let Query(asker) = asker.map_err(|rejection| unreadable(&rejection))?;
+    let Query(asker) = asker.map_err(unreadable_query)?;
     let Some(participant_id) = asker.participant_id else {
         return Err(bad_participant(
             "participantId is missing: /ice-servers?participantId=alice",
@@ -53,22 +53,28 @@ pub(super) async fn turn_rest_query(
     state: extract::State<State>,
     request: Result<Query<TurnRestRequest>, QueryRejection>,
 ) -> Result<Fresh<TurnRestAnswer>, Problem> {
-    let Query(request) = request.map_err(|rejection| unreadable(&rejection))?;
+    let Query(request) = request.map_err(unreadable_query)?;
     turn_rest(&state, request)
 }
 
-/// The parameters come in the URL or as a form.
+/// The parameters come in the URL or as a form, some here and some there.
 pub(super) async fn turn_rest_form(
     state: extract::State<State>,
     query: Result<Query<TurnRestRequest>, QueryRejection>,
+    headers: HeaderMap,
     form: Result<Form<TurnRestRequest>, FormRejection>,
 ) -> Result<Fresh<TurnRestAnswer>, Problem> {
-    let Query(query) = query.map_err(|rejection| unreadable(&rejection))?;
-    if query.service.is_some() {
+    let Query(query) = query.map_err(unreadable_query)?;
+    if !headers.contains_key(header::CONTENT_TYPE) {
         return turn_rest(&state, query);
     }
-    let Form(form) = form.map_err(|rejection| unreadable(&rejection))?;
-    turn_rest(&state, form)
+    let Form(form) =
+        form.map_err(|rejection| Problem::unreadable(rejection.status(), rejection.body_text()))?;
+    let request = TurnRestRequest {
+        service: query.service.or(form.service),
+        username: query.username.or(form.username),
+    };
+    turn_rest(&state, request)
 }
 
 fn turn_rest(state: &State, request: TurnRestRequest) -> Result<Fresh<TurnRestAnswer>, Problem> {
@@ -98,6 +104,6 @@ fn bad_participant(message: impl Into<String>) -> Problem {
     Problem::bad_request("INVALID_PARTICIPANT_ID", message)
 }
 
-fn unreadable(rejection: &impl ToString) -> Problem {
-    Problem::bad_request("INVALID_PARAMETERS", rejection.to_string())
+fn unreadable_query(rejection: QueryRejection) -> Problem {
+    Problem::unreadable(rejection.status(), rejection.body_text())
 }

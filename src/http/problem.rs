@@ -16,6 +16,20 @@ pub(super) struct Problem {
 }
 
 impl Problem {
+    /// What the web framework says of a query or form: too large, of another type, or not to be read.
+    pub(super) fn unreadable(status: StatusCode, message: String) -> Self {
+        let (status, code) = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => (status, "PAYLOAD_TOO_LARGE"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => (status, "UNSUPPORTED_MEDIA_TYPE"),
+            _ => (StatusCode::BAD_REQUEST, "INVALID_PARAMETERS"),
+        };
+        Self {
+            status,
+            code,
+            message,
+        }
+    }
+
     /// 400: the request itself must change.
     pub(super) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
         Self {
