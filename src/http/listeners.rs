@@ -108,8 +108,9 @@ async fn accept(
     let mut stopped = pin!(is_stopped(stop.clone()));
     loop {
         while connections.try_join_next().is_some() {}
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
+        let slot = tokio::select! {
+            () = &mut stopped => break,
+            slot = Arc::clone(&slots).acquire_owned() => slot,
         };
         tokio::select! {
             () = &mut stopped => break,
