@@ -47,10 +47,10 @@ enum Command {
         /// The participant they are for
         name: String,
         /// How long they are good for: 30m, 24h; without it, credentials.ttl
-        #[arg(long, value_parser = humantime::parse_duration)]
+        #[arg(long, value_parser = config::credential_ttl)]
         ttl: Option<Duration>,
     },
-    /// Print the effective configuration as a turn.toml, secrets redacted
+    /// Print the effective configuration as a turn.toml, secrets left out
     Config,
     /// Ask the running server whether it is ready; exit 0 if it is, 1 if not
     Health {
@@ -74,13 +74,17 @@ impl Cli {
     }
 
     fn dispatch(self) -> anyhow::Result<()> {
-        let config = config::load(self.config.as_deref(), variables())?;
+        let path = self.config.as_deref();
+        let config = || config::load(path, env::vars_os());
         match self.command {
-            None => serve(config, None),
-            Some(Command::Serve { addresses_file }) => serve(config, addresses_file),
-            Some(Command::Credential { name, ttl }) => credential(config, &name, ttl),
-            Some(Command::Config) => say(&config.to_toml()),
-            Some(Command::Health { url }) => health::ask(url.as_deref(), &config),
+            None => serve(config()?, None),
+            Some(Command::Serve { addresses_file }) => serve(config()?, addresses_file),
+            Some(Command::Credential { name, ttl }) => credential(config()?, &name, ttl),
+            Some(Command::Config) => say(&config()?.to_toml()),
+            Some(Command::Health { url }) => {
+                let listen = config::http_listeners(path, env::vars_os())?;
+                health::ask(url.as_deref(), &listen)
+            }
         }
     }
 }
@@ -88,12 +92,6 @@ impl Cli {
 const AFTER_HELP: &str = "\
 Every key of turn.toml can be set in the environment: SETU_TURN__RELAY_PORTS=50000-50999.
 Exit codes: 0 done, 1 failed, 2 wrong arguments or configuration.";
-
-/// Variables that are no UTF-8 are none of ours.
-fn variables() -> impl Iterator<Item = (String, String)> {
-    env::vars_os()
-        .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
-}
 
 fn serve(config: Config, addresses_file: Option<PathBuf>) -> anyhow::Result<()> {
     logging::init(&config.log);

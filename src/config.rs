@@ -1,6 +1,6 @@
 //! The configuration: valid by construction. Nothing binds until all of it was read and found to make sense.
 
-use std::{net::IpAddr, path::Path};
+use std::{ffi::OsString, net::IpAddr, path::Path, time::Duration};
 
 use crate::credentials;
 use crate::http;
@@ -65,9 +65,9 @@ pub enum Profile {
 /// An unknown key, a bad value, a contradiction, or a file that can't be used: one line that names it and the fix.
 pub fn load(
     path: Option<&Path>,
-    env: impl Iterator<Item = (String, String)>,
+    env: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Config, ConfigError> {
-    let env: Vec<_> = env.collect();
+    let env = source::texts(env)?;
     let redis = env
         .iter()
         .any(|(variable, url)| variable == "REDIS_URL" && !url.is_empty());
@@ -79,11 +79,35 @@ pub fn load(
     })
 }
 
+/// Only where HTTP is served, of the same file and environment; nothing is made for it, such as a certificate.
+///
+/// # Errors
+/// As [`load`], of what it reads.
+pub fn http_listeners(
+    path: Option<&Path>,
+    env: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<relay::Listen>, ConfigError> {
+    let source = source::Source::read(path, source::texts(env)?.into_iter())?;
+    resolve::http_listeners(&source, &source.raw()?)
+}
+
+/// How long a credential is to be good for, within the bounds of `credentials.ttl`.
+///
+/// # Errors
+/// What to write instead.
+pub fn credential_ttl(text: &str) -> Result<Duration, String> {
+    secrets::ttl(text)
+}
+
 impl Config {
-    /// The effective configuration as a `turn.toml`, secrets redacted.
+    /// The effective configuration as a `turn.toml` that can be loaded, without the secrets.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        toml::to_string(&self.effective).unwrap_or_default()
+        let keys = toml::to_string(&self.effective).unwrap_or_default();
+        format!(
+            "# Secrets are left out: {}.\n{keys}",
+            raw::SECRET_KEYS.join(", ")
+        )
     }
 
     /// The addresses that clients are told.

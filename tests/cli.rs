@@ -180,6 +180,15 @@ fn a_credential_opens_a_server_with_the_same_secret() {
 }
 
 #[test]
+fn a_credentials_ttl_has_the_bounds_of_the_key() {
+    for ttl in ["0s", "1500ms", "31days"] {
+        let mut setu = command(&[("SETU_CREDENTIALS__SECRET", "north")]);
+        let status = setu.args(["credential", "alice", "--ttl", ttl]).status();
+        assert_eq!(status.unwrap().code(), Some(2), "{ttl}");
+    }
+}
+
+#[test]
 fn without_a_secret_no_credential_would_fit() {
     let output = command(&[]).args(["credential", "alice"]).output().unwrap();
     assert!(complaint(&output, 1).contains("credentials.secret is not set"));

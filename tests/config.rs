@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
+    ffi::OsString,
     fs,
+    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
 };
 
@@ -103,6 +105,11 @@ fn variables_that_others_set_beside_a_service_called_setu_are_left_alone() {
         ("SETU_PORT", "tcp://10.0.0.1:3001"),
         ("SETU_SERVICE_HOST", "10.0.0.1"),
         ("SETU_PORT_3001_TCP_ADDR", "10.0.0.1"),
+        ("SETU_TURN_SERVICE_HOST", "10.0.0.1"),
+        ("SETU_TURN_SERVICE_PORT", "3478"),
+        ("SETU_TURN_SERVICE_PORT_UDP", "3478"),
+        ("SETU_TURN_PORT", "udp://10.0.0.1:3478"),
+        ("SETU_TURN_PORT_3478_UDP_ADDR", "10.0.0.1"),
     ];
     assert!(load("", &others).is_ok());
 }
@@ -113,6 +120,50 @@ fn only_defaults_may_lack_their_family() {
     assert!(defaults.http.listen[0].required && !defaults.http.listen[1].required);
     let typed = load("", &[("SETU_TURN__LISTEN_UDP", "[::]:3478")]).unwrap();
     assert!(typed.relay.listen_udp[0].required);
+    let theirs = load("", &[("SOCKET_PORT", "4001")]).unwrap();
+    assert!(theirs.http.listen[0].required && !theirs.http.listen[1].required);
+}
+
+#[test]
+fn an_empty_address_or_host_is_found_like_auto() {
+    let empty = [("SETU_TURN__EXTERNAL_IP", ""), ("SETU_TURN__HOST", "")];
+    let auto = load("", &[]).unwrap();
+    assert_eq!(load("", &empty).unwrap().relay_host, auto.relay_host);
+}
+
+#[test]
+fn a_variable_of_ours_that_is_no_text_is_refused() {
+    let junk = || OsString::from_vec(vec![0xFF]);
+    let load = |name: &str| config::load(None, [(name.into(), junk())].into_iter());
+    assert_eq!(
+        load("SETU_CREDENTIALS__SECRET").unwrap_err().to_string(),
+        "environment variable SETU_CREDENTIALS__SECRET: is not UTF-8; set it anew, or unset it"
+    );
+    assert!(load("SOMEBODY_ELSES").is_ok());
+}
+
+#[test]
+fn no_empty_or_redacted_secret_comes_from_a_file() {
+    let folder = Folder::new();
+    let secret = folder.write("secret", "[redacted]\n");
+    let variable = ("SETU_CREDENTIALS__SECRET_FILE", secret.to_str().unwrap());
+    let refusal = load("", &[variable]).unwrap_err().to_string();
+    assert!(
+        refusal.contains("credentials.secret_file") && refusal.contains("redacted secret"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn the_effective_configuration_can_be_loaded() {
+    for users in ["auto", "alice:hunter2"] {
+        let secrets = [
+            ("SETU_CREDENTIALS__SECRET", "north"),
+            ("SETU_TURN__USERS", users),
+        ];
+        let shown = load("", &secrets).unwrap().to_toml();
+        assert_eq!(load(&shown, &[]).unwrap().to_toml(), shown);
+    }
 }
 
 #[test]
@@ -122,7 +173,7 @@ fn the_profile_follows_the_external_address() {
         ("192.0.2.1", Profile::Development, 2),
         ("10.0.0.1", Profile::Development, 2),
         ("8.8.8.8", Profile::Production, 0),
-        ("8.8.8.8/10.0.0.1", Profile::Production, 0),
+        ("8.8.8.8/127.0.0.1", Profile::Production, 0),
         ("10.0.0.1, 2a00::1", Profile::Production, 0),
     ];
     for (external, profile, users) in cases {
@@ -138,7 +189,7 @@ fn the_profile_follows_the_external_address() {
 fn the_host_in_urls_is_the_first_external_address_unless_named() {
     let host = |env: &[(&str, &str)]| load("", env).unwrap().relay_host;
     assert_eq!(
-        host(&[("SETU_TURN__EXTERNAL_IP", "192.0.2.1/10.0.0.1, 2001:db8::1")]),
+        host(&[("SETU_TURN__EXTERNAL_IP", "192.0.2.1/127.0.0.1, 2001:db8::1")]),
         "192.0.2.1"
     );
     assert_eq!(
@@ -303,6 +354,24 @@ const REFUSALS: &[Refusal] = &[
         "FILE: turn.users = [redacted]: entry 1 must be name:password",
     ),
     (
+        "a redacted user",
+        "[turn]\nusers = [\"alice:[redacted]\"]",
+        &[],
+        "FILE: turn.users = [redacted]: the password of entry 1 is empty or redacted",
+    ),
+    (
+        "an empty earlier secret",
+        "[credentials]\nprevious_secrets = [\"\"]",
+        &[],
+        "FILE: credentials.previous_secrets = [redacted]: holds an empty or redacted secret; openssl rand -hex 32 makes a good one",
+    ),
+    (
+        "a blank secret",
+        "[credentials]\nsecret = \" \"",
+        &[],
+        "FILE: credentials.secret = [redacted]: holds an empty or redacted secret; openssl rand -hex 32 makes a good one",
+    ),
+    (
         "two listeners on one port",
         "[turn]\nlisten_tls = [\"0.0.0.0:3001\"]",
         &[],
@@ -383,7 +452,7 @@ fn load(file: &str, env: &[(&str, &str)]) -> Result<Config, Refused> {
     let path = folder.write("turn.toml", file);
     let env = env
         .iter()
-        .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        .map(|(name, text)| (OsString::from(name), OsString::from(text)));
     config::load(Some(&path), env).map_err(|error| Refused {
         error,
         path: path.clone(),
@@ -404,7 +473,7 @@ impl std::fmt::Display for Refused {
     }
 }
 
-fn no_variables() -> impl Iterator<Item = (String, String)> {
+fn no_variables() -> impl Iterator<Item = (OsString, OsString)> {
     std::iter::empty()
 }
 

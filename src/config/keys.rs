@@ -80,8 +80,13 @@ pub(super) fn variable_of(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())
 }
 
-/// Kubernetes sets `SETU_PORT`, `SETU_SERVICE_HOST` and more beside a service called setu: those are nobody's slip.
+/// Kubernetes sets `SETU_PORT`, `SETU_TURN_SERVICE_HOST`, `SETU_TURN_PORT_3478_UDP_ADDR` and more beside services whose
+/// names begin with setu: those are nobody's slip.
 pub(super) fn is_meant_for_us(key: &str) -> bool {
+    let words = format!("_{key}_");
+    if !key.contains('.') && (words.contains("_service_host_") || words.contains("_port_")) {
+        return false;
+    }
     let first_word = key.split(['.', '_']).next().unwrap_or(key);
     let similar = |name: &String| strsim::jaro_winkler(name, first_word) >= SIMILAR;
     key.contains('.') || defaults().keys().any(similar)

@@ -21,7 +21,7 @@ pub(super) fn relay_host(
     raw: &Raw,
     external: &External,
 ) -> Result<String, ConfigError> {
-    if raw.turn.host != AUTO {
+    if !matches!(raw.turn.host.as_str(), "" | AUTO) {
         return source.check("turn.host", values::host(&raw.turn.host));
     }
     // Only the first address: a browser allocates once for each URL that it is given.

@@ -49,7 +49,7 @@ pub(super) fn resolve(source: &Source, host: &Host) -> Result<Config, ConfigErro
 }
 
 fn external(source: &Source, raw: &Raw, host: &Host) -> Result<External, ConfigError> {
-    if raw.turn.external_ip.is_auto() {
+    if raw.turn.external_ip.0.is_empty() || raw.turn.external_ip.is_auto() {
         return Ok(external::find(host));
     }
     let parsed = external::parse(&raw.turn.external_ip.0, host);
@@ -82,14 +82,19 @@ fn profile(
     )
 }
 
-fn http(source: &Source, raw: &Raw) -> Result<http::Settings, ConfigError> {
+/// Where HTTP is served: at least one address.
+pub(super) fn http_listeners(source: &Source, raw: &Raw) -> Result<Vec<Listen>, ConfigError> {
     let listen = relaying::listeners(source, "http.listen", &raw.http.listen)?;
     if listen.is_empty() {
         return Err(source.complain("http.listen", &"must not be empty; write 0.0.0.0:3001"));
     }
+    Ok(listen)
+}
+
+fn http(source: &Source, raw: &Raw) -> Result<http::Settings, ConfigError> {
     let origins = values::origins(&raw.http.allowed_origins.0);
     Ok(http::Settings {
-        listen,
+        listen: http_listeners(source, raw)?,
         allowed_origins: source.check("http.allowed_origins", origins)?,
     })
 }
@@ -141,7 +146,6 @@ fn log(source: &Source, raw: &Raw) -> Result<logging::Settings, ConfigError> {
 
 /// What was typed, with what `auto` became and without the secrets.
 fn effective(mut raw: Raw, config: &Config) -> Raw {
-    let redacted = |count: usize| List(vec!["[redacted]".to_owned(); count]);
     raw.profile = config.profile.name().to_owned();
     let external =
         config
@@ -155,11 +159,11 @@ fn effective(mut raw: Raw, config: &Config) -> Raw {
     raw.turn.external_ip = List(external.collect());
     raw.turn.host = config.relay_host.clone();
     raw.turn.workers = u16::try_from(config.relay.workers).unwrap_or(u16::MAX);
-    raw.turn.users = redacted(raw.turn.users.0.len().min(config.credentials.users.len()));
-    raw.credentials.previous_secrets = redacted(raw.credentials.previous_secrets.0.len());
-    if !raw.credentials.secret.is_empty() {
-        raw.credentials.secret = "[redacted]".to_owned();
+    if !raw.turn.users.is_auto() {
+        raw.turn.users = List::default();
     }
+    raw.credentials.previous_secrets = List::default();
+    raw.credentials.secret = String::new();
     raw
 }
 

@@ -26,7 +26,7 @@ pub(super) fn credentials(
         secret?
     } else {
         exclusive(source, "credentials.secret", &keys.secret_file)?;
-        vec![keys.secret.clone()]
+        real(source, "credentials.secret", vec![keys.secret.clone()])?
     };
     if secret.len() > 1 {
         let problem = "must hold one line; further secrets go to credentials.previous_secrets_file";
@@ -49,13 +49,18 @@ pub(super) fn credentials(
     if realm.is_empty() {
         return Err(source.complain("turn.realm", &"must not be empty; write your domain"));
     }
-    let ttl = values::duration(&keys.ttl, Duration::from_secs(1)..=MONTH);
+    let ttl = ttl(&keys.ttl);
     Ok(credentials::Settings {
         realm,
         secrets: all.into_iter().map(Redacted::new).collect(),
         ttl: source.check("credentials.ttl", ttl)?,
         users: users(source, raw, profile)?,
     })
+}
+
+/// How long a credential may open allocations: a second to 30 days.
+pub(super) fn ttl(text: &str) -> Result<Duration, String> {
+    values::duration(text, Duration::from_secs(1)..=MONTH)
 }
 
 fn users(
@@ -84,7 +89,7 @@ fn secrets(
     file: &str,
 ) -> Result<Vec<String>, ConfigError> {
     if file.is_empty() {
-        return Ok(typed.0.clone());
+        return real(source, key, typed.0.clone());
     }
     if !typed.0.is_empty() {
         exclusive(source, key, file)?;
@@ -100,7 +105,17 @@ fn secrets(
     if lines.is_empty() {
         return Err(source.complain(&file_key, &"is empty; put each secret on a line of its own"));
     }
-    Ok(lines.into_iter().map(str::to_owned).collect())
+    let lines = lines.into_iter().map(str::to_owned).collect();
+    real(source, &file_key, lines)
+}
+
+/// Everybody knows the empty secret, and what is printed in place of one.
+fn real(source: &Source, key: &str, secrets: Vec<String>) -> Result<Vec<String>, ConfigError> {
+    if secrets.iter().any(|secret| values::is_no_secret(secret)) {
+        let problem = "holds an empty or redacted secret; openssl rand -hex 32 makes a good one";
+        return Err(source.complain(key, &problem));
+    }
+    Ok(secrets)
 }
 
 fn exclusive(source: &Source, key: &str, file: &str) -> Result<(), ConfigError> {

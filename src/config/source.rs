@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fmt, fs, io,
     path::{Path, PathBuf},
 };
@@ -96,9 +97,12 @@ impl Source {
         }
     }
 
-    /// Whether somebody typed this key, and it is not left to its default.
+    /// Whether somebody typed this key, and it is not left to its default. The replaced system knew a port only, and
+    /// not which families the machine must have.
     pub(super) fn is_typed(&self, key: &str) -> bool {
-        lookup(&self.merged, key) != lookup(&defaults(), key)
+        let variable = self.variables.get(key);
+        variable.is_none_or(|name| name != LEGACY_PORT)
+            && lookup(&self.merged, key) != lookup(&defaults(), key)
     }
 
     fn origin(&self, key: &str) -> String {
@@ -181,6 +185,33 @@ impl Source {
         put(&mut self.merged, key, fitting);
         Ok(())
     }
+}
+
+/// The variables as text. Those of others may be anything.
+pub(super) fn texts(
+    env: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, ConfigError> {
+    let mut texts = Vec::new();
+    for (variable, text) in env {
+        let Ok(variable) = variable.into_string() else {
+            continue;
+        };
+        match text.into_string() {
+            Ok(text) => texts.push((variable, text)),
+            Err(_) if is_read(&variable) => {
+                return Err(ConfigError {
+                    origin: format!("environment variable {variable}"),
+                    complaint: "is not UTF-8; set it anew, or unset it".to_owned(),
+                });
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(texts)
+}
+
+fn is_read(variable: &str) -> bool {
+    variable.starts_with(PREFIX) || [LEGACY_PORT, LEGACY_ORIGINS].contains(&variable)
 }
 
 fn read_file(path: Option<&Path>) -> Result<(Option<PathBuf>, Table), ConfigError> {

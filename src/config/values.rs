@@ -93,6 +93,9 @@ pub(super) fn origins(entries: &[String]) -> Result<Vec<String>, String> {
         // Browsers leave out the port that the scheme implies.
         let implied = if scheme == "http" { ":80" } else { ":443" };
         let authority = authority.strip_suffix(implied).unwrap_or(authority);
+        if authority.is_empty() || authority.starts_with(':') {
+            return Err(fix());
+        }
         Ok(format!("{scheme}://{authority}"))
     };
     entries.iter().map(parse).collect()
@@ -107,6 +110,11 @@ pub(super) fn users(entries: &[String]) -> Result<Vec<(String, Redacted<String>)
             Some((name, password)) if !name.is_empty() && !password.is_empty() => (name, password),
             Some(_) | None => return Err(format!("entry {place} must be name:password")),
         };
+        if is_no_secret(password) {
+            return Err(format!(
+                "the password of entry {place} is empty or redacted"
+            ));
+        }
         if name.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(format!(
                 "the name of entry {place} has only digits, like the expiry of a time-limited user; choose another"
@@ -120,6 +128,11 @@ pub(super) fn users(entries: &[String]) -> Result<Vec<(String, Redacted<String>)
         users.push((name.to_owned(), Redacted::new(password.to_owned())));
     }
     Ok(users)
+}
+
+/// Blank, or what [`Redacted`] values are printed as.
+pub(super) fn is_no_secret(text: &str) -> bool {
+    matches!(text.trim(), "" | "[redacted]")
 }
 
 /// The name or address in `turn:` URLs, without port.
@@ -191,6 +204,8 @@ mod tests {
             ("app.example.org", None),
             ("*", None),
             ("https://", None),
+            ("https://:443", None),
+            ("https://:8443", None),
             ("ftp://app.example.org", None),
         ];
         for (text, expected) in cases {

@@ -6,16 +6,16 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 
-use crate::config::Config;
+use crate::relay::Listen;
 
-/// Asks `url`, or `/ready` of the server that has this configuration.
+/// Asks `url`, or `/ready` of the server that listens there.
 ///
 /// # Errors
 /// When nobody answers, or not with 200.
-pub fn ask(url: Option<&str>, config: &Config) -> anyhow::Result<()> {
-    let default = default_url(config);
+pub fn ask(url: Option<&str>, listen: &[Listen]) -> anyhow::Result<()> {
+    let default = default_url(listen);
     let url = url.unwrap_or(&default);
     let Some(rest) = url.strip_prefix("http://") else {
         bail!("{url}: only http:// can be asked");
@@ -33,9 +33,9 @@ const HTTP_PORT: u16 = 80;
 /// `HTTP/1.1 200`.
 const STATUS_LINE_BYTES: usize = 12;
 
-fn default_url(config: &Config) -> String {
-    let listen = config.http.listen.first().map(|listen| listen.addr);
-    let addr = listen.unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), HTTP_PORT));
+fn default_url(listen: &[Listen]) -> String {
+    let first = listen.first().map(|listen| listen.addr);
+    let addr = first.unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), HTTP_PORT));
     let ip = match addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -50,9 +50,7 @@ fn status(authority: &str, path: &str) -> anyhow::Result<String> {
     } else {
         format!("{authority}:{HTTP_PORT}")
     };
-    let mut addresses = address.to_socket_addrs()?;
-    let address = addresses.next().context("the name has no address")?;
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    let mut stream = connect(&address)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     write!(
         stream,
@@ -63,4 +61,16 @@ fn status(authority: &str, path: &str) -> anyhow::Result<String> {
     let line = String::from_utf8_lossy(&line);
     let status = line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..));
     Ok(status.context("that is no HTTP")?.to_owned())
+}
+
+/// A name may have addresses that nobody listens on.
+fn connect(address: &str) -> anyhow::Result<TcpStream> {
+    let mut refused = anyhow!("the name has no address");
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, TIMEOUT) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => refused = error.into(),
+        }
+    }
+    Err(refused)
 }
