@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { request } from 'node:http'
 import { test } from 'node:test'
-import { URL, ask, connect, eventually, heard, member, next, unique } from './harness.js'
+import { URL, ask, connect, eventually, heard, member, next, signal, unique } from './harness.js'
 
 const APP = 'http://localhost:3000'
 const EVIL = 'https://evil.example'
@@ -49,6 +49,25 @@ test('a client upgrades from polling to WebSocket and stays who it is', async ()
   await ask(alice, 'webrtc-offer', message)
   await next(bob, 'webrtc-offer')
   assert.equal((await heard(bob)).some(([event]) => event === 'participant-left'), false)
+})
+
+test('a client that connects again on the same connection is a new one', async () => {
+  const session = unique('s')
+  const bob = await member(session, 'bob')
+  const alice = await member(session, 'alice')
+  await next(bob, 'participant-joined')
+  for (let round = 0; round < 20; round++) {
+    const again = new Promise((resolve) => alice.once('connect', resolve))
+    alice.io.engine.write('1') // DISCONNECT
+    alice.io.engine.write('0') // CONNECT
+    await again
+    alice.emit('join-session', { sessionId: session, participantId: 'alice' })
+    await next(alice, 'session-joined')
+    await next(bob, 'participant-left')
+    await next(bob, 'participant-joined')
+    await ask(bob, 'webrtc-offer', signal(bob, 'offer', 'alice', round))
+    assert.equal((await next(alice, 'webrtc-offer')).data, round)
+  }
 })
 
 test('a message over the limit ends its own connection only', async () => {
