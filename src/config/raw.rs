@@ -1,6 +1,6 @@
 //! The configuration as typed: one struct for a section, one field for a key, every default written here.
 //!
-//! An empty text or list means "not set". The shipped `turn.toml` shows the same keys and values.
+//! The shipped `turn.toml` shows the same keys and values.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
