@@ -48,6 +48,8 @@ export class Signaling {
   async leave() {
     clearTimeout(this.#patience);
     const socket = this.#socket;
+    // Whoever comes or offers while the answer is under way comes to a session that this page has left.
+    socket.off();
     socket.io.reconnection(false);
     if (socket.connected) {
       socket.emit('leave-session', this.#member());
@@ -62,6 +64,7 @@ export class Signaling {
   /** The page is going away: there is no time to wait for an answer. */
   leaveAtOnce() {
     clearTimeout(this.#patience);
+    this.#socket.off();
     if (this.#socket.connected) this.#socket.emit('leave-session', this.#member());
     this.#socket.disconnect();
   }

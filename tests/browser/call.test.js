@@ -148,6 +148,23 @@ test('a page reloaded before the server missed it gets a new connection', async 
   await proxy.stop();
 });
 
+test('a call that is being left takes nobody in any more', async () => {
+  const proxy = await startProxy(setu.port);
+  const asha = await enter({ session: 'leaving', name: 'Asha' }, { origin: proxy.origin });
+  await asha.page.locator('#call').waitFor();
+  const ben = await enter({ session: 'leaving', name: 'Ben', join: 0 });
+  await ben.page.locator('#preview').waitFor();
+  proxy.hold();
+  await asha.leave();
+  await ben.page.getByRole('button', { name: 'Join' }).click();
+  await ben.peersAre((peers) => peers.length === 1);
+  proxy.release();
+  await ben.peersAre((peers) => peers.length === 0);
+  assert.equal(await asha.page.locator('.tile').count(), 0);
+  assert.equal(await asha.page.getByText('Ben joined').count(), 0);
+  await proxy.stop();
+});
+
 test('a living call moves to another path when the relay is forced and released', async () => {
   const { asha, ben } = await pair('moving');
   const force = async (page, transport) => {

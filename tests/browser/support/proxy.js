@@ -34,6 +34,15 @@ export async function startProxy(port) {
       }
     },
 
+    /** What the pages send stays here until `release`; what the server sends goes on. */
+    hold() {
+      for (const { client } of pairs) client.pause();
+    },
+
+    release() {
+      for (const { client } of pairs) client.resume();
+    },
+
     async stop() {
       const closed = once(server, 'close');
       server.close();
