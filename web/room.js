@@ -83,8 +83,9 @@ export class Room {
     }
     for (const [id, name] of roster) this.#peer(id, name);
     this.#refresh(iceServers);
-    this.#checkRoute();
     this.#on.joined();
+    // Last: before the call is entered, a problem would end it.
+    this.#checkRoute();
   }
 
   #rename(roster) {

@@ -200,6 +200,20 @@ test('a relay whose certificate the browser distrusts is named in plain words', 
   }
 });
 
+test('a forced route that the server does not offer is named, in a call that is really joined', async () => {
+  const plain = await startSetu({ SETU_TURN__LISTEN_TLS: '' });
+  try {
+    const query = { session: 'no-tls', name: 'Asha', relay: 1, transport: 'tls' };
+    const asha = await enter(query, { origin: plain.origin });
+    await asha.page.getByText('This server offers no relay over TLS.').waitFor();
+    await asha.page.locator('#call').waitFor();
+    assert.equal((await plain.health()).activeParticipants, 1);
+    await asha.close();
+  } finally {
+    await plain.stop();
+  }
+});
+
 test('a person without camera and microphone is told so, and still sees and hears', async () => {
   const nothing = () => {
     navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('none', 'NotFoundError'));
