@@ -68,6 +68,11 @@ export class Peer {
     return this.#enqueue(() => this.#begin());
   }
 
+  /** Back at the server: an offer still without an answer may never have left this page. */
+  resume() {
+    return this.#enqueue(() => (this.#connection?.signalingState === 'have-local-offer' ? this.#begin() : undefined));
+  }
+
   /** Takes an offer, an answer or a candidate of the other side, one after the other. */
   handle(message) {
     return this.#enqueue(() => {

@@ -83,6 +83,7 @@ export class Room {
     }
     for (const [id, name] of roster) this.#peer(id, name);
     this.#refresh(iceServers);
+    for (const peer of this.peers) peer.resume();
     this.#on.joined();
     // Last: before the call is entered, a problem would end it.
     this.#checkRoute();

@@ -37,8 +37,12 @@ export class Signaling {
     this.#awaitJoin();
   }
 
-  /** Sends one offer, answer or candidate to `to`; `extra` travels along untouched. */
+  /**
+   * Sends one offer, answer or candidate to `to`; `extra` travels along untouched. Without a connection to
+   * the server it is lost: the library would keep it, but send it before the join that follows a reconnection.
+   */
   send(type, to, data, extra) {
+    if (!this.#socket.connected) return;
     const { sessionId, participantId } = this.#identity;
     const message = { type, sessionId, from: participantId, to, data, timestamp: Date.now() };
     this.#socket.emit(`webrtc-${type}`, { ...message, ...extra });

@@ -39,6 +39,13 @@ async function pair(session, query, options) {
   return { asha, ben };
 }
 
+async function force({ page }, transport) {
+  await page.getByRole('button', { name: 'Connection' }).click();
+  await page.getByRole('switch', { name: 'Force relay' }).setChecked(transport !== null);
+  if (transport) await page.getByRole('radio', { name: transport, exact: true }).check({ force: true });
+  await page.getByRole('button', { name: 'Close' }).click();
+}
+
 test('two people who force nothing talk directly', async () => {
   const { asha, ben } = await pair('direct');
   for (const page of [asha, ben]) {
@@ -148,6 +155,25 @@ test('a page reloaded before the server missed it gets a new connection', async 
   await proxy.stop();
 });
 
+// Who gives way when both offer is settled by the ids: '0' sorts before every id a page makes itself, 'z' after.
+for (const { id, manner } of [{ id: '0', manner: 'insists' }, { id: 'z', manner: 'gives way' }]) {
+  test(`a path changed while the server is away is found after its return, by the side that ${manner}`, async () => {
+    const proxy = await startProxy(setu.port);
+    const script = `sessionStorage.setItem('setu.tab', '{"participantId":"${id}"}')`;
+    const { asha, ben } = await pair(`away-${id}`, {}, { origin: proxy.origin, script });
+    assert.equal(await asha.participantId(), id);
+    proxy.goAway();
+    await asha.page.getByText('Reconnecting to the server').waitFor();
+    await force(asha, 'UDP');
+    await asha.peersAre(([peer]) => peer.state === 'new');
+    proxy.comeBack();
+    await asha.peersAre(([peer]) => peer?.state === 'connected' && peer.pair?.relayProtocol === 'udp');
+    await Promise.all([asha.connectedWith(1), ben.connectedWith(1)]);
+    assert.equal(await asha.page.locator('.toast-problem').count(), 0);
+    await proxy.stop();
+  });
+}
+
 test('a call that is being left takes nobody in any more', async () => {
   const proxy = await startProxy(setu.port);
   const asha = await enter({ session: 'leaving', name: 'Asha' }, { origin: proxy.origin });
@@ -167,12 +193,6 @@ test('a call that is being left takes nobody in any more', async () => {
 
 test('a living call moves to another path when the relay is forced and released', async () => {
   const { asha, ben } = await pair('moving');
-  const force = async (page, transport) => {
-    await page.page.getByRole('button', { name: 'Connection' }).click();
-    await page.page.getByRole('switch', { name: 'Force relay' }).setChecked(transport !== null);
-    if (transport) await page.page.getByRole('radio', { name: transport, exact: true }).check({ force: true });
-    await page.page.getByRole('button', { name: 'Close' }).click();
-  };
   await force(asha, 'TLS');
   await asha.peersAre(([peer]) => peer.pair?.relayProtocol === 'tls' && peer.state === 'connected');
   await asha.page.getByText('Relayed over TLS').waitFor();

@@ -5,7 +5,9 @@ import { connect, createServer } from 'node:net';
 
 export async function startProxy(port) {
   const pairs = new Set();
+  let refusing = false;
   const server = createServer((client) => {
+    if (refusing) return void client.destroy();
     const pair = { client, upstream: connect(port, '127.0.0.1'), stranded: false };
     pairs.add(pair);
     pass(pair.client, pair.upstream);
@@ -32,6 +34,16 @@ export async function startProxy(port) {
         pair.stranded = true;
         pair.client.destroy();
       }
+    },
+
+    /** The server is out of reach until `comeBack`. */
+    goAway() {
+      refusing = true;
+      this.breakConnections();
+    },
+
+    comeBack() {
+      refusing = false;
     },
 
     /** What the pages send stays here until `release`; what the server sends goes on. */
