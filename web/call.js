@@ -16,10 +16,8 @@ import { toast } from './notices.js';
 import { randomId } from './peer.js';
 import { Room } from './room.js';
 import { routeInWords, TRANSPORTS } from './route.js';
-import { keepTab, suggestedSession, takeTab } from './tab.js';
+import { keepName, keepTab, lastName, suggestedSession, takeTab } from './tab.js';
 import { hue, initials, Tiles } from './tiles.js';
-
-const NAME_KEY = 'setu.name';
 
 const $ = (id) => document.getElementById(id);
 const address = new URLSearchParams(location.search);
@@ -36,7 +34,7 @@ start();
 function start() {
   $('lobby-route').append($('route-template').content);
   $('session').value = address.get('session') ?? tab.sessionId ?? suggestedSession();
-  $('name').value = address.get('name') ?? tab.name ?? localStorage.getItem(NAME_KEY) ?? '';
+  $('name').value = address.get('name') ?? tab.name ?? lastName();
   setRoute(wantedRoute());
   if (address.has('session')) {
     $('welcome-title').textContent = `Join ${address.get('session')}`;
@@ -81,7 +79,7 @@ async function join() {
   }
   if (room || $('join-button').disabled) return;
   const name = $('name').value.trim() || 'Guest';
-  localStorage.setItem(NAME_KEY, $('name').value.trim());
+  keepName($('name').value.trim());
   showProblem('');
   setJoining(true);
   // The leave of a moment ago must not be taken for this new join's.

@@ -247,6 +247,24 @@ test('a person without camera and microphone is told so, and still sees and hear
   await asha.peersAre(([peer]) => peer?.says?.camera === false && peer.state === 'connected');
 });
 
+test('a browser that blocks the storage still calls', async () => {
+  const blocked = () => {
+    for (const name of ['localStorage', 'sessionStorage']) {
+      Object.defineProperty(window, name, { get() { throw new DOMException('blocked', 'SecurityError'); } });
+    }
+  };
+  const { asha, ben } = await pair('unstored', {}, { script: blocked });
+  await asha.page.reload();
+  await ben.peersAre((peers) => peers.length === 0);
+  assert.deepEqual(asha.complaints, []);
+});
+
+test('a tab that remembers what is no longer readable begins afresh', async () => {
+  const asha = await enter({ session: 'unreadable', name: 'Asha' }, { script: `sessionStorage.setItem('setu.tab', '{')` });
+  await asha.page.locator('#call').waitFor();
+  assert.deepEqual(asha.complaints, []);
+});
+
 test('a server that does not answer is named in plain words', { timeout: PATIENCE_MS }, async () => {
   const proxy = await startProxy(setu.port);
   const asha = await enter({ session: 'silent', name: 'Asha', join: 0 }, { origin: proxy.origin });
