@@ -1,8 +1,15 @@
 //! What browsers and operators reach over HTTP: the router, nothing else. Each route is a file of its own.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request},
+    middleware::{self, Next},
+    response::Response,
+    routing::get,
+};
+use tokio::time::timeout;
 
 use crate::relay::{Listen, Relay};
 use crate::signaling::{Signaling, ice_servers::IceServers};
@@ -17,6 +24,7 @@ mod pages;
 mod problem;
 
 use origin::AllowedOrigins;
+use problem::Problem;
 use ready::Readiness;
 
 /// What the operator decides about HTTP.
@@ -59,6 +67,7 @@ pub fn router(state: State) -> Router {
         .method_not_allowed_fallback(problem::method_not_allowed)
         .fallback(problem::not_found)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(in_time))
         .with_state(state)
         .layer(socket_io)
         .layer(middleware::from_fn_with_state(origins, origin::guard))
@@ -66,3 +75,11 @@ pub fn router(state: State) -> Router {
 
 /// A form with a user name and little else; Socket.IO has a limit of its own.
 const BODY_BYTES_MAX: usize = 4096;
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Answers are made at once: what takes long is a body that does not come.
+async fn in_time(request: Request, next: Next) -> Result<Response, Problem> {
+    timeout(BODY_TIMEOUT, next.run(request))
+        .await
+        .map_err(|_| Problem::late())
+}

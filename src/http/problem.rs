@@ -30,6 +30,15 @@ impl Problem {
         }
     }
 
+    /// 408: the body did not come in time.
+    pub(super) fn late() -> Self {
+        Self {
+            status: StatusCode::REQUEST_TIMEOUT,
+            code: "REQUEST_TIMEOUT",
+            message: "the request's body took too long".to_owned(),
+        }
+    }
+
     /// 400: the request itself must change.
     pub(super) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
         Self {
