@@ -22,9 +22,9 @@ export class Media {
   get microphoneOn() { return this.audioTrack?.enabled ?? false; }
   get cameraOn() { return this.videoTrack !== null; }
 
-  /** Asks for camera and microphone; takes what it can get. */
+  /** Asks for camera and microphone and takes what it can get; a camera that shall be off is not even asked for. */
   async open({ microphone = true, camera = true } = {}) {
-    const attempts = [{ audio: AUDIO, video: VIDEO }, { audio: AUDIO }, { video: VIDEO }];
+    const attempts = camera ? [{ audio: AUDIO, video: VIDEO }, { audio: AUDIO }, { video: VIDEO }] : [{ audio: AUDIO }];
     let refusal;
     for (const wanted of attempts) {
       try {
@@ -37,9 +37,9 @@ export class Media {
         if (error.name === 'NotAllowedError' || error.name === 'NoDevices') break;
       }
     }
-    this.note = refusal ? inWords(refusal) : this.#missing();
+    if (refusal) this.note = inWords(refusal);
+    else this.note = camera ? this.#missing() : '';
     if (!microphone && this.audioTrack) this.audioTrack.enabled = false;
-    if (!camera) this.#drop(this.videoTrack);
     this.opened = true;
     this.#changed();
   }

@@ -98,6 +98,24 @@ test('a page that is reloaded comes back as the same participant, without a ghos
   await staysGood([asha, ben], 4, { localType: 'relay', relayProtocol: 'udp' });
 });
 
+test('a page that is reloaded with its camera off leaves the camera alone', async () => {
+  const { asha, ben } = await pair('camera-off');
+  await asha.page.getByRole('group', { name: 'Call controls' }).getByRole('button', { name: 'Camera' }).click();
+  await ben.peersAre(([peer]) => peer?.says?.camera === false);
+  await asha.page.addInitScript(() => {
+    const capture = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    window.asked = [];
+    navigator.mediaDevices.getUserMedia = (wanted) => {
+      window.asked.push(Object.keys(wanted).join());
+      return capture(wanted);
+    };
+  });
+  await asha.page.reload();
+  await asha.connectedWith(1);
+  assert.deepEqual(await asha.page.evaluate(() => window.asked), ['audio']);
+  await ben.peersAre(([peer]) => peer?.state === 'connected' && peer.says?.camera === false);
+});
+
 test('a page that is closed without a leave disappears, and the relay lets go', async () => {
   const { asha, ben } = await pair('closed', { relay: 1, transport: 'tcp' });
   await asha.close();
