@@ -2,6 +2,7 @@
 //!
 //! The map of the house is `ARCHITECTURE.md`; `tests/architecture.rs` holds its floors.
 
+pub mod access;
 pub mod cli;
 pub mod clock;
 pub mod config;
