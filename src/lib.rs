@@ -14,4 +14,5 @@ pub mod logging;
 pub mod relay;
 pub mod server;
 pub mod signaling;
+pub mod source;
 pub mod store;

@@ -13,6 +13,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("metrics", 0),
     ("access", 1),
     ("credentials", 1),
+    ("source", 1),
     ("relay::wire", 1),
     ("relay::engine", 2),
     ("signaling::session", 2),
