@@ -7,10 +7,13 @@ use crate::http;
 use crate::logging;
 use crate::relay;
 use crate::signaling;
+use crate::store;
 
+mod access;
 mod external;
 mod host;
 mod keys;
+mod limits;
 mod raw;
 mod relaying;
 mod resolve;
@@ -27,8 +30,12 @@ pub struct Config {
     pub profile: Profile,
     /// The reason, in words.
     pub profile_reason: String,
-    /// Listeners and web origins.
+    /// Listeners, web origins, and who is let in.
     pub http: http::Settings,
+    /// Whether the administrator's token was made at start, so that they must be told.
+    pub random_admin_token: bool,
+    /// Whether there is a secret for tokens that nobody is asked for.
+    pub unused_jwt_secret: bool,
     /// The relay with its listeners and peers.
     pub relay: relay::Settings,
     /// In words, where the external addresses come from.
@@ -43,10 +50,10 @@ pub struct Config {
     pub random_secret: bool,
     /// The signaling's limits and times.
     pub signaling: signaling::Settings,
+    /// Where sessions are kept.
+    pub store: store::Settings,
     /// Which records are written, and how.
     pub log: logging::Settings,
-    /// `REDIS_URL` is set, but sessions are kept in memory.
-    pub redis_ignored: bool,
     effective: raw::Raw,
 }
 
@@ -67,16 +74,8 @@ pub fn load(
     path: Option<&Path>,
     env: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Config, ConfigError> {
-    let env = source::texts(env)?;
-    let redis = env
-        .iter()
-        .any(|(variable, url)| variable == "REDIS_URL" && !url.is_empty());
-    let source = source::Source::read(path, env.into_iter())?;
-    let config = resolve::resolve(&source, &host::Host::read())?;
-    Ok(Config {
-        redis_ignored: redis,
-        ..config
-    })
+    let source = source::Source::read(path, source::texts(env)?.into_iter())?;
+    resolve::resolve(&source, &host::Host::read())
 }
 
 /// Only where HTTP is served, of the same file and environment; nothing is made for it, such as a certificate.

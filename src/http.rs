@@ -9,10 +9,14 @@ use axum::{
     response::Response,
     routing::get,
 };
+use ipnet::IpNet;
 use tokio::time::timeout;
 
+use crate::access::Access;
+use crate::logging::Redacted;
 use crate::relay::{Listen, Relay};
 use crate::signaling::{Signaling, ice_servers::IceServers};
+use crate::source::PerSource;
 
 pub mod listeners;
 pub mod origin;
@@ -34,6 +38,20 @@ pub struct Settings {
     pub listen: Vec<Listen>,
     /// Web origins whose pages may use this server, besides its own.
     pub allowed_origins: Vec<String>,
+    /// Who is given credentials.
+    pub access: Access,
+    /// What opens the administration's routes, and every other.
+    pub admin_token: Redacted<String>,
+    /// Whether the administration's routes are open to this machine, without a token.
+    pub admin_open_to_loopback: bool,
+    /// Whose `X-Forwarded-For` says where a request comes from.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Connections at a time, of all sources; without one there is no limit.
+    pub connections: Option<usize>,
+    /// Connections at a time, of each source.
+    pub connections_per_source: PerSource,
+    /// Credentials handed out to each source in a minute.
+    pub credentials_per_minute: PerSource,
 }
 
 /// What the routes ask.

@@ -30,8 +30,10 @@ use std::{
 
 use socketioxide::layer::SocketIoLayer;
 
+use crate::access::{Access, HostOnly};
 use crate::credentials::Credentials;
 use crate::relay::Relay;
+use crate::source::PerSource;
 use crate::store::{Counts, Store};
 
 use ice_servers::IceServers;
@@ -44,6 +46,33 @@ use socket::{Sockets, Transport};
 pub struct Settings {
     /// How long the relay waits for a participant whose transport was lost.
     pub revocation_grace: Duration,
+    /// For how long a lost connection can be taken up again, by Socket.IO's connection state recovery; without, not.
+    pub recovery: Option<Duration>,
+    /// How much there may be.
+    pub limits: Limits,
+    /// Who may join.
+    pub access: Access,
+    /// What only a host may steer.
+    pub host_only: HostOnly,
+}
+
+/// How much there may be; where nothing is said there is no limit.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Sockets at a time.
+    pub connections: Option<usize>,
+    /// Sockets at a time of each source.
+    pub connections_per_source: PerSource,
+    /// Events a second of each socket, and twice that at once.
+    pub events_per_second: Option<u32>,
+    /// Participants of one session.
+    pub participants_per_session: Option<usize>,
+    /// Sessions at a time.
+    pub sessions: Option<usize>,
+    /// The largest message that clients may send.
+    pub payload_bytes: Option<usize>,
+    /// How much may wait to be sent to one socket, before it is closed.
+    pub outbox_bytes: Option<usize>,
 }
 
 /// The signaling server. Clones are the same server.

@@ -3,9 +3,17 @@
 mod memory;
 
 use crate::ident::SessionId;
+use crate::logging::Redacted;
 use crate::signaling::session::Session;
 
 use memory::Memory;
+
+/// What the operator decides about the store.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The Redis that keeps the sessions, as typed: it may hold a password. Without one, this process keeps them.
+    pub redis_url: Option<Redacted<String>>,
+}
 
 /// Keeps the sessions.
 #[derive(Debug)]

@@ -9,8 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use setu::access::{Access, HostOnly, Steering};
 use setu::config::{self, Config, ConfigError, Profile};
 use setu::relay::engine::{Auth, ChannelRange};
+use setu::source::PerSource;
 
 use common::Folder;
 
@@ -35,7 +37,9 @@ fn without_file_and_environment_everything_has_a_default() {
     assert_eq!(config.credentials.realm, "vrinda-sangha.local");
     assert_eq!(config.credentials.ttl.as_secs(), 24 * 3600);
     assert_eq!(config.signaling.revocation_grace.as_secs(), 30);
-    assert!(config.random_secret && config.self_signed && !config.redis_ignored);
+    assert!(config.random_secret && config.self_signed && config.random_admin_token);
+    assert_eq!(config.http.access, Access::Open);
+    assert!(config.store.redis_url.is_none() && !config.unused_jwt_secret);
     assert!(!config.relay.external.is_empty() && config.relay.workers >= 1);
 }
 
@@ -90,7 +94,10 @@ fn the_variables_of_the_replaced_system_work_and_ours_win() {
     let config = load("[http]\nlisten = [\"0.0.0.0:5001\"]", &theirs).unwrap();
     assert_eq!(config.http.listen[0].addr.port(), 4001);
     assert_eq!(config.http.allowed_origins, ["https://app.example.org"]);
-    assert!(config.redis_ignored);
+    assert_eq!(
+        config.store.redis_url.unwrap().expose(),
+        "redis://localhost"
+    );
     let both = [
         ("SETU_HTTP__LISTEN", "127.0.0.1:6001"),
         ("SOCKET_PORT", "4001"),
@@ -112,6 +119,79 @@ fn variables_that_others_set_beside_a_service_called_setu_are_left_alone() {
         ("SETU_TURN_PORT_3478_UDP_ADDR", "10.0.0.1"),
     ];
     assert!(load("", &others).is_ok());
+}
+
+#[test]
+fn limits_have_defaults_and_0_lifts_them() {
+    let config = load("", &[]).unwrap();
+    let limits = config.signaling.limits;
+    assert_eq!(limits.connections, Some(10_000));
+    assert_eq!(limits.events_per_second, Some(200));
+    assert_eq!(limits.participants_per_session, Some(100));
+    assert_eq!(limits.sessions, None);
+    assert_eq!(limits.payload_bytes, Some(1_000_000));
+    assert_eq!(limits.outbox_bytes, Some(4_194_304));
+    assert_eq!(config.signaling.recovery.unwrap().as_secs(), 120);
+    let lifted = [
+        ("SETU_LIMITS__CONNECTIONS", "0"),
+        ("SETU_LIMITS__CREDENTIALS_PER_MINUTE", "0"),
+        ("SETU_SIGNALING__EVENTS_PER_SECOND", "0"),
+        ("SETU_SIGNALING__PAYLOAD_BYTES", "0"),
+        ("SETU_SIGNALING__OUTBOX_BYTES", "0"),
+        ("SETU_SIGNALING__RECOVERY", "0s"),
+    ];
+    let config = load("", &lifted).unwrap();
+    let limits = config.signaling.limits;
+    assert_eq!((limits.connections, config.http.connections), (None, None));
+    assert_eq!(config.http.credentials_per_minute.max, None);
+    assert_eq!(limits.events_per_second, None);
+    assert_eq!((limits.payload_bytes, limits.outbox_bytes), (None, None));
+    assert_eq!(config.signaling.recovery, None);
+}
+
+#[test]
+fn limits_for_a_source_count_loopback_once_they_are_typed() {
+    let defaults = load("", &[]).unwrap().http;
+    let typed = [
+        ("SETU_LIMITS__CONNECTIONS_PER_SOURCE", "5"),
+        ("SETU_LIMITS__CREDENTIALS_PER_MINUTE", "7"),
+    ];
+    let typed = load("", &typed).unwrap().http;
+    let limit = |max, counts_loopback| PerSource {
+        max: Some(max),
+        counts_loopback,
+    };
+    assert_eq!(defaults.connections_per_source, limit(100, false));
+    assert_eq!(defaults.credentials_per_minute, limit(60, false));
+    assert_eq!(typed.connections_per_source, limit(5, true));
+    assert_eq!(typed.credentials_per_minute, limit(7, true));
+}
+
+#[test]
+fn who_may_join_and_who_may_steer() {
+    let file =
+        "[access]\nmode = \"token\"\njwt_secret = \"north\"\nhost_only = [\"verse\", \"end\"]";
+    let config = load(file, &[]).unwrap();
+    let (http, signaling) = (config.http.access, config.signaling.access);
+    assert!(http == signaling && http.is_weak());
+    let Access::Token(secret) = http else {
+        panic!("{http:?}");
+    };
+    assert_eq!(secret.expose(), "north");
+    let expected: HostOnly = [Steering::Verse, Steering::End].into_iter().collect();
+    assert_eq!(config.signaling.host_only, expected);
+    let unused = load("", &[("SETU_ACCESS__JWT_SECRET", "north")]).unwrap();
+    assert!(unused.http.access == Access::Open && unused.unused_jwt_secret);
+}
+
+#[test]
+fn an_admin_token_is_made_unless_there_is_one() {
+    let token = |env: &[(&str, &str)]| load("", env).unwrap().http.admin_token;
+    let made = token(&[]);
+    assert!(made.expose().len() == 64 && made != token(&[]));
+    let typed = [("SETU_HTTP__ADMIN_TOKEN", "north")];
+    assert_eq!(token(&typed).expose(), "north");
+    assert!(!load("", &typed).unwrap().random_admin_token);
 }
 
 #[test]
@@ -208,6 +288,9 @@ fn secrets_come_from_files_too() {
     let secret = folder.write("secret", "north\n");
     let previous = folder.write("previous", "south\n\nwest\n");
     let users = folder.write("users", "alice:wonder:land\n");
+    let admin = folder.write("admin", "east\n");
+    let jwt = folder.write("jwt", "up\n");
+    let redis = folder.write("redis", "rediss://localhost\n");
     let config = load(
         "",
         &[
@@ -217,9 +300,20 @@ fn secrets_come_from_files_too() {
                 previous.to_str().unwrap(),
             ),
             ("SETU_TURN__USERS_FILE", users.to_str().unwrap()),
+            ("SETU_HTTP__ADMIN_TOKEN_FILE", admin.to_str().unwrap()),
+            ("SETU_ACCESS__MODE", "token"),
+            ("SETU_ACCESS__JWT_SECRET_FILE", jwt.to_str().unwrap()),
+            ("SETU_STORE__REDIS_URL_FILE", redis.to_str().unwrap()),
         ],
     )
     .unwrap();
+    assert_eq!(config.http.admin_token.expose(), "east");
+    let Access::Token(secret) = &config.http.access else {
+        panic!("{:?}", config.http.access);
+    };
+    assert_eq!(secret.expose(), "up");
+    let redis = config.store.redis_url.as_ref().unwrap();
+    assert_eq!(redis.expose(), "rediss://localhost");
     let secrets: Vec<_> = config
         .credentials
         .secrets
@@ -239,10 +333,17 @@ fn the_effective_configuration_shows_no_secret() {
         [credentials]
         secret = "north-star"
         previous_secrets = ["south-cross"]
+        [http]
+        admin_token = "pole-star"
+        [access]
+        mode = "token"
+        jwt_secret = "dog-star"
+        [store]
+        redis_url = "redis://:evening-star@localhost"
     "#;
     let config = load(file, &[]).unwrap();
     for text in [config.to_toml(), format!("{config:?}")] {
-        for secret in ["hunter2", "north-star", "south-cross"] {
+        for secret in ["hunter2", "-star", "south-cross"] {
             assert!(!text.contains(secret), "{secret} in {text}");
         }
     }
@@ -303,7 +404,7 @@ const REFUSALS: &[Refusal] = &[
         "a text for a number",
         "[turn]\nworkers = \"many\"",
         &[],
-        "FILE: turn.workers = \"many\": must be a whole number from 0 to 65535",
+        "FILE: turn.workers = \"many\": must be a whole number from 0 to 4294967295",
     ),
     (
         "a range beyond the ports",
@@ -382,6 +483,72 @@ const REFUSALS: &[Refusal] = &[
         "[turn]\nlisten_udp = [\"0.0.0.0:49170\"]",
         &[],
         "FILE: turn.listen_udp = \"0.0.0.0:49170\": 0.0.0.0:49170 is within turn.relay_ports; choose another port",
+    ),
+    (
+        "tokens without a secret",
+        "[access]\nmode = \"token\"",
+        &[],
+        "FILE: access.mode = \"token\": needs the secret that tokens are signed with; set access.jwt_secret or access.jwt_secret_file",
+    ),
+    (
+        "hosts where nobody has a role",
+        "[access]\nhost_only = [\"verse\"]",
+        &[],
+        "FILE: access.host_only = \"verse\": needs tokens that say who is a host; write access.mode = \"token\", or no access.host_only",
+    ),
+    (
+        "a host for nothing that there is",
+        "[access]\nhost_only = [\"verses\"]",
+        &[],
+        "FILE: access.host_only = \"verses\": \"verses\" is none of verse, queue, timer, end; remove it",
+    ),
+    (
+        "no way of access",
+        "[access]\nmode = \"jwt\"",
+        &[],
+        "FILE: access.mode = \"jwt\": must be \"open\" or \"token\"",
+    ),
+    (
+        "an admin token that no header can carry",
+        "[http]\nadmin_token = \"open sesame\"",
+        &[],
+        "FILE: http.admin_token = [redacted]: may hold letters, digits and -._~+/= only; openssl rand -hex 32 makes a good one",
+    ),
+    (
+        "a proxy that is no network",
+        "[http]\ntrusted_proxies = [\"caddy\"]",
+        &[],
+        "FILE: http.trusted_proxies = \"caddy\": \"caddy\" is no network; write 10.0.0.0/8, 2001:db8::/32 or one address",
+    ),
+    (
+        "no Redis",
+        "",
+        &[("REDIS_URL", "http://:hunter2@localhost")],
+        "environment variable REDIS_URL: store.redis_url = [redacted]: must begin with one of redis://, rediss://, redis+sentinel://, rediss+sentinel://, redis-cluster://, rediss-cluster://; write redis://127.0.0.1:6379",
+    ),
+    (
+        "a negative number",
+        "[limits]\nconnections = -1",
+        &[],
+        "FILE: limits.connections = -1: must be a whole number from 0 to 4294967295",
+    ),
+    (
+        "an outbox smaller than a payload",
+        "[signaling]\noutbox_bytes = 5000",
+        &[],
+        "FILE: signaling.outbox_bytes = 5000: holds less than one payload (signaling.payload_bytes); write at least 1000000",
+    ),
+    (
+        "a payload larger than the outbox",
+        "[signaling]\npayload_bytes = 5000000",
+        &[],
+        "FILE: signaling.payload_bytes = 5000000: does not fit into signaling.outbox_bytes; write at most 4194304",
+    ),
+    (
+        "a recovery longer than anybody waits",
+        "[signaling]\nrecovery = \"2h\"",
+        &[],
+        "FILE: signaling.recovery = \"2h\": must be a time from 0s to 1h, such as 30s, 90m or 24h",
     ),
     (
         "no network",

@@ -53,7 +53,7 @@ pub(super) fn fit(value: Value, default: &Value) -> Result<Value, &'static str> 
     match (default, value) {
         (Value::String(_), value @ Value::String(_))
         | (Value::Boolean(_), value @ Value::Boolean(_)) => Ok(value),
-        (Value::Integer(_), Value::Integer(number)) if u16::try_from(number).is_ok() => {
+        (Value::Integer(_), Value::Integer(number)) if u32::try_from(number).is_ok() => {
             Ok(Value::Integer(number))
         }
         (Value::Array(_), Value::String(text)) => Ok(Value::from(List::split(&text).0)),
@@ -61,7 +61,7 @@ pub(super) fn fit(value: Value, default: &Value) -> Result<Value, &'static str> 
             Ok(Value::Array(entries))
         }
         (Value::Array(_), _) => Err("must be a list of texts, as in [\"one\", \"two\"]"),
-        (Value::Integer(_), _) => Err("must be a whole number from 0 to 65535"),
+        (Value::Integer(_), _) => Err("must be a whole number from 0 to 4294967295"),
         (Value::Boolean(_), _) => Err("must be true or false"),
         (Value::String(_) | Value::Float(_) | Value::Datetime(_) | Value::Table(_), _) => {
             Err("must be a text in quotes")

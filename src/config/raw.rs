@@ -10,9 +10,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub(super) struct Raw {
     pub(super) profile: String,
     pub(super) http: Http,
+    pub(super) access: Access,
+    pub(super) signaling: Signaling,
+    pub(super) store: Store,
     pub(super) turn: Turn,
     pub(super) credentials: Credentials,
     pub(super) peers: Peers,
+    pub(super) limits: Limits,
     pub(super) log: Log,
 }
 
@@ -21,6 +25,36 @@ pub(super) struct Raw {
 pub(super) struct Http {
     pub(super) listen: List,
     pub(super) allowed_origins: List,
+    pub(super) admin_token: String,
+    pub(super) admin_token_file: String,
+    pub(super) trusted_proxies: List,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Access {
+    pub(super) mode: String,
+    pub(super) jwt_secret: String,
+    pub(super) jwt_secret_file: String,
+    pub(super) host_only: List,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Signaling {
+    pub(super) events_per_second: u32,
+    pub(super) participants_per_session: u32,
+    pub(super) sessions: u32,
+    pub(super) payload_bytes: u32,
+    pub(super) outbox_bytes: u32,
+    pub(super) recovery: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Store {
+    pub(super) redis_url: String,
+    pub(super) redis_url_file: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +73,7 @@ pub(super) struct Turn {
     pub(super) auth: String,
     pub(super) users: List,
     pub(super) users_file: String,
-    pub(super) workers: u16,
+    pub(super) workers: u32,
     pub(super) software: String,
 }
 
@@ -64,6 +98,14 @@ pub(super) struct Peers {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub(super) struct Limits {
+    pub(super) connections: u32,
+    pub(super) connections_per_source: u32,
+    pub(super) credentials_per_minute: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Log {
     pub(super) level: String,
     pub(super) format: String,
@@ -73,7 +115,10 @@ pub(super) struct Log {
 pub(super) const AUTO: &str = "auto";
 
 /// The keys whose values are never printed.
-pub(super) const SECRET_KEYS: [&str; 3] = [
+pub(super) const SECRET_KEYS: [&str; 6] = [
+    "http.admin_token",
+    "access.jwt_secret",
+    "store.redis_url",
     "credentials.secret",
     "credentials.previous_secrets",
     "turn.users",
@@ -84,9 +129,13 @@ impl Default for Raw {
         Self {
             profile: AUTO.to_owned(),
             http: Http::default(),
+            access: Access::default(),
+            signaling: Signaling::default(),
+            store: Store::default(),
             turn: Turn::default(),
             credentials: Credentials::default(),
             peers: Peers::default(),
+            limits: Limits::default(),
             log: Log::default(),
         }
     }
@@ -97,6 +146,33 @@ impl Default for Http {
         Self {
             listen: List::of(&["0.0.0.0:3001", "[::]:3001"]),
             allowed_origins: List::of(&["http://localhost:3000"]),
+            admin_token: String::new(),
+            admin_token_file: String::new(),
+            trusted_proxies: List::of(&["127.0.0.0/8", "::1/128"]),
+        }
+    }
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            mode: "open".to_owned(),
+            jwt_secret: String::new(),
+            jwt_secret_file: String::new(),
+            host_only: List::default(),
+        }
+    }
+}
+
+impl Default for Signaling {
+    fn default() -> Self {
+        Self {
+            events_per_second: 200,
+            participants_per_session: 100,
+            sessions: 0,
+            payload_bytes: 1_000_000,
+            outbox_bytes: 4_194_304,
+            recovery: "2m".to_owned(),
         }
     }
 }
@@ -133,6 +209,16 @@ impl Default for Credentials {
             ttl: "24h".to_owned(),
             strict_expiry: false,
             revocation_grace: "30s".to_owned(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            connections_per_source: 100,
+            credentials_per_minute: 60,
         }
     }
 }

@@ -85,7 +85,7 @@ pub(super) fn relay(
 }
 
 fn workers(source: &Source, raw: &Raw, host: &Host) -> Result<usize, ConfigError> {
-    match usize::from(raw.turn.workers) {
+    match usize::try_from(raw.turn.workers).unwrap_or(usize::MAX) {
         0 => Ok(host.cores.max(1)),
         workers if workers <= WORKERS_MAX => Ok(workers),
         _ => {

@@ -2,11 +2,12 @@
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
+use super::access::Rules;
 use super::external::{self, External};
 use super::host::Host;
 use super::raw::{AUTO, List, Raw};
 use super::source::{ConfigError, Source};
-use super::{Config, Profile, relaying, secrets, values};
+use super::{Config, Profile, access, limits, relaying, secrets, values};
 use crate::http;
 use crate::logging;
 use crate::relay::{self, Listen};
@@ -20,22 +21,20 @@ pub(super) fn resolve(source: &Source, host: &Host) -> Result<Config, ConfigErro
     let credentials = secrets::credentials(source, &raw, profile)?;
     let relay_host = relaying::relay_host(source, &raw, &external)?;
     let relay = relaying::relay(source, &raw, host, &external, profile, &relay_host)?;
-    let http = http(source, &raw)?;
+    let rules = access::rules(source, &raw)?;
+    let (http, random_admin_token) = http(source, &raw, profile, &rules)?;
     check_ports(source, &http, &relay)?;
     let config = Config {
         profile,
         profile_reason,
-        signaling: signaling::Settings {
-            revocation_grace: source.check(
-                "credentials.revocation_grace",
-                values::duration(&raw.credentials.revocation_grace, Duration::ZERO..=DAY),
-            )?,
-        },
+        signaling: signaling(source, &raw, &rules)?,
+        store: access::store(source, &raw)?,
         http,
+        random_admin_token,
+        unused_jwt_secret: rules.unused_secret,
         self_signed: raw.turn.tls_cert_file.is_empty(),
         random_secret: raw.credentials.secret.is_empty() && raw.credentials.secret_file.is_empty(),
         log: log(source, &raw)?,
-        redis_ignored: false,
         external_origin: external.origin,
         effective: Raw::default(),
         relay_host,
@@ -91,11 +90,42 @@ pub(super) fn http_listeners(source: &Source, raw: &Raw) -> Result<Vec<Listen>, 
     Ok(listen)
 }
 
-fn http(source: &Source, raw: &Raw) -> Result<http::Settings, ConfigError> {
+/// The settings, and whether the administrator's token was made just now.
+fn http(
+    source: &Source,
+    raw: &Raw,
+    profile: Profile,
+    rules: &Rules,
+) -> Result<(http::Settings, bool), ConfigError> {
     let origins = values::origins(&raw.http.allowed_origins.0);
-    Ok(http::Settings {
+    let proxies = values::networks(&raw.http.trusted_proxies.0);
+    let (admin_token, is_random) = secrets::admin_token(source, raw)?;
+    let settings = http::Settings {
         listen: http_listeners(source, raw)?,
         allowed_origins: source.check("http.allowed_origins", origins)?,
+        access: rules.access.clone(),
+        admin_token,
+        admin_open_to_loopback: profile == Profile::Development,
+        trusted_proxies: source.check("http.trusted_proxies", proxies)?,
+        connections: limits::size(raw.limits.connections),
+        connections_per_source: limits::connections_per_source(source, raw),
+        credentials_per_minute: limits::credentials_per_minute(source, raw),
+    };
+    Ok((settings, is_random))
+}
+
+fn signaling(
+    source: &Source,
+    raw: &Raw,
+    rules: &Rules,
+) -> Result<signaling::Settings, ConfigError> {
+    let grace = values::duration(&raw.credentials.revocation_grace, Duration::ZERO..=DAY);
+    Ok(signaling::Settings {
+        revocation_grace: source.check("credentials.revocation_grace", grace)?,
+        recovery: limits::recovery(source, raw)?,
+        limits: limits::signaling(source, raw)?,
+        access: rules.access.clone(),
+        host_only: rules.host_only,
     })
 }
 
@@ -158,12 +188,19 @@ fn effective(mut raw: Raw, config: &Config) -> Raw {
             });
     raw.turn.external_ip = List(external.collect());
     raw.turn.host = config.relay_host.clone();
-    raw.turn.workers = u16::try_from(config.relay.workers).unwrap_or(u16::MAX);
+    raw.turn.workers = u32::try_from(config.relay.workers).unwrap_or(u32::MAX);
     if !raw.turn.users.is_auto() {
         raw.turn.users = List::default();
     }
     raw.credentials.previous_secrets = List::default();
-    raw.credentials.secret = String::new();
+    for secret in [
+        &mut raw.http.admin_token,
+        &mut raw.access.jwt_secret,
+        &mut raw.store.redis_url,
+        &mut raw.credentials.secret,
+    ] {
+        secret.clear();
+    }
     raw
 }
 

@@ -16,22 +16,8 @@ pub(super) fn credentials(
     profile: Profile,
 ) -> Result<credentials::Settings, ConfigError> {
     let keys = &raw.credentials;
-    let secret = secrets(
-        source,
-        "credentials.secret",
-        &List::split(""),
-        &keys.secret_file,
-    );
-    let secret = if keys.secret.is_empty() {
-        secret?
-    } else {
-        exclusive(source, "credentials.secret", &keys.secret_file)?;
-        real(source, "credentials.secret", vec![keys.secret.clone()])?
-    };
-    if secret.len() > 1 {
-        let problem = "must hold one line; further secrets go to credentials.previous_secrets_file";
-        return Err(source.complain("credentials.secret_file", &problem));
-    }
+    let key = "credentials.secret";
+    let secret = secret(source, key, &keys.secret, &keys.secret_file)?;
     let key = "credentials.previous_secrets";
     let previous = secrets(
         source,
@@ -39,11 +25,7 @@ pub(super) fn credentials(
         &keys.previous_secrets,
         &keys.previous_secrets_file,
     )?;
-    let mut all = if secret.is_empty() {
-        vec![random_secret()]
-    } else {
-        secret
-    };
+    let mut all = vec![secret.unwrap_or_else(random_secret)];
     all.extend(previous);
     let realm = source.check("turn.realm", values::short_text(&raw.turn.realm))?;
     if realm.is_empty() {
@@ -56,6 +38,47 @@ pub(super) fn credentials(
         ttl: source.check("credentials.ttl", ttl)?,
         users: users(source, raw, profile)?,
     })
+}
+
+/// The bearer token for administration, and whether it was made just now.
+pub(super) fn admin_token(
+    source: &Source,
+    raw: &Raw,
+) -> Result<(Redacted<String>, bool), ConfigError> {
+    let keys = &raw.http;
+    let key = "http.admin_token";
+    let Some(token) = secret(source, key, &keys.admin_token, &keys.admin_token_file)? else {
+        return Ok((Redacted::new(random_secret()), true));
+    };
+    // What a header can carry behind `Bearer` (RFC 6750 §2.1).
+    let sendable = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
+    if !token.chars().all(sendable) {
+        let problem =
+            "may hold letters, digits and -._~+/= only; openssl rand -hex 32 makes a good one";
+        return Err(source.complain(key, &problem));
+    }
+    Ok((Redacted::new(token), false))
+}
+
+/// The one secret of `key`, typed or alone in the file that `key` with `_file` names.
+pub(super) fn secret(
+    source: &Source,
+    key: &str,
+    typed: &str,
+    file: &str,
+) -> Result<Option<String>, ConfigError> {
+    let typed = List(vec![typed.to_owned()]);
+    let typed = if typed.0 == [""] {
+        List::default()
+    } else {
+        typed
+    };
+    let lines = secrets(source, key, &typed, file)?;
+    if lines.len() > 1 {
+        let problem = "must hold one line; remove the others";
+        return Err(source.complain(&format!("{key}_file"), &problem));
+    }
+    Ok(lines.into_iter().next())
 }
 
 /// How long a credential may open allocations: a second to 30 days.

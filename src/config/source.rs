@@ -38,6 +38,7 @@ const DEFAULT_FILE: &str = "turn.toml";
 /// The variables of the system that Setu replaces, and the keys they stand for.
 const LEGACY_PORT: &str = "SOCKET_PORT";
 const LEGACY_ORIGINS: &str = "NEXT_PUBLIC_APP_URL";
+const LEGACY_REDIS: &str = "REDIS_URL";
 
 impl Source {
     /// Reads `path`, or `turn.toml` if there is one, and lays the environment over it.
@@ -170,6 +171,7 @@ impl Source {
                 self.set("http.listen", variable, &listen)
             }
             LEGACY_ORIGINS if !text.is_empty() => self.set("http.allowed_origins", variable, text),
+            LEGACY_REDIS if !text.is_empty() => self.set("store.redis_url", variable, text),
             _ => Ok(()),
         }
     }
@@ -211,7 +213,7 @@ pub(super) fn texts(
 }
 
 fn is_read(variable: &str) -> bool {
-    variable.starts_with(PREFIX) || [LEGACY_PORT, LEGACY_ORIGINS].contains(&variable)
+    variable.starts_with(PREFIX) || [LEGACY_PORT, LEGACY_ORIGINS, LEGACY_REDIS].contains(&variable)
 }
 
 fn read_file(path: Option<&Path>) -> Result<(Option<PathBuf>, Table), ConfigError> {

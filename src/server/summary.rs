@@ -163,10 +163,6 @@ impl Facts<'_> {
             "The development profile relays to private and loopback addresses; behind NAT, set turn.external_ip = \"public/private\".",
         );
         warn_if(
-            config.redis_ignored,
-            "REDIS_URL is set, but this version keeps sessions in memory: they end with the process.",
-        );
-        warn_if(
             true,
             "Browsers give the camera to pages from localhost or HTTPS only: for other machines, put an HTTPS proxy before the HTTP port.",
         );
