@@ -16,17 +16,22 @@ use crate::access::Access;
 use crate::logging::Redacted;
 use crate::relay::{Listen, Relay};
 use crate::signaling::{Signaling, ice_servers::IceServers};
-use crate::source::PerSource;
+use crate::source::{PerSource, Throttle};
 
+pub mod administrator;
+pub mod forwarded;
 pub mod listeners;
 pub mod origin;
+pub mod problem;
 pub mod ready;
 
+mod bearer;
 mod health;
 mod ice_servers;
 mod pages;
-mod problem;
 
+use administrator::AdminDoor;
+use forwarded::TrustedProxies;
 use origin::AllowedOrigins;
 use problem::Problem;
 use ready::Readiness;
@@ -67,12 +72,21 @@ pub struct State {
     pub readiness: Readiness,
     /// Whose pages may ask.
     pub allowed_origins: AllowedOrigins,
+    /// Whose word is taken for where a request comes from.
+    pub trusted_proxies: TrustedProxies,
+    /// Who is given credentials.
+    pub access: Access,
+    /// How often a source is.
+    pub credentials_per_minute: Arc<Throttle>,
+    /// Who may administer.
+    pub admin: Arc<AdminDoor>,
 }
 
 /// Every route, with Socket.IO beside them and the origin rules around all of it.
 pub fn router(state: State) -> Router {
     let socket_io = state.signaling.layer();
     let origins = state.allowed_origins.clone();
+    let proxies = state.trusted_proxies.clone();
     Router::new()
         .route("/health", get(health::answer))
         .route("/ready", get(ready::answer))
@@ -89,6 +103,7 @@ pub fn router(state: State) -> Router {
         .with_state(state)
         .layer(socket_io)
         .layer(middleware::from_fn_with_state(origins, origin::guard))
+        .layer(middleware::from_fn_with_state(proxies, forwarded::resolve))
 }
 
 /// A form with a user name and little else; Socket.IO has a limit of its own.

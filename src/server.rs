@@ -15,9 +15,17 @@ use tracing::{info, warn};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::credentials::Credentials;
-use crate::http::{self, listeners::Listeners, origin::AllowedOrigins, ready::Readiness};
+use crate::http::{
+    self,
+    administrator::AdminDoor,
+    forwarded::TrustedProxies,
+    listeners::{Bounds, Listeners},
+    origin::AllowedOrigins,
+    ready::Readiness,
+};
 use crate::relay::{Relay, StartError, engine::five_tuple::Transport};
 use crate::signaling::{Signaling, ice_servers::IceServers};
+use crate::source::Throttle;
 use crate::store::Store;
 
 pub mod health;
@@ -71,17 +79,16 @@ impl Server {
             credentials,
         );
         let readiness = Readiness::default();
-        let origins = config.http.allowed_origins.iter().map(String::as_str);
-        let router = http::router(http::State {
-            signaling: signaling.clone(),
-            relay: relay.clone(),
+        let bounds = bounds(&config.http);
+        let router = http::router(http_state(
+            config.http,
+            &signaling,
+            &relay,
             ice_servers,
-            readiness: readiness.clone(),
-            allowed_origins: AllowedOrigins::new(origins)
-                .map_err(|origin| anyhow::anyhow!("{origin:?} is no web origin"))?,
-        });
+            &readiness,
+        )?);
         let (stop_http, stopped) = watch::channel(false);
-        let http = tokio::spawn(listeners.serve(router, stopped));
+        let http = tokio::spawn(listeners.serve(router, bounds, stopped));
         readiness.set(true);
         info!(http = ?addresses.http, udp = ?addresses.udp, tcp = ?addresses.tcp, tls = ?addresses.tls, "ready");
         Ok(Self {
@@ -161,6 +168,38 @@ impl Addresses {
             tls: bound.tls,
         }
     }
+}
+
+fn bounds(settings: &http::Settings) -> Bounds {
+    Bounds {
+        connections: settings.connections,
+        per_source: settings.connections_per_source,
+        exempt: TrustedProxies::new(settings.trusted_proxies.clone()),
+    }
+}
+
+fn http_state(
+    settings: http::Settings,
+    signaling: &Signaling,
+    relay: &Relay,
+    ice_servers: Arc<IceServers>,
+    readiness: &Readiness,
+) -> anyhow::Result<http::State> {
+    let origins = settings.allowed_origins.iter().map(String::as_str);
+    let allowed_origins = AllowedOrigins::new(origins)
+        .map_err(|origin| anyhow::anyhow!("{origin:?} is no web origin"))?;
+    let door = AdminDoor::new(settings.admin_token, settings.admin_open_to_loopback);
+    Ok(http::State {
+        signaling: signaling.clone(),
+        relay: relay.clone(),
+        ice_servers,
+        readiness: readiness.clone(),
+        allowed_origins,
+        trusted_proxies: TrustedProxies::new(settings.trusted_proxies),
+        access: settings.access,
+        credentials_per_minute: Arc::new(Throttle::new(settings.credentials_per_minute)),
+        admin: Arc::new(door),
+    })
 }
 
 /// Two of these, one after the other, stay under two seconds.

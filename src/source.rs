@@ -81,7 +81,7 @@ impl Seats {
     #[must_use]
     pub fn take(self: &Arc<Self>, source: Source) -> Option<Seat> {
         let Some(max) = self.limit.max_for(source) else {
-            return Some(Seat(None));
+            return Some(Seat::uncounted());
         };
         let network = source.network();
         let mut taken = self.taken();
@@ -106,6 +106,14 @@ impl Seats {
 
     fn taken(&self) -> MutexGuard<'_, HashMap<Network, u32>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// One that counts to nobody.
+    #[must_use]
+    pub fn uncounted() -> Self {
+        Self(None)
     }
 }
 

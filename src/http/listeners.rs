@@ -3,7 +3,11 @@
 use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -17,11 +21,24 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
+use super::forwarded::TrustedProxies;
 use crate::relay::Listen;
+use crate::source::{PerSource, Seat, Seats, Source};
 
 /// Bound, listening, and not yet served.
 #[derive(Debug)]
 pub struct Listeners(Vec<TcpListener>);
+
+/// How many connections there may be at a time. A WebSocket is none of them any more.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Of all sources; beyond these, clients wait in the kernel's queue.
+    pub connections: Option<usize>,
+    /// Of each source; beyond these, connections are closed at once.
+    pub per_source: PerSource,
+    /// Sources whose connections are those of others.
+    pub exempt: TrustedProxies,
+}
 
 /// Why HTTP can't listen.
 #[derive(Debug, thiserror::Error)]
@@ -59,20 +76,44 @@ impl Listeners {
             .collect()
     }
 
-    /// Serves until `stop` says so, then lets requests under way finish for a moment.
-    pub async fn serve(self, router: Router, stop: watch::Receiver<bool>) {
-        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    /// Serves until `stop` says so, then lets requests under way finish for a moment. Each request's extensions say
+    /// from which [`Source`] its connection comes.
+    pub async fn serve(self, router: Router, bounds: Bounds, stop: watch::Receiver<bool>) {
+        let slots = bounds.connections.unwrap_or(Semaphore::MAX_PERMITS);
+        let hall = Hall {
+            router,
+            slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
+            seats: Seats::new(bounds.per_source),
+            exempt: bounds.exempt,
+        };
         let mut tasks = JoinSet::new();
         for listener in self.0 {
-            let (router, slots, stop) = (router.clone(), Arc::clone(&slots), stop.clone());
-            tasks.spawn(accept(listener, router, slots, stop));
+            tasks.spawn(accept(listener, hall.clone(), stop.clone()));
         }
         tasks.join_all().await;
     }
 }
 
-/// Beyond these, clients wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 10_000;
+/// What all listeners lead to.
+#[derive(Clone)]
+struct Hall {
+    router: Router,
+    slots: Arc<Semaphore>,
+    seats: Arc<Seats>,
+    exempt: TrustedProxies,
+}
+
+impl Hall {
+    /// `None`: the source has as many as it may.
+    fn seat(&self, source: Source) -> Option<Seat> {
+        if self.exempt.contains(source) {
+            return Some(Seat::uncounted());
+        }
+        self.seats.take(source)
+    }
+}
+
+const TOO_MANY_CONNECTIONS: &str = r#"{"error":{"code":"LIMIT_EXCEEDED","message":"too many connections from one address (limits.connections_per_source)"}}"#;
 const BACKLOG: i32 = 1024;
 /// From the connection, or the end of the last answer, to the end of the next request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
@@ -98,28 +139,29 @@ fn is_family_missing(reason: &io::Error) -> bool {
     unsupported || reason.kind() == io::ErrorKind::AddrNotAvailable
 }
 
-async fn accept(
-    listener: TcpListener,
-    router: Router,
-    slots: Arc<Semaphore>,
-    stop: watch::Receiver<bool>,
-) {
+async fn accept(listener: TcpListener, hall: Hall, stop: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     let mut stopped = pin!(is_stopped(stop.clone()));
     loop {
         while connections.try_join_next().is_some() {}
         let slot = tokio::select! {
             () = &mut stopped => break,
-            slot = Arc::clone(&slots).acquire_owned() => slot,
+            slot = Arc::clone(&hall.slots).acquire_owned() => slot,
         };
         tokio::select! {
             () = &mut stopped => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    let connection = serve_one(stream, router.clone(), is_stopped(stop.clone()));
+                Ok((stream, peer)) => {
+                    let source = Source(peer.ip());
+                    let Some(seat) = hall.seat(source) else {
+                        refuse(&stream);
+                        continue;
+                    };
+                    let router = hall.router.clone();
+                    let connection = serve_one(stream, source, router, is_stopped(stop.clone()));
                     connections.spawn(async move {
                         connection.await;
-                        drop(slot);
+                        drop((slot, seat));
                     });
                 }
                 Err(error) => {
@@ -135,14 +177,35 @@ async fn accept(
     let _ = timeout(FINISH_TIMEOUT, finished).await;
 }
 
-async fn serve_one(stream: TcpStream, router: Router, stopped: impl Future<Output = ()>) {
+/// Says why, if the socket takes it at once, and hangs up.
+fn refuse(stream: &TcpStream) {
+    debug!("too many HTTP connections from one source");
+    let answer = format!(
+        "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{TOO_MANY_CONNECTIONS}",
+        TOO_MANY_CONNECTIONS.len()
+    );
+    let _ = stream.try_write(answer.as_bytes());
+}
+
+async fn serve_one(
+    stream: TcpStream,
+    source: Source,
+    router: Router,
+    stopped: impl Future<Output = ()>,
+) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(source);
+        router.call(request)
+    });
     // Answers are small and complete: waiting to fill a segment only delays them.
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let served = tokio::select! {

@@ -99,7 +99,7 @@ fn is_websocket_upgrade(headers: &HeaderMap) -> bool {
 }
 
 /// A page that this server itself served: its origin names the host that the request went to.
-fn is_own_page(asker: &HeaderValue, headers: &HeaderMap) -> bool {
+pub(super) fn is_own_page(asker: &HeaderValue, headers: &HeaderMap) -> bool {
     let (Ok(asker), Some(host)) = (asker.to_str(), text(headers, header::HOST)) else {
         return false;
     };

@@ -1,18 +1,22 @@
 //! Errors as JSON: `{"error":{"code":"…","message":"…"}}` with the right status.
 
+use std::time::Duration;
+
 use axum::{
     Json,
-    http::StatusCode,
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 
 /// An answer that says what is wrong with the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Problem {
+pub struct Problem {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// What the status wants to be said in a header.
+    hint: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
@@ -23,28 +27,57 @@ impl Problem {
             StatusCode::UNSUPPORTED_MEDIA_TYPE => (status, "UNSUPPORTED_MEDIA_TYPE"),
             _ => (StatusCode::BAD_REQUEST, "INVALID_PARAMETERS"),
         };
-        Self {
-            status,
-            code,
-            message,
-        }
+        Self::new(status, code, message)
     }
 
     /// 408: the body did not come in time.
     pub(super) fn late() -> Self {
-        Self {
-            status: StatusCode::REQUEST_TIMEOUT,
-            code: "REQUEST_TIMEOUT",
-            message: "the request's body took too long".to_owned(),
-        }
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "REQUEST_TIMEOUT",
+            "the request's body took too long",
+        )
     }
 
     /// 400: the request itself must change.
     pub(super) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// 401: a bearer token is missing, or does not do.
+    pub(super) fn unauthorized(code: &'static str, message: impl Into<String>) -> Self {
+        let challenge = HeaderValue::from_static("Bearer");
         Self {
-            status: StatusCode::BAD_REQUEST,
+            hint: Some((header::WWW_AUTHENTICATE, challenge)),
+            ..Self::new(StatusCode::UNAUTHORIZED, code, message)
+        }
+    }
+
+    /// 403: the token is good, but not for this.
+    pub(super) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", message)
+    }
+
+    /// 429: as soon as `wait` is over it would be answered.
+    pub(super) fn too_many(wait: Duration, message: impl Into<String>) -> Self {
+        let whole_seconds = wait.as_millis().div_ceil(1000).max(1);
+        Self {
+            // Digits always are a header's value.
+            hint: whole_seconds
+                .to_string()
+                .parse()
+                .ok()
+                .map(|seconds| (header::RETRY_AFTER, seconds)),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "LIMIT_EXCEEDED", message)
+        }
+    }
+
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
             code,
             message: message.into(),
+            hint: None,
         }
     }
 }
@@ -64,25 +97,22 @@ impl IntoResponse for Problem {
             code: self.code,
             message: self.message,
         };
-        (self.status, Json(Body { error })).into_response()
+        let mut response = (self.status, Json(Body { error })).into_response();
+        response.headers_mut().extend(self.hint);
+        response
     }
 }
 
 /// No such path.
 pub(super) async fn not_found() -> Problem {
-    Problem {
-        status: StatusCode::NOT_FOUND,
-        code: "NOT_FOUND",
-        message: "there is nothing here".to_owned(),
-    }
+    Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", "there is nothing here")
 }
 
 /// The path exists, the method doesn't.
 pub(super) async fn method_not_allowed() -> Problem {
-    Problem {
-        status: StatusCode::METHOD_NOT_ALLOWED,
-        code: "METHOD_NOT_ALLOWED",
-        message: "this path does not take this method; the Allow header names those it takes"
-            .to_owned(),
-    }
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "METHOD_NOT_ALLOWED",
+        "this path does not take this method; the Allow header names those it takes",
+    )
 }

@@ -10,6 +10,10 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
 /// Long enough for a busy machine; a test that waits so long has failed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -146,6 +150,17 @@ pub(crate) fn connect(server: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect_timeout(&server, DEADLINE).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream
+}
+
+/// A token as the application signs it (HS256).
+pub(crate) fn jwt(secret: &str, claims: &serde_json::Value) -> String {
+    let header = serde_json::json!({ "alg": "HS256", "typ": "JWT" });
+    let encode = |part: &serde_json::Value| BASE64_URL_SAFE_NO_PAD.encode(part.to_string());
+    let signed = format!("{}.{}", encode(&header), encode(claims));
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(signed.as_bytes());
+    let signature = BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
+    format!("{signed}.{signature}")
 }
 
 /// A folder of this test's own, gone with it.
