@@ -49,6 +49,32 @@ fn the_summary_tells_what_is_really_open() {
 }
 
 #[test]
+fn the_summary_shows_a_token_that_was_made_and_no_other() {
+    let row = |setu: &Setu| {
+        let mut lines = setu.summary.lines();
+        let line = lines.find_map(|line| line.trim().strip_prefix("Admin token"))?;
+        Some(line.split_whitespace().next().unwrap().to_owned())
+    };
+    assert_eq!(row(&Setu::start(&[])).unwrap().len(), 64);
+    let typed = Setu::start(&[("SETU_HTTP__ADMIN_TOKEN", "open-sesame")]);
+    assert!(row(&typed).is_none() && !typed.summary.contains("open-sesame"));
+}
+
+#[test]
+fn the_summary_tells_who_may_join() {
+    let setu = Setu::start(&[("SETU_ACCESS__JWT_SECRET", "north")]);
+    assert!(setu.summary.contains("everybody"), "{}", setu.summary);
+    assert!(setu.summary.contains("nobody is asked for a token"));
+    let setu = Setu::start(&[
+        ("SETU_ACCESS__JWT_SECRET", "north"),
+        ("SETU_ACCESS__MODE", "token"),
+    ]);
+    assert!(setu.summary.contains("signed token"), "{}", setu.summary);
+    assert!(setu.summary.contains("shorter than 32 bytes"));
+    assert!(!setu.summary.contains("north"), "{}", setu.summary);
+}
+
+#[test]
 fn the_summary_counts_the_relayed_ports() {
     let setu = Setu::start(&[("SETU_TURN__RELAY_PORTS", "50000-50009")]);
     assert!(

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::Addresses;
+use crate::access::Access;
 use crate::clock::Now;
 use crate::config::{Config, Profile};
 use crate::ident::ParticipantId;
@@ -91,7 +92,19 @@ impl Facts<'_> {
             table.push(("Static users", names.collect::<Vec<_>>().join(", ")));
         }
         table.push(("Web origins", config.http.allowed_origins.join(", ")));
+        table.push(("Who may join", self.who_may_join().to_owned()));
+        if config.random_admin_token {
+            let token = config.http.admin_token.expose();
+            table.push(("Admin token", format!("{token}  (made just now)")));
+        }
         table
+    }
+
+    fn who_may_join(&self) -> &'static str {
+        match self.config.http.access {
+            Access::Open => "everybody",
+            Access::Token(_) => "whoever brings a signed token (JWT, HS256)",
+        }
     }
 
     fn relayed_ports(&self) -> String {
@@ -151,8 +164,16 @@ impl Facts<'_> {
             "turn.auth = \"none\": whoever reaches the TURN ports may relay.",
         );
         warn_if(
-            production,
-            "The relay is open: whoever reaches the HTTP port is given credentials for it.",
+            production && config.http.access == Access::Open,
+            "The relay is open: whoever reaches the HTTP port is given credentials for it. See access.mode.",
+        );
+        warn_if(
+            config.unused_jwt_secret,
+            "access.jwt_secret is set, but with access.mode = \"open\" nobody is asked for a token.",
+        );
+        warn_if(
+            config.http.access.is_weak(),
+            "access.jwt_secret is shorter than 32 bytes: whoever has one token may find it by trying. openssl rand -hex 32 makes a good one.",
         );
         warn_if(
             production && config.random_secret,
