@@ -32,12 +32,16 @@ pub mod permission;
 pub mod policy;
 mod refresh;
 mod requests;
+pub mod usage;
+mod view;
 
 pub use crate::relay::wire::channel_data::ChannelRange;
-pub use counters::{DropReason, Snapshot};
+pub use counters::{DropReason, Snapshot, Traffic};
 pub use outcome::{
     Effect, OpenedRelay, Outcome, PortKind, PortRequest, RelayRefused, ReservationToken,
 };
+pub use usage::Usage;
+pub use view::{AllocationId, AllocationView};
 
 use allocate::Pending;
 use allocations::{Allocation, Allocations};
@@ -45,6 +49,7 @@ use auth::Authenticator;
 use five_tuple::{FiveTuple, PeerAddr, RelayKey};
 use forward::TransactionIds;
 use policy::PeerPolicy;
+use usage::Finished;
 
 /// What the operator decides about the relay; the realm comes with the credentials.
 #[derive(Clone, Debug)]
@@ -85,11 +90,15 @@ pub struct Engine {
     pending: Option<Pending>,
     effects: VecDeque<Effect>,
     transaction_ids: TransactionIds,
+    /// Workers begin at random: an id is never that of another worker's allocation, nor of one before a restart.
+    next_id: u64,
     counters: Snapshot,
+    finished: Finished,
 }
 
 impl Engine {
-    /// An engine without allocations. `seed` varies the transaction ids of its Data indications.
+    /// An engine without allocations. `seed` varies the transaction ids of its Data indications and its allocations'
+    /// ids.
     #[must_use]
     pub fn new(settings: Settings, credentials: Arc<Credentials>, seed: u64) -> Self {
         let Settings {
@@ -111,7 +120,9 @@ impl Engine {
             pending: None,
             effects: VecDeque::new(),
             transaction_ids: TransactionIds::new(seed),
+            next_id: seed,
             counters: Snapshot::default(),
+            finished: Finished::default(),
         }
     }
 
@@ -240,6 +251,9 @@ impl Engine {
             why,
             "allocation gone"
         );
+        let (to_peers, to_clients) = (allocation.to_peers, allocation.to_clients);
+        self.finished
+            .add(&allocation.owner.user, to_peers, to_clients);
         self.effects.push_back(Effect::CloseRelay(allocation.relay));
     }
 

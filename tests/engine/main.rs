@@ -11,4 +11,6 @@ mod family;
 mod permission;
 mod properties;
 mod revoke;
+mod usage;
+mod view;
 mod world;

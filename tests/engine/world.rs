@@ -15,8 +15,8 @@ use setu::relay::engine::five_tuple::{
 };
 use setu::relay::engine::policy::PeerPolicy;
 use setu::relay::engine::{
-    Auth, ChannelRange, DropReason, Effect, Engine, OpenedRelay, Outcome, PortKind, PortRequest,
-    RelayRefused, ReservationToken, Settings, Snapshot,
+    AllocationId, Auth, ChannelRange, DropReason, Effect, Engine, OpenedRelay, Outcome, PortKind,
+    PortRequest, RelayRefused, ReservationToken, Settings, Snapshot,
 };
 use setu::relay::wire::frame::{Frame, HEADROOM_BYTES, TAILROOM_BYTES};
 use stun::attributes::*;
@@ -379,6 +379,12 @@ impl World {
     pub(crate) fn revoke(&mut self, user: &UserId, until: UnixSeconds) {
         self.engine.revoke(self.now, user, until);
         self.drain();
+    }
+
+    pub(crate) fn close_allocation(&mut self, id: AllocationId) -> bool {
+        let closed = self.engine.close_allocation(self.now, id);
+        self.drain();
+        closed
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {

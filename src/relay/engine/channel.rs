@@ -93,6 +93,12 @@ impl Channels {
         debug_assert_eq!(self.by_number.len(), self.by_peer.len());
     }
 
+    /// How many are bound now.
+    pub(super) fn live(&self, now: Now) -> usize {
+        let is_live = |binding: &&Binding| now.mono < binding.until;
+        self.by_number.values().filter(is_live).count()
+    }
+
     /// How many are kept, lapsed ones included.
     pub(super) fn len(&self) -> usize {
         self.by_number.len()

@@ -59,6 +59,13 @@ impl Traffic {
     }
 }
 
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+    }
+}
+
 /// One engine's state in numbers; those of several workers are added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -96,10 +103,8 @@ impl AddAssign for Snapshot {
         self.allocations += other.allocations;
         self.permissions += other.permissions;
         self.channels += other.channels;
-        self.to_peers.packets += other.to_peers.packets;
-        self.to_peers.bytes += other.to_peers.bytes;
-        self.to_clients.packets += other.to_clients.packets;
-        self.to_clients.bytes += other.to_clients.bytes;
+        self.to_peers += other.to_peers;
+        self.to_clients += other.to_clients;
         self.successes += other.successes;
         self.refusals += other.refusals;
         for (sum, more) in self.drops.iter_mut().zip(other.drops) {

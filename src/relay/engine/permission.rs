@@ -70,6 +70,12 @@ impl Permissions {
         ips.iter().filter(is_fresh).count()
     }
 
+    /// How many permit something now.
+    pub(super) fn live(&self, now: Now) -> usize {
+        let is_live = |until: &&Instant| now.mono < **until;
+        self.until.values().filter(is_live).count()
+    }
+
     /// How many are kept, lapsed ones included.
     pub(super) fn len(&self) -> usize {
         self.until.len()
