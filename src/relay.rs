@@ -6,6 +6,7 @@ pub mod engine;
 pub mod tls;
 pub mod wire;
 
+mod inspect;
 mod listen;
 mod worker;
 
@@ -23,7 +24,7 @@ use std::{
 use tokio::sync::Notify;
 use tokio_rustls::{TlsAcceptor, rustls};
 
-use crate::clock::{Now, UnixSeconds};
+use crate::clock::UnixSeconds;
 use crate::credentials::Credentials;
 use crate::ident::UserId;
 use crate::relay::engine::five_tuple::Transport;
@@ -144,23 +145,6 @@ impl Relay {
     pub fn revoke(&self, user: UserId, until: UnixSeconds) {
         for mailbox in &self.0.mailboxes {
             mailbox.revoke(user.clone(), until);
-        }
-    }
-
-    /// The state in numbers; workers that have ended add nothing.
-    pub async fn snapshot(&self) -> Snapshot {
-        let answers: Vec<_> = self.0.mailboxes.iter().map(|m| m.ask_snapshot()).collect();
-        let mut sum = worker::Snapshot::default();
-        for answer in answers {
-            sum += answer.await.unwrap_or_default();
-        }
-        let (now, ports) = (Now::read(), &self.0.ports);
-        Snapshot {
-            engine: sum.engine,
-            connections: sum.connections,
-            unsent: sum.unsent,
-            ports_in_use: ports.in_use(now),
-            ports_total: ports.total(),
         }
     }
 

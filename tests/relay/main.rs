@@ -9,6 +9,8 @@ mod abuse;
 mod allocations;
 mod coturn;
 mod credentials;
+mod inspect;
 mod listening;
 mod relaying;
+mod revoke;
 mod webrtc_rs;
