@@ -28,6 +28,7 @@ use crate::clock::UnixSeconds;
 use crate::credentials::Credentials;
 use crate::ident::UserId;
 use crate::relay::engine::five_tuple::Transport;
+use crate::relay::engine::signaled::{PeerMode, SignaledPeers};
 use crate::relay::worker::{Mailbox, RelayPorts, Seat};
 
 /// What the operator decides about the relay.
@@ -92,6 +93,8 @@ pub struct Relay(Arc<Inner>);
 struct Inner {
     bound: Bound,
     ports: Arc<RelayPorts>,
+    signaled: Arc<SignaledPeers>,
+    peer_mode: PeerMode,
     mailboxes: Vec<Arc<Mailbox>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     ended: Arc<Notify>,
@@ -104,6 +107,8 @@ impl Relay {
     /// When an address can't be listened on, or a thread can't be set up.
     pub fn start(settings: Settings, credentials: Arc<Credentials>) -> Result<Self, StartError> {
         let (bound, listeners) = listen::bind_all(&settings)?;
+        let publics = settings.external.iter().map(|own| own.public);
+        let signaled = Arc::new(SignaledPeers::new(publics));
         let ports = RelayPorts::new(settings.external, settings.relay_ports);
         let ports = Arc::new(ports);
         let ended = Arc::new(Notify::new());
@@ -115,6 +120,7 @@ impl Relay {
             ports: Arc::clone(&ports),
             engine: settings.engine.clone(),
             credentials: Arc::clone(&credentials),
+            signaled: Arc::clone(&signaled),
             mailbox: Arc::default(),
             ended: Arc::clone(&ended),
         });
@@ -123,6 +129,8 @@ impl Relay {
         let relay = Self(Arc::new(Inner {
             bound,
             ports,
+            signaled: Arc::clone(&signaled),
+            peer_mode: settings.engine.peer_mode,
             mailboxes: mailboxes.collect(),
             threads: Mutex::default(),
             ended,
@@ -137,6 +145,18 @@ impl Relay {
     #[must_use]
     pub fn bound(&self) -> &Bound {
         &self.0.bound
+    }
+
+    /// Where signaling says which peers its participants were told of, before they are.
+    #[must_use]
+    pub fn signaled(&self) -> &Arc<SignaledPeers> {
+        &self.0.signaled
+    }
+
+    /// What becomes of other peers; nobody need say anything in [`PeerMode::Any`].
+    #[must_use]
+    pub fn peer_mode(&self) -> PeerMode {
+        self.0.peer_mode
     }
 
     /// Ends the user's allocations, and refuses credentials of theirs that expire at or before `until`.

@@ -55,9 +55,10 @@ pub(super) struct Credentials {
     pub(super) revocation_grace: String,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Peers {
+    pub(super) mode: String,
     pub(super) allow: List,
     pub(super) deny: List,
 }
@@ -133,6 +134,16 @@ impl Default for Credentials {
             ttl: "24h".to_owned(),
             strict_expiry: false,
             revocation_grace: "30s".to_owned(),
+        }
+    }
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        Self {
+            mode: "any".to_owned(),
+            allow: List::default(),
+            deny: List::default(),
         }
     }
 }

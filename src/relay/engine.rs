@@ -28,10 +28,12 @@ pub mod five_tuple;
 mod forward;
 mod nonce;
 pub mod outcome;
+mod peers;
 pub mod permission;
 pub mod policy;
 mod refresh;
 mod requests;
+pub mod signaled;
 pub mod usage;
 mod view;
 
@@ -48,7 +50,9 @@ use allocations::{Allocation, Allocations};
 use auth::Authenticator;
 use five_tuple::{FiveTuple, PeerAddr, RelayKey};
 use forward::TransactionIds;
+use peers::Peers;
 use policy::PeerPolicy;
+use signaled::{PeerMode, SignaledPeers};
 use usage::Finished;
 
 /// What the operator decides about the relay; the realm comes with the credentials.
@@ -66,6 +70,8 @@ pub struct Settings {
     pub strict_expiry: bool,
     /// Which peers may be reached.
     pub policy: PeerPolicy,
+    /// Which of these a participant may name.
+    pub peer_mode: PeerMode,
     /// Signs nonces: random, the same for all workers, since a client's packets may reach any of them.
     pub nonce_key: Redacted<[u8; 32]>,
 }
@@ -84,7 +90,7 @@ pub struct Engine {
     channels: ChannelRange,
     software: Option<String>,
     lifetimes: RangeInclusive<Duration>,
-    policy: PeerPolicy,
+    peers: Peers,
     authenticator: Authenticator,
     allocations: Allocations,
     pending: Option<Pending>,
@@ -100,7 +106,12 @@ impl Engine {
     /// An engine without allocations. `seed` varies the transaction ids of its Data indications and its allocations'
     /// ids.
     #[must_use]
-    pub fn new(settings: Settings, credentials: Arc<Credentials>, seed: u64) -> Self {
+    pub fn new(
+        settings: Settings,
+        credentials: Arc<Credentials>,
+        signaled: Arc<SignaledPeers>,
+        seed: u64,
+    ) -> Self {
         let Settings {
             auth,
             channels,
@@ -108,13 +119,18 @@ impl Engine {
             lifetimes,
             strict_expiry,
             policy,
+            peer_mode,
             nonce_key,
         } = settings;
         Self {
             channels,
             software,
             lifetimes,
-            policy,
+            peers: Peers {
+                policy,
+                mode: peer_mode,
+                signaled,
+            },
             authenticator: Authenticator::new(auth, strict_expiry, nonce_key, credentials),
             allocations: Allocations::default(),
             pending: None,

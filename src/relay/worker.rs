@@ -1,6 +1,6 @@
 //! A worker: one thread with an [`Engine`] and its sockets, the only place where the two meet.
 //!
-//! Its tasks share the [`Worker`] and borrow it only between awaits; no lock is on a packet's path.
+//! Its tasks share the [`Worker`] and borrow it only between awaits; no lock is on the path of relayed data.
 
 mod client_udp;
 mod external;

@@ -13,4 +13,5 @@ mod inspect;
 mod listening;
 mod relaying;
 mod revoke;
+mod signaled;
 mod webrtc_rs;

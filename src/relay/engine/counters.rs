@@ -83,6 +83,10 @@ pub struct Snapshot {
     pub successes: u64,
     /// Requests answered with an error since the start, challenges included.
     pub refusals: u64,
+    /// CreatePermission and ChannelBind requests refused since the start for a peer that was not signaled.
+    pub unsignaled_refused: u64,
+    /// Those that named such a peer and were let through, as that is only observed.
+    pub unsignaled_observed: u64,
     drops: [u64; DropReason::ALL.len()],
 }
 
@@ -107,6 +111,8 @@ impl AddAssign for Snapshot {
         self.to_clients += other.to_clients;
         self.successes += other.successes;
         self.refusals += other.refusals;
+        self.unsignaled_refused += other.unsignaled_refused;
+        self.unsignaled_observed += other.unsignaled_observed;
         for (sum, more) in self.drops.iter_mut().zip(other.drops) {
             *sum += more;
         }

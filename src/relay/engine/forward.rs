@@ -52,7 +52,7 @@ impl Engine {
             .ok_or(DropReason::NoAllocation)?;
         let outcome = to_peer(now, allocation, PeerAddr(send.peer), send.payload)?;
         // A permission covers every port of its address; the policy may not.
-        if !self.policy.permits(send.peer) {
+        if !self.peers.policy.permits(send.peer) {
             return Err(DropReason::ForbiddenPeer);
         }
         allocation.to_peers.count(send.payload.len());
