@@ -6,6 +6,7 @@ pub mod engine;
 pub mod tls;
 pub mod wire;
 
+mod inspect;
 mod listen;
 mod worker;
 
@@ -23,10 +24,11 @@ use std::{
 use tokio::sync::Notify;
 use tokio_rustls::{TlsAcceptor, rustls};
 
-use crate::clock::{Now, UnixSeconds};
+use crate::clock::UnixSeconds;
 use crate::credentials::Credentials;
 use crate::ident::UserId;
 use crate::relay::engine::five_tuple::Transport;
+use crate::relay::engine::signaled::{PeerMode, SignaledPeers};
 use crate::relay::worker::{Mailbox, RelayPorts, Seat};
 
 /// What the operator decides about the relay.
@@ -91,6 +93,8 @@ pub struct Relay(Arc<Inner>);
 struct Inner {
     bound: Bound,
     ports: Arc<RelayPorts>,
+    signaled: Arc<SignaledPeers>,
+    peer_mode: PeerMode,
     mailboxes: Vec<Arc<Mailbox>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     ended: Arc<Notify>,
@@ -103,6 +107,8 @@ impl Relay {
     /// When an address can't be listened on, or a thread can't be set up.
     pub fn start(settings: Settings, credentials: Arc<Credentials>) -> Result<Self, StartError> {
         let (bound, listeners) = listen::bind_all(&settings)?;
+        let publics = settings.external.iter().map(|own| own.public);
+        let signaled = Arc::new(SignaledPeers::new(publics));
         let ports = RelayPorts::new(settings.external, settings.relay_ports);
         let ports = Arc::new(ports);
         let ended = Arc::new(Notify::new());
@@ -114,6 +120,7 @@ impl Relay {
             ports: Arc::clone(&ports),
             engine: settings.engine.clone(),
             credentials: Arc::clone(&credentials),
+            signaled: Arc::clone(&signaled),
             mailbox: Arc::default(),
             ended: Arc::clone(&ended),
         });
@@ -122,6 +129,8 @@ impl Relay {
         let relay = Self(Arc::new(Inner {
             bound,
             ports,
+            signaled: Arc::clone(&signaled),
+            peer_mode: settings.engine.peer_mode,
             mailboxes: mailboxes.collect(),
             threads: Mutex::default(),
             ended,
@@ -138,29 +147,24 @@ impl Relay {
         &self.0.bound
     }
 
+    /// Where signaling says which peers its participants were told of, before they are.
+    #[must_use]
+    pub fn signaled(&self) -> &Arc<SignaledPeers> {
+        &self.0.signaled
+    }
+
+    /// What becomes of other peers; nobody need say anything in [`PeerMode::Any`].
+    #[must_use]
+    pub fn peer_mode(&self) -> PeerMode {
+        self.0.peer_mode
+    }
+
     /// Ends the user's allocations, and refuses credentials of theirs that expire at or before `until`.
     ///
     /// Never blocks; the ports are free a moment later.
     pub fn revoke(&self, user: UserId, until: UnixSeconds) {
         for mailbox in &self.0.mailboxes {
             mailbox.revoke(user.clone(), until);
-        }
-    }
-
-    /// The state in numbers; workers that have ended add nothing.
-    pub async fn snapshot(&self) -> Snapshot {
-        let answers: Vec<_> = self.0.mailboxes.iter().map(|m| m.ask_snapshot()).collect();
-        let mut sum = worker::Snapshot::default();
-        for answer in answers {
-            sum += answer.await.unwrap_or_default();
-        }
-        let (now, ports) = (Now::read(), &self.0.ports);
-        Snapshot {
-            engine: sum.engine,
-            connections: sum.connections,
-            unsent: sum.unsent,
-            ports_in_use: ports.in_use(now),
-            ports_total: ports.total(),
         }
     }
 

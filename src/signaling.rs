@@ -15,6 +15,7 @@
 //! - Every refused request is answered with `error` to its sender alone, and acknowledged if it asked for that.
 //! - Credentials are sent to nobody but the participant they were issued to, and replaced before they expire.
 
+pub mod candidates;
 pub mod ice_servers;
 pub mod leases;
 mod protocol;

@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("source", 1),
     ("relay::wire", 1),
     ("relay::engine", 2),
+    ("signaling::candidates", 2),
     ("signaling::session", 2),
     ("signaling::ice_servers", 2),
     ("signaling::leases", 2),

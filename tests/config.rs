@@ -11,7 +11,7 @@ use std::{
 
 use setu::access::{Access, HostOnly, Steering};
 use setu::config::{self, Config, ConfigError, Profile};
-use setu::relay::engine::{Auth, ChannelRange};
+use setu::relay::engine::{Auth, ChannelRange, signaled::PeerMode};
 use setu::source::PerSource;
 
 use common::Folder;
@@ -262,6 +262,20 @@ fn the_profile_follows_the_external_address() {
         assert_eq!(config.credentials.users.len(), users, "{external}");
         let open = config.relay.engine.policy.allow_private_and_loopback;
         assert_eq!(open, profile == Profile::Development, "{external}");
+    }
+}
+
+#[test]
+fn the_peer_mode_is_one_of_three_words() {
+    let cases = [
+        ("any", PeerMode::Any),
+        ("observe", PeerMode::Observe),
+        ("signaled", PeerMode::Signaled),
+    ];
+    assert_eq!(load("", &[]).unwrap().relay.engine.peer_mode, PeerMode::Any);
+    for (word, mode) in cases {
+        let config = load("", &[("SETU_PEERS__MODE", word)]).unwrap();
+        assert_eq!(config.relay.engine.peer_mode, mode, "{word}");
     }
 }
 
@@ -555,6 +569,12 @@ const REFUSALS: &[Refusal] = &[
         "[peers]\nallow = [\"10.0.0.0/40\"]",
         &[],
         "FILE: peers.allow = \"10.0.0.0/40\": \"10.0.0.0/40\" is no network; write 10.0.0.0/8, 2001:db8::/32 or one address",
+    ),
+    (
+        "no mode",
+        "[peers]\nmode = \"strict\"",
+        &[],
+        "FILE: peers.mode = \"strict\": must be \"any\" or \"observe\" or \"signaled\"",
     ),
     (
         "a word that is none of the few",

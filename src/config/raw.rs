@@ -89,9 +89,10 @@ pub(super) struct Credentials {
     pub(super) revocation_grace: String,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Peers {
+    pub(super) mode: String,
     pub(super) allow: List,
     pub(super) deny: List,
 }
@@ -219,6 +220,16 @@ impl Default for Limits {
             connections: 10_000,
             connections_per_source: 100,
             credentials_per_minute: 60,
+        }
+    }
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        Self {
+            mode: "any".to_owned(),
+            allow: List::default(),
+            deny: List::default(),
         }
     }
 }

@@ -11,7 +11,9 @@ use super::source::{ConfigError, Source};
 use super::{Profile, values};
 use crate::entropy;
 use crate::logging::Redacted;
-use crate::relay::engine::{Auth, ChannelRange, allocate::LIFETIMES, policy::PeerPolicy};
+use crate::relay::engine::{
+    Auth, ChannelRange, allocate::LIFETIMES, policy::PeerPolicy, signaled::PeerMode,
+};
 use crate::relay::tls::{self, Identity};
 use crate::relay::{self, Listen};
 
@@ -79,6 +81,7 @@ pub(super) fn relay(
             software: (!software.is_empty()).then_some(software),
             strict_expiry: raw.credentials.strict_expiry,
             policy,
+            peer_mode: source.check("peers.mode", values::word(&raw.peers.mode, &PEER_MODES))?,
             nonce_key: Redacted::new(entropy::bytes()),
         },
     })
@@ -154,6 +157,11 @@ pub(super) fn listeners(
 
 const WORKERS_MAX: usize = 256;
 const AUTH: [(&str, Auth); 2] = [("required", Auth::Required), ("none", Auth::None)];
+const PEER_MODES: [(&str, PeerMode); 3] = [
+    ("any", PeerMode::Any),
+    ("observe", PeerMode::Observe),
+    ("signaled", PeerMode::Signaled),
+];
 const CHANNELS: [(&str, ChannelRange); 2] = [
     ("rfc8656", ChannelRange::Rfc8656),
     ("rfc5766", ChannelRange::Rfc5766),

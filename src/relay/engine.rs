@@ -28,23 +28,32 @@ pub mod five_tuple;
 mod forward;
 mod nonce;
 pub mod outcome;
+mod peers;
 pub mod permission;
 pub mod policy;
 mod refresh;
 mod requests;
+pub mod signaled;
+pub mod usage;
+mod view;
 
 pub use crate::relay::wire::channel_data::ChannelRange;
-pub use counters::{DropReason, Snapshot};
+pub use counters::{DropReason, Snapshot, Traffic};
 pub use outcome::{
     Effect, OpenedRelay, Outcome, PortKind, PortRequest, RelayRefused, ReservationToken,
 };
+pub use usage::Usage;
+pub use view::{AllocationId, AllocationView};
 
 use allocate::Pending;
 use allocations::{Allocation, Allocations};
 use auth::Authenticator;
 use five_tuple::{FiveTuple, PeerAddr, RelayKey};
 use forward::TransactionIds;
+use peers::Peers;
 use policy::PeerPolicy;
+use signaled::{PeerMode, SignaledPeers};
+use usage::Finished;
 
 /// What the operator decides about the relay; the realm comes with the credentials.
 #[derive(Clone, Debug)]
@@ -61,6 +70,8 @@ pub struct Settings {
     pub strict_expiry: bool,
     /// Which peers may be reached.
     pub policy: PeerPolicy,
+    /// Which of these a participant may name.
+    pub peer_mode: PeerMode,
     /// Signs nonces: random, the same for all workers, since a client's packets may reach any of them.
     pub nonce_key: Redacted<[u8; 32]>,
 }
@@ -79,19 +90,28 @@ pub struct Engine {
     channels: ChannelRange,
     software: Option<String>,
     lifetimes: RangeInclusive<Duration>,
-    policy: PeerPolicy,
+    peers: Peers,
     authenticator: Authenticator,
     allocations: Allocations,
     pending: Option<Pending>,
     effects: VecDeque<Effect>,
     transaction_ids: TransactionIds,
+    /// Workers begin at random: an id is never that of another worker's allocation, nor of one before a restart.
+    next_id: u64,
     counters: Snapshot,
+    finished: Finished,
 }
 
 impl Engine {
-    /// An engine without allocations. `seed` varies the transaction ids of its Data indications.
+    /// An engine without allocations. `seed` varies the transaction ids of its Data indications and its allocations'
+    /// ids.
     #[must_use]
-    pub fn new(settings: Settings, credentials: Arc<Credentials>, seed: u64) -> Self {
+    pub fn new(
+        settings: Settings,
+        credentials: Arc<Credentials>,
+        signaled: Arc<SignaledPeers>,
+        seed: u64,
+    ) -> Self {
         let Settings {
             auth,
             channels,
@@ -99,19 +119,26 @@ impl Engine {
             lifetimes,
             strict_expiry,
             policy,
+            peer_mode,
             nonce_key,
         } = settings;
         Self {
             channels,
             software,
             lifetimes,
-            policy,
+            peers: Peers {
+                policy,
+                mode: peer_mode,
+                signaled,
+            },
             authenticator: Authenticator::new(auth, strict_expiry, nonce_key, credentials),
             allocations: Allocations::default(),
             pending: None,
             effects: VecDeque::new(),
             transaction_ids: TransactionIds::new(seed),
+            next_id: seed,
             counters: Snapshot::default(),
+            finished: Finished::default(),
         }
     }
 
@@ -240,6 +267,9 @@ impl Engine {
             why,
             "allocation gone"
         );
+        let (to_peers, to_clients) = (allocation.to_peers, allocation.to_clients);
+        self.finished
+            .add(&allocation.owner.user, to_peers, to_clients);
         self.effects.push_back(Effect::CloseRelay(allocation.relay));
     }
 

@@ -1,6 +1,6 @@
 //! A worker: one thread with an [`Engine`] and its sockets, the only place where the two meet.
 //!
-//! Its tasks share the [`Worker`] and borrow it only between awaits; no lock is on a packet's path.
+//! Its tasks share the [`Worker`] and borrow it only between awaits; no lock is on the path of relayed data.
 
 mod client_udp;
 mod external;
@@ -16,7 +16,7 @@ mod thread;
 pub use external::ExternalAddr;
 pub use sending::Unsent;
 
-pub(crate) use mailbox::Mailbox;
+pub(crate) use mailbox::{Mailbox, Question};
 pub(crate) use relay_udp::RelayPorts;
 pub(crate) use sockets::{client_tcp, client_udp, probe_tcp, probe_udp};
 pub(crate) use thread::{Seat, run};
@@ -29,7 +29,10 @@ use std::{
     time::Instant,
 };
 
-use tokio::{sync::Notify, task::spawn_local};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::spawn_local,
+};
 
 use crate::clock::{Now, UnixSeconds};
 use crate::ident::UserId;
@@ -146,9 +149,25 @@ impl Worker {
         for (user, until) in orders.revocations {
             self.revoke(now, &user, until);
         }
-        for asker in orders.askers {
-            // Whoever asked may have gone.
-            let _ = asker.send(self.snapshot());
+        for user in orders.forgotten {
+            self.engine.forget_usage(&user);
+        }
+        for question in orders.questions {
+            self.answer(now, question);
+        }
+    }
+
+    fn answer(&mut self, now: Now, question: Question) {
+        match question {
+            Question::Snapshot(asker) => tell(asker, self.snapshot()),
+            Question::Usage(asker) => tell(asker, self.engine.usage()),
+            Question::UsageOf(users, asker) => tell(asker, self.engine.usage_of(&users)),
+            Question::Allocations(asker) => tell(asker, self.engine.allocations(now)),
+            Question::CloseAllocation(id, asker) => {
+                let closed = self.engine.close_allocation(now, id);
+                self.settle(now);
+                tell(asker, closed);
+            }
         }
     }
 
@@ -194,6 +213,11 @@ impl Worker {
         self.armed = self.engine.poll_timeout();
         self.armed
     }
+}
+
+fn tell<A>(asker: oneshot::Sender<A>, answer: A) {
+    // Whoever asked may have gone.
+    let _ = asker.send(answer);
 }
 
 impl AddAssign for Snapshot {

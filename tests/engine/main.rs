@@ -11,4 +11,7 @@ mod family;
 mod permission;
 mod properties;
 mod revoke;
+mod signaled;
+mod usage;
+mod view;
 mod world;

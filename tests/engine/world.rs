@@ -14,9 +14,10 @@ use setu::relay::engine::five_tuple::{
     Family, FiveTuple, PeerAddr, RelayKey, RelayedAddr, Transport,
 };
 use setu::relay::engine::policy::PeerPolicy;
+use setu::relay::engine::signaled::{PeerMode, SignaledPeers};
 use setu::relay::engine::{
-    Auth, ChannelRange, DropReason, Effect, Engine, OpenedRelay, Outcome, PortKind, PortRequest,
-    RelayRefused, ReservationToken, Settings, Snapshot,
+    AllocationId, Auth, ChannelRange, DropReason, Effect, Engine, OpenedRelay, Outcome, PortKind,
+    PortRequest, RelayRefused, ReservationToken, Settings, Snapshot,
 };
 use setu::relay::wire::frame::{Frame, HEADROOM_BYTES, TAILROOM_BYTES};
 use stun::attributes::*;
@@ -42,6 +43,8 @@ pub(crate) const BOB: Client = Client {
     host: 2,
 };
 pub(crate) const PEER: &str = "203.0.113.9:7000";
+/// The address that relays have.
+pub(crate) const RELAYED: &str = "198.51.100.1";
 pub(crate) const TOKEN: ReservationToken = ReservationToken(*b"reserved");
 
 /// A client with a static user, on UDP.
@@ -135,6 +138,7 @@ pub(crate) struct World {
     pub(crate) now: Now,
     pub(crate) engine: Engine,
     pub(crate) credentials: Arc<Credentials>,
+    pub(crate) signaled: Arc<SignaledPeers>,
     /// How many relays may be open at a time.
     pub(crate) relays_max: usize,
     /// Whether relays may have IPv6 addresses.
@@ -162,6 +166,7 @@ impl World {
                 deny: vec!["203.0.113.66/32".parse().unwrap()],
                 ..PeerPolicy::default()
             },
+            peer_mode: PeerMode::Any,
             nonce_key: Redacted::new([7; 32]),
         };
         change(&mut settings);
@@ -174,10 +179,12 @@ impl World {
                 .map(|client| (client.user.to_owned(), secret(client.password)))
                 .into(),
         }));
+        let signaled = Arc::new(SignaledPeers::new([RELAYED.parse().unwrap()]));
         Self {
             now: Now::read(),
-            engine: Engine::new(settings, Arc::clone(&credentials), 1),
+            engine: Engine::new(settings, Arc::clone(&credentials), Arc::clone(&signaled), 1),
             credentials,
+            signaled,
             relays_max: 4,
             has_ipv6: false,
             open: BTreeSet::new(),
@@ -381,6 +388,12 @@ impl World {
         self.drain();
     }
 
+    pub(crate) fn close_allocation(&mut self, id: AllocationId) -> bool {
+        let closed = self.engine.close_allocation(self.now, id);
+        self.drain();
+        closed
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.engine.snapshot()
     }
@@ -414,7 +427,7 @@ impl World {
     fn open_relay(&mut self, request: PortRequest) -> Result<OpenedRelay, RelayRefused> {
         self.asked = Some(request);
         let ip: IpAddr = match request.family {
-            Family::V4 => "198.51.100.1".parse().unwrap(),
+            Family::V4 => RELAYED.parse().unwrap(),
             Family::V6 if self.has_ipv6 => "2001:db8:1::1".parse().unwrap(),
             Family::V6 => return Err(RelayRefused::UnsupportedFamily),
         };

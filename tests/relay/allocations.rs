@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use setu::ident::{ParticipantId, UserId};
 use setu::relay::ExternalAddr;
 use stun::attributes::{ATTR_EVEN_PORT, ATTR_RESERVATION_TOKEN, RawAttribute};
 use stun::message::{Getter, Setter};
@@ -105,28 +104,6 @@ async fn a_reserved_port_goes_to_its_token_over_any_connection() {
 
     let mut third = Client::new(&world, Over::Udp).await;
     assert_eq!(third.allocate_with(with_token).await.err(), Some(508));
-}
-
-#[tokio::test]
-async fn a_revoked_user_loses_allocations_and_credential_at_once() {
-    let world = World::start();
-    let alice = ParticipantId::parse("alice").unwrap();
-    let bob = ParticipantId::parse("bob").unwrap();
-    let (hers, his) = (world.issue(&alice), world.issue(&bob));
-    let mut clients = Vec::new();
-    for over in Over::ALL {
-        for credential in [&hers, &his] {
-            let password = credential.password.expose();
-            let mut client = Client::as_user(&world, over, &credential.username, password).await;
-            client.allocate().await.unwrap();
-            clients.push(client);
-        }
-    }
-    world.relay.revoke(UserId::of(&alice), hers.expires_at);
-    world.until_ports_in_use(3).await;
-    let password = hers.password.expose();
-    let mut again = Client::as_user(&world, Over::Udp, &hers.username, password).await;
-    assert_eq!(again.allocate().await, Err(401));
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use setu::ident::ParticipantId;
 use setu::logging::Redacted;
 use setu::relay::engine::allocate::LIFETIMES;
 use setu::relay::engine::policy::PeerPolicy;
+use setu::relay::engine::signaled::PeerMode;
 use setu::relay::engine::{Auth, ChannelRange, Settings as EngineSettings};
 use setu::relay::tls::{Identity, server_config};
 use setu::relay::{ExternalAddr, Listen, Relay, Settings, Snapshot, StartError};
@@ -125,6 +126,7 @@ fn settings() -> Settings {
                 allow_private_and_loopback: true,
                 ..PeerPolicy::default()
             },
+            peer_mode: PeerMode::Any,
             nonce_key: Redacted::new([7; 32]),
         },
     }

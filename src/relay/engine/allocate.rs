@@ -7,10 +7,12 @@ use crate::logging::Redacted;
 use crate::relay::engine::Engine;
 use crate::relay::engine::allocations::Allocation;
 use crate::relay::engine::auth::Identity;
+use crate::relay::engine::counters::Traffic;
 use crate::relay::engine::five_tuple::{Family, FiveTuple};
 use crate::relay::engine::outcome::{
     Effect, OpenedRelay, PortKind, PortRequest, RelayRefused, ReservationToken,
 };
+use crate::relay::engine::view::AllocationId;
 use crate::relay::wire::request::Request;
 use crate::relay::wire::response::{ErrorCode, ReplyTo, Response};
 
@@ -97,14 +99,20 @@ impl Engine {
             lifetime_seconds = lifetime.as_secs(),
             "allocation made"
         );
+        let id = AllocationId(self.next_id);
+        self.next_id = self.next_id.wrapping_add(1);
         self.allocations.insert(Allocation {
+            id,
             client,
             relay: opened.key,
             relayed: opened.relayed,
             owner,
+            made_at: now.mono,
             expires_at: now.mono + lifetime,
             permissions: Default::default(),
             channels: Default::default(),
+            to_peers: Traffic::default(),
+            to_clients: Traffic::default(),
             made_by: reply_to.transaction_id,
             answer: answer.clone(),
         });

@@ -9,22 +9,28 @@ use crate::clock::{Now, UnixSeconds};
 use crate::ident::UserId;
 use crate::relay::engine::auth::Identity;
 use crate::relay::engine::channel::Channels;
+use crate::relay::engine::counters::Traffic;
 use crate::relay::engine::deadlines::Deadlines;
 use crate::relay::engine::five_tuple::{Family, FiveTuple, RelayKey, RelayedAddr};
 use crate::relay::engine::permission::Permissions;
+use crate::relay::engine::view::AllocationId;
 use crate::relay::wire::message::TransactionId;
 
 /// What a client holds ([RFC 8656 §3.2](https://www.rfc-editor.org/rfc/rfc8656#section-3.2)).
 #[derive(Debug)]
 pub(super) struct Allocation {
+    pub(super) id: AllocationId,
     pub(super) client: FiveTuple,
     pub(super) relay: RelayKey,
     pub(super) relayed: RelayedAddr,
     /// Who made it, with the key that they made it with.
     pub(super) owner: Identity,
+    pub(super) made_at: Instant,
     pub(super) expires_at: Instant,
     pub(super) permissions: Permissions,
     pub(super) channels: Channels,
+    pub(super) to_peers: Traffic,
+    pub(super) to_clients: Traffic,
     /// The Allocate that made it, and its answer: a retransmission gets the same once more.
     pub(super) made_by: TransactionId,
     pub(super) answer: Vec<u8>,
@@ -37,7 +43,7 @@ impl Allocation {
     }
 
     /// One that has expired is as good as gone, even before its deadline is handled.
-    fn lives(&self, now: Now) -> bool {
+    pub(super) fn lives(&self, now: Now) -> bool {
         now.mono < self.expires_at
     }
 }
@@ -72,15 +78,20 @@ impl Allocations {
             .filter(|allocation| allocation.lives(now))
     }
 
-    pub(super) fn by_relay(&self, now: Now, relay: RelayKey) -> Option<&Allocation> {
+    pub(super) fn by_relay_mut(&mut self, now: Now, relay: RelayKey) -> Option<&mut Allocation> {
         let slot = (*self.by_relay.get(relay.0 as usize)?)?;
         self.table
-            .get(slot)
+            .get_mut(slot)
             .filter(|allocation| allocation.lives(now))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Allocation> {
         self.table.iter().map(|(_, allocation)| allocation)
+    }
+
+    pub(super) fn of_user(&self, user: &UserId) -> impl Iterator<Item = &Allocation> {
+        let slots = self.by_user.get(user).into_iter().flatten();
+        slots.filter_map(|slot| self.table.get(*slot))
     }
 
     /// The caller has seen to it that neither five-tuple nor relay is taken.

@@ -6,8 +6,9 @@ use rustc_hash::FxHashMap;
 
 use crate::clock::Now;
 use crate::relay::engine::allocations::Allocation;
+use crate::relay::engine::counters::Snapshot;
 use crate::relay::engine::five_tuple::{Family, PeerAddr};
-use crate::relay::engine::policy::PeerPolicy;
+use crate::relay::engine::peers::Peers;
 use crate::relay::wire::channel_data::{ChannelNumber, ChannelRange};
 use crate::relay::wire::request::Request;
 use crate::relay::wire::response::ErrorCode;
@@ -23,8 +24,9 @@ pub(super) fn bind(
     now: Now,
     request: &Request<'_>,
     allocation: &mut Allocation,
-    policy: &PeerPolicy,
+    admission: &Peers,
     range: ChannelRange,
+    counters: &mut Snapshot,
 ) -> Result<(), ErrorCode> {
     let number = request.channel_number()?;
     let number = number.and_then(|number| ChannelNumber::new(number, range));
@@ -33,9 +35,7 @@ pub(super) fn bind(
     if Family::of(peer.ip()) != allocation.family() {
         return Err(ErrorCode::PeerAddressFamilyMismatch);
     }
-    if !policy.permits(peer) {
-        return Err(ErrorCode::Forbidden);
-    }
+    admission.admit(&allocation.owner.user, peer, counters)?;
     allocation.channels.admit(now, number, PeerAddr(peer))?;
     allocation.permissions.install(now, vec![peer.ip()])?;
     allocation.channels.bind(now, number, PeerAddr(peer));
@@ -91,6 +91,12 @@ impl Channels {
         self.by_number.insert(number, Binding { peer, until });
         self.by_peer.insert(peer, number);
         debug_assert_eq!(self.by_number.len(), self.by_peer.len());
+    }
+
+    /// How many are bound now.
+    pub(super) fn live(&self, now: Now) -> usize {
+        let is_live = |binding: &&Binding| now.mono < binding.until;
+        self.by_number.values().filter(is_live).count()
     }
 
     /// How many are kept, lapsed ones included.

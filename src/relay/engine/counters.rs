@@ -59,6 +59,13 @@ impl Traffic {
     }
 }
 
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+    }
+}
+
 /// One engine's state in numbers; those of several workers are added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -76,6 +83,10 @@ pub struct Snapshot {
     pub successes: u64,
     /// Requests answered with an error since the start, challenges included.
     pub refusals: u64,
+    /// CreatePermission and ChannelBind requests refused since the start for a peer that was not signaled.
+    pub unsignaled_refused: u64,
+    /// Those that named such a peer and were let through, as that is only observed.
+    pub unsignaled_observed: u64,
     drops: [u64; DropReason::ALL.len()],
 }
 
@@ -96,12 +107,12 @@ impl AddAssign for Snapshot {
         self.allocations += other.allocations;
         self.permissions += other.permissions;
         self.channels += other.channels;
-        self.to_peers.packets += other.to_peers.packets;
-        self.to_peers.bytes += other.to_peers.bytes;
-        self.to_clients.packets += other.to_clients.packets;
-        self.to_clients.bytes += other.to_clients.bytes;
+        self.to_peers += other.to_peers;
+        self.to_clients += other.to_clients;
         self.successes += other.successes;
         self.refusals += other.refusals;
+        self.unsignaled_refused += other.unsignaled_refused;
+        self.unsignaled_observed += other.unsignaled_observed;
         for (sum, more) in self.drops.iter_mut().zip(other.drops) {
             *sum += more;
         }

@@ -24,13 +24,14 @@ impl Engine {
         let data = ChannelData::parse(datagram, self.channels).ok_or(DropReason::Malformed)?;
         let allocation = self
             .allocations
-            .by_client(now, client)
+            .by_client_mut(now, client)
             .ok_or(DropReason::NoAllocation)?;
         let peer = allocation
             .channels
             .peer(now, data.number)
             .ok_or(DropReason::NoChannel)?;
         let outcome = to_peer(now, allocation, peer, data.payload)?;
+        allocation.to_peers.count(data.payload.len());
         self.counters.to_peers.count(data.payload.len());
         Ok(outcome)
     }
@@ -47,13 +48,14 @@ impl Engine {
         })?;
         let allocation = self
             .allocations
-            .by_client(now, client)
+            .by_client_mut(now, client)
             .ok_or(DropReason::NoAllocation)?;
         let outcome = to_peer(now, allocation, PeerAddr(send.peer), send.payload)?;
         // A permission covers every port of its address; the policy may not.
-        if !self.policy.permits(send.peer) {
+        if !self.peers.policy.permits(send.peer) {
             return Err(DropReason::ForbiddenPeer);
         }
+        allocation.to_peers.count(send.payload.len());
         self.counters.to_peers.count(send.payload.len());
         Ok(outcome)
     }
@@ -69,7 +71,7 @@ impl Engine {
         let peer = PeerAddr(SocketAddr::new(peer.0.ip(), peer.0.port()));
         let allocation = self
             .allocations
-            .by_relay(now, relay)
+            .by_relay_mut(now, relay)
             .ok_or(DropReason::NoAllocation)?;
         if !allocation.permissions.permit(now, peer.0.ip()) {
             return Err(DropReason::NoPermission);
@@ -81,6 +83,7 @@ impl Engine {
             None => frame.into_data_indication(peer.0, self.transaction_ids.next()),
         };
         let bytes = bytes.ok_or(DropReason::TooLong)?;
+        allocation.to_clients.count(payload_bytes);
         self.counters.to_clients.count(payload_bytes);
         Ok(Outcome::ToClient { client, bytes })
     }

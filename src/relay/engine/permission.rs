@@ -9,8 +9,9 @@ use rustc_hash::FxHashMap;
 
 use crate::clock::Now;
 use crate::relay::engine::allocations::Allocation;
+use crate::relay::engine::counters::Snapshot;
 use crate::relay::engine::five_tuple::Family;
-use crate::relay::engine::policy::PeerPolicy;
+use crate::relay::engine::peers::Peers;
 use crate::relay::wire::request::Request;
 use crate::relay::wire::response::ErrorCode;
 
@@ -25,16 +26,15 @@ pub(super) fn create(
     now: Now,
     request: &Request<'_>,
     allocation: &mut Allocation,
-    policy: &PeerPolicy,
+    admission: &Peers,
+    counters: &mut Snapshot,
 ) -> Result<(), ErrorCode> {
     let peers = request.peers()?;
     let ips: Vec<_> = peers.iter().map(|peer| peer.ip()).collect();
     if ips.iter().any(|ip| Family::of(*ip) != allocation.family()) {
         return Err(ErrorCode::PeerAddressFamilyMismatch);
     }
-    if !ips.iter().all(|ip| policy.permits_ip(*ip)) {
-        return Err(ErrorCode::Forbidden);
-    }
+    admission.admit_ips(&allocation.owner.user, &ips, counters)?;
     allocation.permissions.install(now, ips)
 }
 
@@ -68,6 +68,12 @@ impl Permissions {
     fn fresh(&self, ips: &[IpAddr]) -> usize {
         let is_fresh = |ip: &&IpAddr| !self.until.contains_key(*ip);
         ips.iter().filter(is_fresh).count()
+    }
+
+    /// How many permit something now.
+    pub(super) fn live(&self, now: Now) -> usize {
+        let is_live = |until: &&Instant| now.mono < **until;
+        self.until.values().filter(is_live).count()
     }
 
     /// How many are kept, lapsed ones included.

@@ -117,7 +117,7 @@ impl Reach {
 }
 
 /// The IPv4 address inside an IPv6 address that merely carries one; else the address itself.
-fn canonical(ip: IpAddr) -> IpAddr {
+pub(super) fn canonical(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
         IpAddr::V6(v6) => embedded_v4(v6).map_or(ip, IpAddr::V4),

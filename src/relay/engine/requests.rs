@@ -51,12 +51,19 @@ impl Engine {
             Method::Refresh => self.refresh(now, client, request, identity).map(Some),
             Method::CreatePermission => {
                 let allocation = owned(&mut self.allocations, now, client, identity)?;
-                permission::create(now, request, allocation, &self.policy)?;
+                permission::create(now, request, allocation, &self.peers, &mut self.counters)?;
                 Ok(Some(success().finish(identity.key())))
             }
             Method::ChannelBind => {
                 let allocation = owned(&mut self.allocations, now, client, identity)?;
-                channel::bind(now, request, allocation, &self.policy, self.channels)?;
+                channel::bind(
+                    now,
+                    request,
+                    allocation,
+                    &self.peers,
+                    self.channels,
+                    &mut self.counters,
+                )?;
                 Ok(Some(success().finish(identity.key())))
             }
         }

@@ -1,14 +1,15 @@
 //! What the rest of the process asks of a worker.
 
 use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::UnixSeconds;
 use crate::ident::UserId;
+use crate::relay::engine::{AllocationId, AllocationView, Usage};
 use crate::relay::worker::Snapshot;
 
 /// Orders to one worker. Posting never blocks and nothing is lost: revocations of one user merge into one.
@@ -23,10 +24,27 @@ pub(crate) struct Mailbox {
 pub(super) struct Orders {
     /// Whose allocations end, and until when their credentials are refused.
     pub(super) revocations: HashMap<UserId, UnixSeconds>,
-    /// Who waits for the worker's numbers.
-    pub(super) askers: Vec<oneshot::Sender<Snapshot>>,
+    /// Whose ended allocations are no longer of interest.
+    pub(super) forgotten: HashSet<UserId>,
+    /// What the worker is asked, and who waits for the answer.
+    pub(super) questions: Vec<Question>,
     /// The worker is to end.
     pub(super) stop: bool,
+}
+
+/// What a worker can be asked.
+#[derive(Debug)]
+pub(crate) enum Question {
+    /// Its numbers.
+    Snapshot(oneshot::Sender<Snapshot>),
+    /// What everybody relays, and has relayed.
+    Usage(oneshot::Sender<HashMap<UserId, Usage>>),
+    /// The same of these users alone.
+    UsageOf(Arc<[UserId]>, oneshot::Sender<HashMap<UserId, Usage>>),
+    /// Its allocations.
+    Allocations(oneshot::Sender<Vec<AllocationView>>),
+    /// To end one of them; whether it had it.
+    CloseAllocation(AllocationId, oneshot::Sender<bool>),
 }
 
 impl Mailbox {
@@ -41,13 +59,26 @@ impl Mailbox {
         self.posted.notify_one();
     }
 
-    /// Asks for the worker's numbers; the answer fails once the worker has ended.
-    pub(crate) fn ask_snapshot(&self) -> oneshot::Receiver<Snapshot> {
+    /// Forgets what the user's ended allocations relayed.
+    pub(crate) fn forget_usage(&self, user: UserId) {
+        let mut orders = self.orders();
+        if orders.stop {
+            return;
+        }
+        orders.forgotten.insert(user);
+        self.posted.notify_one();
+    }
+
+    /// Asks the worker; the answer fails once the worker has ended.
+    pub(crate) fn ask<A>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<A>) -> Question,
+    ) -> oneshot::Receiver<A> {
         let (asker, answer) = oneshot::channel();
         let mut orders = self.orders();
         // Nobody collects for a worker that has been told to end.
         if !orders.stop {
-            orders.askers.push(asker);
+            orders.questions.push(question(asker));
             self.posted.notify_one();
         }
         answer
@@ -63,7 +94,7 @@ impl Mailbox {
     pub(super) fn close(&self) {
         let mut orders = self.orders();
         orders.stop = true;
-        orders.askers.clear();
+        orders.questions.clear();
     }
 
     /// Waits for orders and takes them all.
@@ -98,9 +129,9 @@ mod tests {
     #[tokio::test]
     async fn nobody_waits_for_a_worker_that_has_ended() {
         let mailbox = Mailbox::default();
-        let before = mailbox.ask_snapshot();
+        let before = mailbox.ask(Question::Snapshot);
         mailbox.close();
         assert!(before.await.is_err());
-        assert!(mailbox.ask_snapshot().await.is_err());
+        assert!(mailbox.ask(Question::Snapshot).await.is_err());
     }
 }

@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::clock::Now;
 use crate::credentials::Credentials;
 use crate::entropy;
-use crate::relay::engine::{self, Engine};
+use crate::relay::engine::{self, Engine, signaled::SignaledPeers};
 use crate::relay::worker::client_udp::{self, Batch, ClientUdp};
 use crate::relay::worker::mailbox::Mailbox;
 use crate::relay::worker::relay_udp::{RelayPorts, Relays};
@@ -35,6 +35,7 @@ pub(crate) struct Seat {
     pub(crate) ports: Arc<RelayPorts>,
     pub(crate) engine: engine::Settings,
     pub(crate) credentials: Arc<Credentials>,
+    pub(crate) signaled: Arc<SignaledPeers>,
     pub(crate) mailbox: Arc<Mailbox>,
     /// Told when the worker ends, whyever.
     pub(crate) ended: Arc<Notify>,
@@ -85,7 +86,12 @@ fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
         .map(|socket| ClientUdp::new(socket).map(Rc::new))
         .collect::<io::Result<Vec<_>>>()?;
     let worker = Worker::new(
-        Engine::new(seat.engine, seat.credentials, entropy::number()),
+        Engine::new(
+            seat.engine,
+            seat.credentials,
+            seat.signaled,
+            entropy::number(),
+        ),
         Sockets {
             udp: udp.clone(),
             streams: HashMap::default(),
