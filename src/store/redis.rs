@@ -8,6 +8,7 @@ mod entry_id;
 mod keys;
 mod line;
 mod link;
+mod news;
 mod outbox;
 mod part;
 mod reader;

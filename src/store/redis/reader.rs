@@ -3,7 +3,6 @@
 use std::{convert::Infallible, time::Duration};
 
 use redis::{Cmd, ErrorKind, RedisResult, cmd};
-use tokio::sync::mpsc;
 use tracing::debug;
 
 use super::{
@@ -11,6 +10,7 @@ use super::{
     entry_id::EntryId,
     keys::{FIELD, LOG},
     line::Line,
+    news::News,
 };
 
 /// Where the reading stands. Outlives its connections.
@@ -32,7 +32,7 @@ impl Reader {
         &mut self,
         from: EntryId,
         line: &mut Line,
-        events: &mpsc::Sender<LogEvent>,
+        news: &News,
     ) -> RedisResult<Infallible> {
         self.has_caught_up = false;
         loop {
@@ -41,13 +41,13 @@ impl Reader {
             let is_end = entries.len() < READ_COUNT;
             for (id, text) in entries {
                 if let Some(text) = text {
-                    deliver(LogEvent::Entry { id, text }, events).await;
+                    news.deliver(LogEvent::Entry { id, text }).await;
                 }
                 self.position = Some(id);
             }
             if is_end && !self.has_caught_up {
                 self.has_caught_up = true;
-                deliver(LogEvent::CaughtUp, events).await;
+                news.deliver(LogEvent::CaughtUp).await;
             }
         }
     }
@@ -75,13 +75,6 @@ impl Reader {
 const READ_COUNT: usize = 128;
 /// A connection that says nothing for so long is asked again: a dead one is noticed then.
 const BLOCK: Duration = Duration::from_secs(1);
-
-/// A consumer that is gone needs nothing more; the writing goes on without it.
-async fn deliver(event: LogEvent, events: &mpsc::Sender<LogEvent>) {
-    if events.send(event).await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
 
 type Fields = Vec<Vec<u8>>;
 type Streams = Option<Vec<(String, Vec<(String, Fields)>)>>;

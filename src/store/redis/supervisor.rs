@@ -17,6 +17,7 @@ use super::{
     keys::LOG,
     line::Line,
     link::{Lines, Link},
+    news::News,
     outbox::Carrier,
     reader::Reader,
     restore::Restored,
@@ -27,21 +28,11 @@ use super::{
 pub(super) struct Supervisor {
     link: Link,
     shared: Arc<Shared>,
-    events: mpsc::Sender<LogEvent>,
+    news: News,
     reader: Reader,
     carrier: Carrier,
     backoff: Backoff,
     complaint: Complaint,
-    stage: Stage,
-}
-
-/// What the consumer has been told.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Nothing yet.
-    New,
-    Connected,
-    Lost,
 }
 
 impl Supervisor {
@@ -49,12 +40,11 @@ impl Supervisor {
         Self {
             link,
             shared,
-            events,
+            news: News::new(events),
             reader: Reader::default(),
             carrier: Carrier::default(),
             backoff: Backoff::default(),
             complaint: Complaint::default(),
-            stage: Stage::New,
         }
     }
 
@@ -69,7 +59,7 @@ impl Supervisor {
                 }
                 Err(error) => error,
             };
-            self.lost(&error).await;
+            self.lost(&error);
             sleep(self.backoff.pause()).await;
         }
     }
@@ -80,50 +70,41 @@ impl Supervisor {
         let [mut reader, mut writer, mut other] = [reader, writer.clone(), writer];
         self.shared.line.send_replace(Some(other.clone()));
         clear_foreign_log(&mut other).await?;
-        match self.stage {
-            Stage::New => {
-                let restored = Restored::find(&mut other).await?;
-                info!("connected to Redis");
-                self.enter(Stage::Connected, LogEvent::Restored(restored))
-                    .await;
+        if self.news.is_first() {
+            let restored = Restored::find(&mut other).await?;
+            info!("connected to Redis");
+            self.news.restored(restored).await;
+        } else {
+            let confirmed = self.carrier.confirmed;
+            let data_lost = self.reader.has_lost_entries(confirmed, &mut other).await?;
+            if data_lost {
+                self.carrier.confirmed = None;
             }
-            Stage::Connected | Stage::Lost => {
-                let confirmed = self.carrier.confirmed;
-                let data_lost = self.reader.has_lost_entries(confirmed, &mut other).await?;
-                if data_lost {
-                    self.carrier.confirmed = None;
-                }
-                info!(data_lost, "connected to Redis again");
-                self.enter(Stage::Connected, LogEvent::Returned { data_lost })
-                    .await;
-            }
+            info!(data_lost, "connected to Redis again");
+            self.news.returned(data_lost);
         }
-        self.complaint.forget();
         let from = followed(&self.shared.start).await;
+        let reading = async {
+            self.news.catch_up().await;
+            self.reader.run(from, &mut reader, &self.news).await
+        };
         let served = tokio::try_join!(
-            self.reader.run(from, &mut reader, &self.events),
+            reading,
             self.carrier.run(&self.shared.outbox, &mut writer),
             self.shared.write_behind.run(&mut other),
         );
         if self.reader.has_caught_up() {
             self.backoff.reset();
+            self.complaint.forget();
         }
         served.map(|(never, _, _)| never)
     }
 
-    async fn lost(&mut self, error: &RedisError) {
+    fn lost(&mut self, error: &RedisError) {
         if self.complaint.is_due(Now::read()) {
             warn!(%error, "Redis is away; trying again");
         }
-        if self.stage == Stage::Connected {
-            self.enter(Stage::Lost, LogEvent::Lost).await;
-        }
-    }
-
-    async fn enter(&mut self, stage: Stage, news: LogEvent) {
-        self.stage = stage;
-        // A consumer that is gone needs no news.
-        let _ = self.events.send(news).await;
+        self.news.lost();
     }
 }
 
