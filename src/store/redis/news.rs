@@ -78,3 +78,43 @@ impl News {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_consumer_without_room_hears_of_losses_later_and_of_all_that_was_lost() {
+        let (events, mut consumer) = mpsc::channel(1);
+        let mut news = News::new(events);
+        news.restored(Restored::default()).await;
+        for data_lost in [true, false] {
+            news.lost();
+            news.returned(data_lost);
+        }
+        let told = async {
+            news.catch_up().await;
+            news.lost();
+        };
+        let heard = async {
+            let mut heard = Vec::new();
+            while heard.len() < 3 {
+                heard.extend(consumer.recv().await);
+            }
+            heard
+        };
+        let ((), heard) = tokio::join!(told, heard);
+        let returned = LogEvent::Returned { data_lost: true };
+        let first = LogEvent::Restored(Restored::default());
+        assert_eq!(heard, [first, LogEvent::Lost, returned]);
+        news.returned(false);
+        tokio::join!(news.catch_up(), async {
+            let returned = LogEvent::Returned { data_lost: false };
+            let mut next = consumer.recv().await;
+            if next == Some(LogEvent::Lost) {
+                next = consumer.recv().await;
+            }
+            assert_eq!(next, Some(returned));
+        });
+    }
+}

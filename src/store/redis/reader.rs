@@ -71,8 +71,8 @@ impl Reader {
     }
 }
 
-/// How many entries one answer brings at most.
-const READ_COUNT: usize = 128;
+/// How many entries one answer brings at most: even long ones must come through a slow network within a read.
+const READ_COUNT: usize = 64;
 /// A connection that says nothing for so long is asked again: a dead one is noticed then.
 const BLOCK: Duration = Duration::from_secs(1);
 

@@ -260,7 +260,7 @@ fn parse_host(text: &str, default_port: u16) -> Result<(String, u16), String> {
         }
         None => default_port,
     };
-    Ok((decode(host)?, port))
+    Ok((host.to_owned(), port))
 }
 
 fn parse_database(text: &str) -> Result<i64, String> {
