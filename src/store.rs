@@ -1,6 +1,7 @@
 //! Where sessions live. A session changes only inside [`Store::update`].
 
 mod memory;
+pub mod redis;
 
 use crate::ident::SessionId;
 use crate::logging::Redacted;
