@@ -3,10 +3,11 @@ FROM rust:1-alpine AS build
 # ring compiles C and assembly.
 RUN apk add --no-cache build-base
 WORKDIR /src
-# The dependencies in a layer of their own: a change in src does not build them again. The stand-in for the benchmark
-# stays: it is never built, but Cargo.toml names it.
+# The dependencies in a layer of their own: a change in src does not build them again. The stand-ins for the
+# benchmarks stay: they are never built, but Cargo.toml names them.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src benches && echo 'fn main() {}' | tee src/main.rs > benches/engine.rs && touch src/lib.rs \
+RUN mkdir -p src benches/signaling && touch src/lib.rs \
+    && echo 'fn main() {}' | tee src/main.rs benches/engine.rs > benches/signaling/main.rs \
     && cargo build --release --locked && rm -r src
 COPY src src
 COPY web web
