@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 /// One reading of both clocks, taken once per batch of packets or at a handler's door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
@@ -28,6 +30,12 @@ impl Now {
         }
     }
 
+    /// When the wall clock will read `moment`, on the clock that deadlines are kept on; now if that is past.
+    #[must_use]
+    pub fn until(self, moment: UnixMillis) -> Instant {
+        self.mono + moment.since(self.unix)
+    }
+
     /// Both clocks moved on by `by`: how tests let time pass.
     #[must_use]
     pub fn advanced(self, by: Duration) -> Self {
@@ -40,10 +48,26 @@ impl Now {
 }
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct UnixMillis(pub u64);
 
 impl UnixMillis {
+    /// How long after `earlier` this is; zero if it is not.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The moment `by` later.
+    #[must_use]
+    pub fn plus(self, by: Duration) -> Self {
+        let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(millis))
+    }
+
     /// The same moment in whole seconds, rounded down.
     #[must_use]
     pub fn seconds(self) -> UnixSeconds {

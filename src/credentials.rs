@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
 
@@ -63,7 +63,8 @@ pub struct Claim {
 #[derive(Debug)]
 pub struct Credentials {
     realm: String,
-    secrets: Vec<Redacted<String>>,
+    /// Read for a request, never for a packet.
+    secrets: RwLock<Vec<Redacted<String>>>,
     ttl: Duration,
     static_keys: HashMap<String, LongTermKey>,
     /// Expiries revoked moments ago, which a credential issued in the same second must outlive.
@@ -89,7 +90,7 @@ impl Credentials {
             .collect();
         Self {
             realm,
-            secrets,
+            secrets: RwLock::new(secrets),
             ttl,
             static_keys,
             revoked: Mutex::default(),
@@ -114,7 +115,7 @@ impl Credentials {
         let expires_at = self.next_expiry(now, participant, &self.revoked());
         let username = format!("{}:{participant}", expires_at.0);
         let password = self
-            .secrets
+            .secrets()
             .first()
             .map(|secret| rest_password(secret, &username))
             .unwrap_or_default();
@@ -136,6 +137,26 @@ impl Credentials {
         until
     }
 
+    /// From now on `secret` signs what is issued; the earlier ones are still accepted.
+    pub fn adopt(&self, secret: Redacted<String>) {
+        let mut secrets = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
+        secrets.retain(|known| *known != secret);
+        secrets.insert(0, secret);
+    }
+
+    /// What signs the credentials that are issued.
+    #[must_use]
+    pub fn secret(&self) -> Option<Redacted<String>> {
+        self.secrets().first().cloned()
+    }
+
+    /// Another node, or an earlier process, revoked what `participant` was issued: see [`revoke`](Self::revoke).
+    pub fn remember_revoked(&self, participant: &ParticipantId, until: UnixSeconds) {
+        let mut revoked = self.revoked();
+        let latest = revoked.entry(participant.clone()).or_insert(until);
+        *latest = until.max(*latest);
+    }
+
     /// What `username` claims to be; `None` when no key could ever prove it.
     #[must_use]
     pub fn claim(&self, username: &str) -> Option<Claim> {
@@ -147,7 +168,8 @@ impl Credentials {
             });
         }
         let (expires_at, name) = parse_username(username)?;
-        let keys = self.secrets.iter().map(|secret| {
+        let secrets = self.secrets();
+        let keys = secrets.iter().map(|secret| {
             LongTermKey::derive(username, &self.realm, &rest_password(secret, username))
         });
         Some(Claim {
@@ -155,6 +177,10 @@ impl Credentials {
             expires_at: Some(expires_at),
             keys: keys.collect(),
         })
+    }
+
+    fn secrets(&self) -> RwLockReadGuard<'_, Vec<Redacted<String>>> {
+        self.secrets.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn next_expiry(

@@ -25,6 +25,7 @@ pub mod origin;
 pub mod problem;
 pub mod ready;
 
+mod admin;
 mod bearer;
 mod health;
 mod ice_servers;
@@ -84,10 +85,10 @@ pub struct State {
 
 /// Every route, with Socket.IO beside them and the origin rules around all of it.
 pub fn router(state: State) -> Router {
-    let socket_io = state.signaling.layer();
+    let signaling = state.signaling.clone();
     let origins = state.allowed_origins.clone();
     let proxies = state.trusted_proxies.clone();
-    Router::new()
+    let router = Router::new()
         .route("/health", get(health::answer))
         .route("/ready", get(ready::answer))
         .route("/ice-servers", get(ice_servers::rtc_configuration))
@@ -95,13 +96,15 @@ pub fn router(state: State) -> Router {
             "/turn",
             get(ice_servers::turn_rest_query).post(ice_servers::turn_rest_form),
         )
+        .merge(admin::routes())
         .merge(pages::routes())
         .method_not_allowed_fallback(problem::method_not_allowed)
         .fallback(problem::not_found)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(in_time))
-        .with_state(state)
-        .layer(socket_io)
+        .with_state(state);
+    signaling
+        .around(router)
         .layer(middleware::from_fn_with_state(origins, origin::guard))
         .layer(middleware::from_fn_with_state(proxies, forwarded::resolve))
 }

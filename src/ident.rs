@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 /// The longest id the signaling contract admits, in bytes.
 pub const ID_BYTES_MAX: usize = 256;
@@ -50,6 +50,12 @@ macro_rules! id {
                 f.write_str(&self.0)
             }
         }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(text: D) -> Result<Self, D::Error> {
+                Self::parse(&String::deserialize(text)?).map_err(D::Error::custom)
+            }
+        }
     };
 }
 
@@ -61,6 +67,17 @@ id! {
 id! {
     /// Names a participant, within signaling and in the credentials issued to them.
     ParticipantId
+}
+
+/// Names one running process among those that share a Redis: drawn at its start, never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NodeId(pub u64);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
 }
 
 /// Whose an allocation is: quotas, 441 and revocation go by it, never by the dated user name.

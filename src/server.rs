@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinHandle,
     time::timeout,
 };
@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::credentials::Credentials;
+use crate::entropy;
 use crate::http::{
     self,
     administrator::AdminDoor,
@@ -23,10 +24,14 @@ use crate::http::{
     origin::AllowedOrigins,
     ready::Readiness,
 };
+use crate::ident::NodeId;
+use crate::logging::Redacted;
 use crate::relay::{Relay, StartError, engine::five_tuple::Transport};
 use crate::signaling::{Signaling, ice_servers::IceServers};
 use crate::source::Throttle;
-use crate::store::Store;
+use crate::store::log::Log;
+use crate::store::redis::{LogEvent, Redis};
+use crate::store::{self, Store};
 
 pub mod health;
 mod summary;
@@ -71,9 +76,14 @@ impl Server {
             ice_servers: &ice_servers,
         }
         .write(Now::read());
+        let (store, redis) = store(&config.store)?;
+        if let Some((redis, _)) = redis.as_ref().filter(|_| config.random_secret) {
+            share_secret(redis.clone(), Arc::clone(&credentials)).await;
+        }
         let signaling = Signaling::new(
             config.signaling,
-            Store::memory(),
+            store,
+            redis,
             relay.clone(),
             Arc::clone(&ice_servers),
             credentials,
@@ -87,6 +97,7 @@ impl Server {
             ice_servers,
             &readiness,
         )?);
+        signaling.taken_up(TAKE_UP_TIMEOUT).await;
         let (stop_http, stopped) = watch::channel(false);
         let http = tokio::spawn(listeners.serve(router, bounds, stopped));
         readiness.set(true);
@@ -141,6 +152,41 @@ impl Server {
         info!("stopped");
         served
     }
+}
+
+/// Sessions in this process, in step with those of other nodes where there is a Redis.
+fn store(settings: &store::Settings) -> anyhow::Result<(Store, Option<Opened>)> {
+    let node = NodeId(entropy::number());
+    let Some(url) = &settings.redis_url else {
+        return Ok((Store::memory(node), None));
+    };
+    let (redis, events) = Redis::open(url)
+        .map_err(|error| anyhow::anyhow!("{error}; set store.redis_url to another"))?;
+    let appender = redis.clone();
+    let log = Log::new(node, move |entry| appender.append(entry));
+    Ok((Store::replicated(node, log), Some((redis, events))))
+}
+
+/// A Redis, and what is heard from there.
+type Opened = (Redis, mpsc::Receiver<LogEvent>);
+
+/// Credentials of one node open the relays of all. Where Redis is away, its secret is adopted when it comes.
+async fn share_secret(redis: Redis, credentials: Arc<Credentials>) {
+    let Some(own) = credentials.secret() else {
+        return;
+    };
+    if let Some(secret) = redis.share_secret(own.expose(), SECRET_TIMEOUT).await {
+        return credentials.adopt(Redacted::new(secret));
+    }
+    warn!("Redis is away: until it comes, no other node accepts this one's credentials");
+    tokio::spawn(async move {
+        while !redis.is_live() {
+            tokio::time::sleep(SECRET_TIMEOUT).await;
+        }
+        if let Some(secret) = redis.share_secret(own.expose(), Duration::MAX).await {
+            credentials.adopt(Redacted::new(secret));
+        }
+    });
 }
 
 /// Resolves at Ctrl-C or SIGTERM, from now on.
@@ -202,6 +248,9 @@ fn http_state(
     })
 }
 
+/// How long the start waits for Redis, for the secret and then for what it holds.
+const SECRET_TIMEOUT: Duration = Duration::from_secs(2);
+const TAKE_UP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Two of these, one after the other, stay under two seconds.
 const STOP_TIMEOUT: Duration = Duration::from_millis(800);
 

@@ -1,11 +1,18 @@
-//! Signaling over Socket.IO: who is in which session, and what they tell each other.
+//! Signaling over Socket.IO: who is in which session, what they read, and what they tell each other.
 //!
 //! | client event | what happens |
 //! | --- | --- |
-//! | `join-session` | `session-joined` to the room, `participant-joined` to the others |
+//! | `join-session` | `session-joined` to the room, `participant-joined` to the others; the newcomer is told verse, queue and timer |
 //! | `leave-session` | `participant-left` to the others, `session-left` to the leaver; the relay lets go at once |
 //! | `webrtc-offer`, `webrtc-answer`, `webrtc-ice-candidate`, `webrtc-signaling` | the message, restamped, to the participant it names or to the others |
-//! | `get-ice-servers` | `ice-servers` to the asker |
+//! | `request-next-verse` | the message, restamped, to the room |
+//! | `get-ice-servers`, `get-queue` | `ice-servers`, `queue-updated` to the asker |
+//! | `change-verse`, `verse-changed` | `verse-changed` to the room |
+//! | `start-reading`, `finish-reading`, `skip-reading`, `skip-turn`, `update-reading-status` | `reading-started`, `reading-finished`, `queue-updated` to the room |
+//! | `update-queue`, `reading-queue-update` | `queue-updated`, `reading-queue-update` to the room |
+//! | `start-`, `pause-`, `resume-session-timer`, `session-timer-update` | `session-timer-update` to the room, then every five seconds, and at the end |
+//! | `end-session`, `session-ended` | `session-ended` to the room; nothing of the session is kept |
+//! | `subscribe-`, `unsubscribe-parser-monitor`, `test-message`, `parser-…` | parser events to those who watch |
 //! | any other | nothing: clients may echo whatever they were sent |
 //!
 //! Clients may rely on this:
@@ -14,33 +21,55 @@
 //!   changes in one order.
 //! - Every refused request is answered with `error` to its sender alone, and acknowledged if it asked for that.
 //! - Credentials are sent to nobody but the participant they were issued to, and replaced before they expire.
+//! - Whose transport breaks is a member again when it is back, within [`Settings::recovery`].
 
+mod agenda;
 pub mod candidates;
+mod cluster;
+mod engine_io;
 pub mod ice_servers;
 pub mod leases;
+pub mod node_info;
+pub mod nodes;
 mod protocol;
 mod service;
 pub mod session;
 mod socket;
+pub mod traffic;
+pub mod view;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    net::IpAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use socketioxide::layer::SocketIoLayer;
+use axum::Router;
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 
 use crate::access::{Access, HostOnly};
+use crate::clock::Now;
 use crate::credentials::Credentials;
 use crate::relay::Relay;
 use crate::source::PerSource;
-use crate::store::{Counts, Store};
+use crate::store::redis::{LogEvent, Redis};
+use crate::store::{Census, Store};
 
+use agenda::Agenda;
 use ice_servers::IceServers;
 use leases::Leases;
-use service::Service;
+use nodes::Nodes;
+use protocol::Event;
+use service::{Job, Service};
 use socket::{Sockets, Transport};
+use traffic::Questions;
 
 /// What the operator decides about signaling.
 #[derive(Clone, Debug)]
@@ -55,6 +84,8 @@ pub struct Settings {
     pub access: Access,
     /// What only a host may steer.
     pub host_only: HostOnly,
+    /// The addresses that this node's relayed transport addresses have.
+    pub relayed: Vec<IpAddr>,
 }
 
 /// How much there may be; where nothing is said there is no limit.
@@ -81,47 +112,144 @@ pub struct Limits {
 pub struct Signaling {
     service: Arc<Service>,
     transport: Transport,
+    redis: Option<Redis>,
+    /// Whether this node has read all that others, and earlier processes, let happen.
+    caught_up: watch::Sender<bool>,
 }
 
 impl Signaling {
-    /// Serves the sessions in `store`. `credentials` are those that `ice_servers` issues and that open `relay`.
+    /// Serves the sessions in `store`. `credentials` are those that `ice_servers` issues and that open `relay`. Needs
+    /// a tokio runtime around it.
     #[must_use]
     pub fn new(
         settings: Settings,
         store: Store,
+        redis: Option<(Redis, mpsc::Receiver<LogEvent>)>,
         relay: Relay,
         ice_servers: Arc<IceServers>,
         credentials: Arc<Credentials>,
     ) -> Self {
+        let agenda = Arc::new(Agenda::default());
+        let limits = settings.limits;
+        let recovery = settings.recovery.unwrap_or_default();
+        let sockets = Sockets::new(store.node(), recovery);
+        let nodes = Mutex::new(Nodes::new(store.node()));
         let service = Arc::new(Service {
+            settings,
             store,
-            sockets: Sockets::default(),
-            revocation_grace: settings.revocation_grace,
+            sockets,
+            agenda,
             ice_servers,
             credentials,
             relay,
             leases: Mutex::new(Leases::default()),
+            nodes,
+            questions: Questions::default(),
+            redis: redis.as_ref().map(|(redis, _)| redis.clone()),
+            draining: AtomicBool::new(false),
         });
-        let transport = Transport::open(Arc::clone(&service));
-        Self { service, transport }
+        let transport = Transport::open(Arc::clone(&service), limits);
+        let (redis, events) = redis.unzip();
+        let signaling = Self {
+            service,
+            transport,
+            redis,
+            caught_up: watch::Sender::new(events.is_none()),
+        };
+        tokio::spawn(signaling.clone().keep_agenda());
+        if let (Some(redis), Some(events)) = (&signaling.redis, events) {
+            signaling.join_cluster(redis, events);
+        }
+        signaling
     }
 
-    /// The layer that answers `/socket.io/`; every other path passes through it.
-    #[must_use]
-    pub fn layer(&self) -> SocketIoLayer {
-        self.transport.layer.clone()
+    /// Lays the answers for `/socket.io/` around `router`; every other path passes through.
+    pub fn around(&self, router: Router) -> Router {
+        self.transport.around(router)
     }
 
     /// How much is going on.
-    pub async fn counts(&self) -> Counts {
-        self.service.store.counts().await
+    #[must_use]
+    pub fn census(&self) -> Census {
+        self.service.store.census()
     }
 
-    /// Closes every connection, within about half a second.
+    /// Waits until what is in Redis is known here, or `within` is over.
+    pub async fn taken_up(&self, within: Duration) {
+        let mut caught_up = self.caught_up.subscribe();
+        // Without Redis this node begins alone; what is there is taken up when it comes.
+        let _ = timeout(within, caught_up.wait_for(|caught_up| *caught_up)).await;
+    }
+
+    /// Whether Redis is configured and away.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        self.redis.as_ref().is_some_and(|redis| !redis.is_live())
+    }
+
+    /// How many nodes there are, this one among them.
+    #[must_use]
+    pub fn nodes(&self) -> usize {
+        self.service.nodes().len() + 1
+    }
+
+    /// Tells everybody that this node is about to stop, then closes every connection, within about half a second.
     pub async fn stop(&self) {
+        self.service.draining.store(true, Ordering::Relaxed);
+        let event = Event::draining(RECONNECT_AFTER);
+        self.service.sockets.deliver_to_all(Now::read(), &event);
         self.transport.close().await;
+        self.service.say_farewell();
+        if let Some(redis) = &self.redis {
+            self.write_stale(Now::read(), redis);
+            redis.flush(FLUSH_WITHIN).await;
+        }
+    }
+
+    /// Does what was put off, for as long as the process lives.
+    async fn keep_agenda(self) {
+        let service = &self.service;
+        let interval = sweep_interval(service.credentials.ttl());
+        service.agenda.add(Now::read().mono + interval, Job::Sweep);
+        loop {
+            let due = service.agenda.due().await;
+            let now = Now::read();
+            for job in due {
+                match job {
+                    Job::Chore(chore) => self.transport.see_to(&chore),
+                    Job::Tick(session, due) => service.tick(now, &session, due),
+                    Job::Lapse(absence) => service.lapse(now, &absence),
+                    Job::Rejoin => self.transport.for_each(|connection| {
+                        service.join_again(now, connection);
+                    }),
+                    Job::Sweep => {
+                        self.sweep(now);
+                        service.agenda.add(now.mono + interval, Job::Sweep);
+                    }
+                }
+            }
+        }
+    }
+
+    fn sweep(&self, now: Now) {
+        let service = &self.service;
+        service.store.sweep(now);
+        service.sockets.sweep(now);
+        self.transport
+            .for_each(|connection| service.refresh(now, connection));
     }
 }
+
+/// Often enough that no credential is much older than it should be when it is replaced.
+fn sweep_interval(ttl: Duration) -> Duration {
+    (ttl / 50).clamp(Duration::from_millis(100), Duration::from_secs(10))
+}
+
+/// What is not written by then is left to the log.
+const FLUSH_WITHIN: Duration = Duration::from_millis(250);
+
+/// When clients are to come back after this node has stopped: there is another, or a new process.
+const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 
 impl fmt::Debug for Signaling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

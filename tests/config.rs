@@ -95,8 +95,8 @@ fn the_variables_of_the_replaced_system_work_and_ours_win() {
     assert_eq!(config.http.listen[0].addr.port(), 4001);
     assert_eq!(config.http.allowed_origins, ["https://app.example.org"]);
     assert_eq!(
-        config.store.redis_url.unwrap().expose(),
-        "redis://localhost"
+        config.store.redis_url.unwrap().to_string(),
+        "redis://localhost:6379/0"
     );
     let both = [
         ("SETU_HTTP__LISTEN", "127.0.0.1:6001"),
@@ -327,7 +327,7 @@ fn secrets_come_from_files_too() {
     };
     assert_eq!(secret.expose(), "up");
     let redis = config.store.redis_url.as_ref().unwrap();
-    assert_eq!(redis.expose(), "rediss://localhost");
+    assert_eq!(redis.to_string(), "rediss://localhost:6379/0");
     let secrets: Vec<_> = config
         .credentials
         .secrets
@@ -538,7 +538,7 @@ const REFUSALS: &[Refusal] = &[
         "no Redis",
         "",
         &[("REDIS_URL", "http://:hunter2@localhost")],
-        "environment variable REDIS_URL: store.redis_url = [redacted]: must begin with one of redis://, rediss://, redis+sentinel://, rediss+sentinel://, redis-cluster://, rediss-cluster://; write redis://127.0.0.1:6379",
+        "environment variable REDIS_URL: store.redis_url = [redacted]: must start with redis://, redis+sentinel:// or redis-cluster:// (rediss for TLS)",
     ),
     (
         "a negative number",

@@ -5,7 +5,7 @@ use super::source::{ConfigError, Source};
 use super::{secrets, values};
 use crate::access::{Access, HostOnly, Steering};
 use crate::logging::Redacted;
-use crate::store;
+use crate::store::{self, redis::RedisUrl};
 
 /// Who may join, who may steer, and whether there is a secret that nobody needs.
 pub(super) struct Rules {
@@ -53,7 +53,7 @@ pub(super) fn store(source: &Source, raw: &Raw) -> Result<store::Settings, Confi
         _ => "store.redis_url_file",
     };
     let redis_url = match url {
-        Some(url) => Some(source.check(key, values::redis_url(&url))?),
+        Some(url) => Some(source.check(key, RedisUrl::parse(&url))?),
         None => None,
     };
     Ok(store::Settings { redis_url })

@@ -214,22 +214,22 @@ impl Default for Credentials {
     }
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 10_000,
-            connections_per_source: 100,
-            credentials_per_minute: 60,
-        }
-    }
-}
-
 impl Default for Peers {
     fn default() -> Self {
         Self {
             mode: "any".to_owned(),
             allow: List::default(),
             deny: List::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            connections_per_source: 100,
+            credentials_per_minute: 60,
         }
     }
 }

@@ -1,6 +1,10 @@
 //! From what was typed to what it means. Every refusal names its key and the fix.
 
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use super::access::Rules;
 use super::external::{self, External};
@@ -24,10 +28,12 @@ pub(super) fn resolve(source: &Source, host: &Host) -> Result<Config, ConfigErro
     let rules = access::rules(source, &raw)?;
     let (http, random_admin_token) = http(source, &raw, profile, &rules)?;
     check_ports(source, &http, &relay)?;
+    let relayed = external.addresses.iter().map(|address| address.public);
+    let relayed = relayed.collect();
     let config = Config {
         profile,
         profile_reason,
-        signaling: signaling(source, &raw, &rules)?,
+        signaling: signaling(source, &raw, &rules, relayed)?,
         store: access::store(source, &raw)?,
         http,
         random_admin_token,
@@ -118,6 +124,7 @@ fn signaling(
     source: &Source,
     raw: &Raw,
     rules: &Rules,
+    relayed: Vec<IpAddr>,
 ) -> Result<signaling::Settings, ConfigError> {
     let grace = values::duration(&raw.credentials.revocation_grace, Duration::ZERO..=DAY);
     Ok(signaling::Settings {
@@ -126,6 +133,7 @@ fn signaling(
         limits: limits::signaling(source, raw)?,
         access: rules.access.clone(),
         host_only: rules.host_only,
+        relayed,
     })
 }
 

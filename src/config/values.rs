@@ -178,28 +178,6 @@ pub(super) fn words<T: Copy>(entries: &[String], words: &[(&str, T)]) -> Result<
     entries.iter().map(parse).collect()
 }
 
-/// Where a Redis is; it may hold a password. Which nodes it names is read where the connection is made.
-pub(super) fn redis_url(text: &str) -> Result<Redacted<String>, String> {
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
-    if scheme.is_some_and(|scheme| REDIS_SCHEMES.contains(&scheme)) {
-        return Ok(Redacted::new(text.to_owned()));
-    }
-    Err(format!(
-        "must begin with one of {}; write redis://127.0.0.1:6379",
-        REDIS_SCHEMES
-            .map(|scheme| format!("{scheme}://"))
-            .join(", ")
-    ))
-}
-
-const REDIS_SCHEMES: [&str; 6] = [
-    "redis",
-    "rediss",
-    "redis+sentinel",
-    "rediss+sentinel",
-    "redis-cluster",
-    "rediss-cluster",
-];
 const RANGE_FIX: &str = "write a range within 1024-65535, such as 49160-49200";
 
 #[cfg(test)]

@@ -17,6 +17,16 @@ pub(super) struct Health {
     /// (session, participant) pairs.
     active_participants: usize,
     relay: RelayHealth,
+    /// All nodes together.
+    cluster: ClusterHealth,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClusterHealth {
+    nodes: usize,
+    active_sessions: usize,
+    active_participants: usize,
 }
 
 #[derive(Serialize)]
@@ -29,17 +39,26 @@ struct RelayHealth {
 
 pub(super) async fn answer(extract::State(state): extract::State<State>) -> Json<Health> {
     let now = Now::read();
-    let counts = state.signaling.counts().await;
+    let census = state.signaling.census();
     let relay = state.relay.snapshot().await;
     Json(Health {
-        status: "ok",
+        status: if state.signaling.is_degraded() {
+            "degraded"
+        } else {
+            "ok"
+        },
         timestamp: now.unix.iso8601(),
-        active_sessions: counts.sessions,
-        active_participants: counts.participants,
+        active_sessions: census.here.sessions,
+        active_participants: census.here.participants,
         relay: RelayHealth {
             allocations: relay.engine.allocations,
             ports_in_use: relay.ports_in_use,
             ports_total: relay.ports_total,
+        },
+        cluster: ClusterHealth {
+            nodes: state.signaling.nodes(),
+            active_sessions: census.everywhere.sessions,
+            active_participants: census.everywhere.participants,
         },
     })
 }

@@ -58,6 +58,11 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", message)
     }
 
+    /// 404: there is no such thing, or no longer.
+    pub(super) fn missing(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", message)
+    }
+
     /// 429: as soon as `wait` is over it would be answered.
     pub(super) fn too_many(wait: Duration, message: impl Into<String>) -> Self {
         let whole_seconds = wait.as_millis().div_ceil(1000).max(1);
@@ -105,7 +110,7 @@ impl IntoResponse for Problem {
 
 /// No such path.
 pub(super) async fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", "there is nothing here")
+    Problem::missing("there is nothing here")
 }
 
 /// The path exists, the method doesn't.

@@ -1,8 +1,11 @@
 //! Which STUN and TURN servers a participant is told of, and the credential that opens them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::{Now, UnixMillis, UnixSeconds};
 use crate::credentials::{Credential, Credentials};
@@ -10,7 +13,7 @@ use crate::ident::ParticipantId;
 
 /// The relay as clients reach it: URLs of [RFC 7064](https://www.rfc-editor.org/rfc/rfc7064) and
 /// [RFC 7065](https://www.rfc-editor.org/rfc/rfc7065).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayUrls {
     /// `stun:` URLs; they need no credential.
     pub stun: Vec<String>,
@@ -22,6 +25,8 @@ pub struct RelayUrls {
 #[derive(Debug)]
 pub struct IceServers {
     urls: RelayUrls,
+    /// The `turn:` and `turns:` URLs of another node's relay.
+    neighbour: RwLock<Vec<String>>,
     credentials: Arc<Credentials>,
 }
 
@@ -29,7 +34,34 @@ impl IceServers {
     /// Hands out `urls` with credentials from `credentials`.
     #[must_use]
     pub fn new(urls: RelayUrls, credentials: Arc<Credentials>) -> Self {
-        Self { urls, credentials }
+        Self {
+            urls,
+            neighbour: RwLock::default(),
+            credentials,
+        }
+    }
+
+    /// How clients reach this node's relay.
+    #[must_use]
+    pub fn urls(&self) -> &RelayUrls {
+        &self.urls
+    }
+
+    /// From now on the relay of another node is told of too, or of none: only its first and its last URL, since a
+    /// browser allocates once for each.
+    pub fn set_neighbour(&self, urls: Option<&RelayUrls>) {
+        let turn = urls.map_or(&[][..], |urls| &urls.turn);
+        let mut few: Vec<_> = turn
+            .first()
+            .into_iter()
+            .chain(turn.last())
+            .cloned()
+            .collect();
+        few.dedup();
+        *self
+            .neighbour
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = few;
     }
 
     /// An `RTCConfiguration` with a fresh credential for `participant`.
@@ -40,7 +72,7 @@ impl IceServers {
             ttl: ttl(now, &credential),
             expires_at: credential.expires_at.millis().iso8601(),
             refresh_after: refresh_after(now, &credential),
-            ice_servers: self.ice_servers(credential),
+            ice_servers: self.ice_servers(&credential),
         }
     }
 
@@ -57,18 +89,23 @@ impl IceServers {
         }
     }
 
-    fn ice_servers(&self, credential: Credential) -> Vec<IceServer> {
+    fn ice_servers(&self, credential: &Credential) -> Vec<IceServer> {
         let stun = IceServer {
             urls: self.urls.stun.clone(),
             username: None,
             credential: None,
         };
-        let turn = IceServer {
-            urls: self.urls.turn.clone(),
-            username: Some(credential.username),
+        let turn = |urls| IceServer {
+            urls,
+            username: Some(credential.username.clone()),
             credential: Some(credential.password.expose().clone()),
         };
-        let mut servers = vec![stun, turn];
+        let mut servers = vec![stun, turn(self.urls.turn.clone())];
+        let neighbour = self
+            .neighbour
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        servers.push(turn(neighbour.clone()));
         // `RTCPeerConnection` throws at an entry without URLs.
         servers.retain(|server| !server.urls.is_empty());
         servers

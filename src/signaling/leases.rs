@@ -10,7 +10,10 @@ use crate::ident::{ParticipantId, SessionId};
 
 /// The sessions through which each participant holds the relay.
 #[derive(Debug, Default)]
-pub struct Leases(HashMap<ParticipantId, HashMap<SessionId, Hold>>);
+pub struct Leases(HashMap<ParticipantId, Holds>);
+
+/// Few: a participant is seldom in more than one session.
+type Holds = Vec<(SessionId, Hold)>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hold {
@@ -37,10 +40,10 @@ impl Absence {
 }
 
 impl Leases {
-    /// The participant is in the session, for the first time or again.
-    pub fn hold(&mut self, participant: &ParticipantId, session: &SessionId) {
-        let sessions = self.0.entry(participant.clone()).or_default();
-        sessions.insert(session.clone(), Hold::Present);
+    /// The participant is in the session, for the first time or again. True if they held the relay through it
+    /// already.
+    pub fn hold(&mut self, participant: &ParticipantId, session: &SessionId) -> bool {
+        self.set(participant, session, Hold::Present)
     }
 
     /// The participant left the session. True if that was the last one: the relay must let go now.
@@ -49,7 +52,7 @@ impl Leases {
         let Entry::Occupied(mut entry) = self.0.entry(participant.clone()) else {
             return true;
         };
-        entry.get_mut().remove(session);
+        entry.get_mut().retain(|(held, _)| held != session);
         let last = entry.get().is_empty();
         if last {
             entry.remove();
@@ -66,8 +69,7 @@ impl Leases {
         session: &SessionId,
     ) -> Absence {
         let since = now.mono;
-        let sessions = self.0.entry(participant.clone()).or_default();
-        sessions.insert(session.clone(), Hold::Away { since });
+        self.set(participant, session, Hold::Away { since });
         Absence {
             participant: participant.clone(),
             session: session.clone(),
@@ -79,13 +81,37 @@ impl Leases {
     /// in no other session.
     #[must_use]
     pub fn lapse(&mut self, absence: &Absence) -> bool {
-        let sessions = self.0.get(&absence.participant);
-        let hold = sessions.and_then(|sessions| sessions.get(&absence.session));
-        let still_away = hold
-            == Some(&Hold::Away {
-                since: absence.since,
-            });
+        let away = Hold::Away {
+            since: absence.since,
+        };
+        let holds = self.0.get(&absence.participant).into_iter().flatten();
+        let still_away = holds
+            .filter(|(session, _)| *session == absence.session)
+            .any(|(_, hold)| *hold == away);
         still_away && self.release(&absence.participant, &absence.session)
+    }
+
+    /// The sessions through which a participant holds the relay.
+    pub fn sessions_of(&self, participant: &ParticipantId) -> impl Iterator<Item = &SessionId> {
+        let holds = self.0.get(participant).into_iter().flatten();
+        holds.map(|(session, _)| session)
+    }
+
+    fn set(&mut self, participant: &ParticipantId, session: &SessionId, hold: Hold) -> bool {
+        let holds = self
+            .0
+            .entry(participant.clone())
+            .or_insert_with(|| Vec::with_capacity(1));
+        match holds.iter_mut().find(|(held, _)| held == session) {
+            Some((_, present)) => {
+                *present = hold;
+                true
+            }
+            None => {
+                holds.push((session.clone(), hold));
+                false
+            }
+        }
     }
 }
 

@@ -2,22 +2,26 @@
 
 mod request;
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::clock::UnixMillis;
 use crate::ident::{ParticipantId, SessionId};
 
 use super::ice_servers::IceServersAnswer;
-use super::session::{News, Roster, Trespass};
+use super::session::Session;
+use super::session::change::{News, Roster, Trespass};
+use super::session::json::Json;
+use super::session::timer::TimerView;
 
-pub(super) use request::{Join, Leave, Request, Signal};
+pub(super) use request::{Join, Request, Signal};
 
 /// One event on its way to clients, encoded once for all of them.
 pub(super) struct Event {
     pub(super) name: &'static str,
-    pub(super) payload: Box<RawValue>,
+    pub(super) payload: Json,
 }
 
 /// What a granted request is acknowledged with.
@@ -42,6 +46,9 @@ pub(super) enum Code {
     InvalidSessionId,
     InvalidParticipantId,
     InvalidName,
+    InvalidQueue,
+    InvalidDuration,
+    InvalidStatus,
     NotInSession,
     Forbidden,
     LimitExceeded,
@@ -59,20 +66,41 @@ pub(super) struct SessionJoined {
 }
 
 impl Event {
-    /// News of `session` as its members are told.
-    pub(super) fn news(session: &SessionId, news: &News) -> Self {
+    /// News of `session` as its members are told at `at`.
+    pub(super) fn news(id: &SessionId, at: UnixMillis, news: &News, session: &Session) -> Self {
         match news {
-            News::Joined(roster) => Self::joined(&SessionJoined::new(session, roster, None)),
-            News::ParticipantJoined { id, name } => Self::encode(
+            News::Roster => Self::joined(&SessionJoined::new(id, &session.roster(), None)),
+            News::ParticipantJoined { id: who, name } => Self::encode(
                 "participant-joined",
                 &About {
-                    session_id: session,
-                    participant_id: id,
+                    session_id: id,
+                    participant_id: who,
                     participant_name: Some(name),
                 },
             ),
-            News::ParticipantLeft(id) => Self::about("participant-left", session, id),
-            News::Left(id) => Self::left(session, id),
+            News::ParticipantLeft(who) => Self::about("participant-left", id, who),
+            News::Left(who) => Self::left(id, who),
+            News::Verse => Self::verse(id, at, session),
+            News::Queue => Self::queue(id, at, session),
+            News::QueueUpdate => Self::encode(
+                "reading-queue-update",
+                &QueueUpdate {
+                    session_id: id,
+                    queue: session.reading().queue(),
+                    timestamp: at,
+                },
+            ),
+            News::ReadingStarted(who, verse) => {
+                Self::read("reading-started", id, at, who, verse.as_ref())
+            }
+            News::ReadingFinished(who, verse) => {
+                Self::read("reading-finished", id, at, who, verse.as_ref())
+            }
+            News::Timer => {
+                let timer = session.last_timer().map(|timer| timer.view(at));
+                Self::timer(id, at, timer.unwrap_or(OVER))
+            }
+            News::Ended(reason) => Self::ended(id, at, reason),
         }
     }
 
@@ -86,14 +114,80 @@ impl Event {
         Self::about("session-left", session, participant)
     }
 
+    /// `session-ended`
+    pub(super) fn ended(id: &SessionId, at: UnixMillis, reason: &Json) -> Self {
+        let payload = Ended {
+            session_id: id,
+            reason,
+            timestamp: at,
+        };
+        Self::encode("session-ended", &payload)
+    }
+
+    /// `verse-changed`
+    pub(super) fn verse(id: &SessionId, at: UnixMillis, session: &Session) -> Self {
+        let payload = VerseChanged {
+            session_id: id,
+            verse: session.reading().verse(),
+            current_reader: session.reading().reader(),
+            timestamp: at,
+        };
+        Self::encode("verse-changed", &payload)
+    }
+
+    /// `queue-updated`
+    pub(super) fn queue(id: &SessionId, at: UnixMillis, session: &Session) -> Self {
+        let payload = QueueUpdated {
+            session_id: id,
+            queue: session.reading().queue(),
+            current_reader: session.reading().reader(),
+            timestamp: at,
+        };
+        Self::encode("queue-updated", &payload)
+    }
+
+    /// `session-timer-update`
+    pub(super) fn timer(id: &SessionId, at: UnixMillis, timer: TimerView) -> Self {
+        let payload = TimerUpdate {
+            session_id: id,
+            time_remaining: timer.remaining_seconds,
+            time_left: timer.remaining_seconds,
+            is_active: timer.is_active,
+            is_paused: timer.is_paused,
+            timestamp: at,
+        };
+        Self::encode("session-timer-update", &payload)
+    }
+
     /// `ice-servers`
     pub(super) fn ice_servers(answer: &IceServersAnswer) -> Self {
         Self::encode("ice-servers", answer)
     }
 
+    /// `server-draining`
+    pub(super) fn draining(reconnect_after: Duration) -> Self {
+        let reconnect_after_ms = u64::try_from(reconnect_after.as_millis()).unwrap_or(u64::MAX);
+        Self::encode("server-draining", &Draining { reconnect_after_ms })
+    }
+
+    /// `parser-monitor-subscribed`
+    pub(super) fn subscribed(room_size: usize) -> Self {
+        let payload = Subscribed {
+            message: "subscribed to the parser monitor",
+            room_size,
+        };
+        Self::encode("parser-monitor-subscribed", &payload)
+    }
+
     /// `error`
     pub(super) fn error(refusal: &Refusal) -> Self {
         Self::encode("error", refusal)
+    }
+
+    /// An event as another node passes it on; `None` for a name that is not passed on.
+    pub(super) fn passed_on(name: &str, payload: Json) -> Option<Self> {
+        let name = request::passed_on(name)?;
+        Some(Self { name, payload })
     }
 
     fn about(name: &'static str, session: &SessionId, participant: &ParticipantId) -> Self {
@@ -105,11 +199,25 @@ impl Event {
         Self::encode(name, &about)
     }
 
+    fn read(
+        name: &'static str,
+        id: &SessionId,
+        at: UnixMillis,
+        who: &ParticipantId,
+        verse: Option<&Json>,
+    ) -> Self {
+        let payload = Read {
+            session_id: id,
+            participant_id: who,
+            verse,
+            timestamp: at,
+        };
+        Self::encode(name, &payload)
+    }
+
     fn encode<T: Serialize>(name: &'static str, payload: &T) -> Self {
-        Self {
-            name,
-            payload: encode(payload),
-        }
+        let payload = encode(payload).into();
+        Self { name, payload }
     }
 }
 
@@ -126,11 +234,20 @@ impl SessionJoined {
 }
 
 impl Refusal {
-    /// More than the server is ready to keep waiting for this client.
-    pub(super) const FLOOD: Self = Self {
-        code: Code::LimitExceeded,
-        message: Cow::Borrowed("too many messages at once"),
-    };
+    /// More than `key` allows.
+    pub(super) fn limit(key: &str) -> Self {
+        Self::new(Code::LimitExceeded, format!("more than {key} allows"))
+    }
+
+    /// Only a host may do this.
+    pub(super) fn host_only() -> Self {
+        Self::new(Code::Forbidden, "only a host may do this")
+    }
+
+    /// The token is not for this session, or not for this participant.
+    pub(super) fn token() -> Self {
+        Self::new(Code::Forbidden, "your token is not for this")
+    }
 
     fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
@@ -181,6 +298,80 @@ struct About<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct VerseChanged<'a> {
+    session_id: &'a SessionId,
+    verse: Option<&'a Json>,
+    current_reader: Option<&'a ParticipantId>,
+    timestamp: UnixMillis,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct QueueUpdated<'a> {
+    session_id: &'a SessionId,
+    queue: &'a [ParticipantId],
+    current_reader: Option<&'a ParticipantId>,
+    timestamp: UnixMillis,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct QueueUpdate<'a> {
+    session_id: &'a SessionId,
+    queue: &'a [ParticipantId],
+    timestamp: UnixMillis,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Read<'a> {
+    session_id: &'a SessionId,
+    participant_id: &'a ParticipantId,
+    verse: Option<&'a Json>,
+    timestamp: UnixMillis,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TimerUpdate<'a> {
+    session_id: &'a SessionId,
+    time_remaining: u64,
+    time_left: u64,
+    is_active: bool,
+    is_paused: bool,
+    timestamp: UnixMillis,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Ended<'a> {
+    session_id: &'a SessionId,
+    reason: &'a Json,
+    timestamp: UnixMillis,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Draining {
+    reconnect_after_ms: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Subscribed {
+    message: &'static str,
+    room_size: usize,
+}
+
+/// A timer that is no more.
+const OVER: TimerView = TimerView {
+    remaining_seconds: 0,
+    is_active: false,
+    is_paused: false,
+};
+
+#[derive(Serialize)]
 struct Granted<T> {
     ok: bool,
     #[serde(flatten)]
@@ -202,6 +393,11 @@ fn own_copy<S: Serializer>(own: &Option<IceServersAnswer>, to: S) -> Result<S::O
     fields.end()
 }
 
+/// Why a session is over, as its members are told.
+pub(super) fn reason(reason: Option<&str>) -> Json {
+    encode(&reason.unwrap_or("the session was ended")).into()
+}
+
 fn encode<T: Serialize>(value: &T) -> Box<RawValue> {
     to_raw_value(value).expect("payloads are maps with text for keys")
 }
@@ -211,13 +407,30 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::ident::NodeId;
+    use crate::signaling::session::op::{Op, Step};
+    use crate::signaling::session::socket::{Member, SocketId};
 
     #[test]
     fn only_the_joiners_own_copy_has_credentials() {
-        let session = SessionId::parse("s").unwrap();
-        let roster = Roster(vec![(ParticipantId::parse("a").unwrap(), "Alice".into())]);
-        let news = Event::news(&session, &News::Joined(roster));
-        let payload: Value = serde_json::from_str(news.payload.get()).unwrap();
+        let id = SessionId::parse("s").unwrap();
+        let socket = SocketId {
+            node: NodeId(1),
+            number: 1,
+        };
+        let join = Op::Join {
+            member: Member {
+                socket,
+                ticket: None,
+            },
+            participant: ParticipantId::parse("a").unwrap(),
+            name: Some("Alice".into()),
+        };
+        let at = UnixMillis(1);
+        let mut session = Session::default();
+        session.apply(&Step { at, op: join }).unwrap();
+        let news = Event::news(&id, at, &News::Roster, &session);
+        let payload: Value = serde_json::from_str(news.payload.raw().get()).unwrap();
         let expected =
             json!({"sessionId": "s", "participants": ["a"], "participantNames": {"a": "Alice"}});
         assert_eq!(payload, expected);

@@ -1,275 +1,561 @@
-//! What signaling does: one use case, one function.
+//! What signaling does: one use case, one function. None of them waits for anything.
+
+mod cluster;
+mod connection;
+mod reading;
+mod relaying;
+mod timing;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    cell::Cell,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use crate::clock::Now;
+use crate::access::{AccessError, Identity};
+use crate::clock::{Now, UnixMillis};
 use crate::credentials::Credentials;
-use crate::ident::{ParticipantId, SessionId, UserId};
+use crate::ident::{ParticipantId, SessionId};
 use crate::relay::Relay;
-use crate::store::Store;
+use crate::store::log::Body;
+use crate::store::redis::Redis;
+use crate::store::{Clockface, Store};
 
+use super::Settings;
+use super::agenda::Agenda;
 use super::ice_servers::{IceServers, IceServersAnswer};
 use super::leases::{Absence, Leases};
-use super::protocol::{Event, Join, Leave, Refusal, Reply, Request, SessionJoined, Signal};
-use super::session::{Change, SocketId, Trespass};
-use super::socket::Sockets;
+use super::nodes::Nodes;
+use super::protocol::{Event, Join, Refusal, Reply, Request, SessionJoined};
+use super::session::Session;
+use super::session::change::{Change, News, Trespass};
+use super::session::json::Json;
+use super::session::op::{Op, Parting};
+use super::session::socket::{SocketId, Ticket};
+use super::socket::{Chore, Sockets};
+use super::traffic::Questions;
+
+pub(super) use connection::{Connection, Membership};
 
 /// Everything that the use cases share.
 pub(super) struct Service {
+    pub(super) settings: Settings,
     pub(super) store: Store,
     pub(super) sockets: Sockets,
-    pub(super) revocation_grace: Duration,
+    pub(super) agenda: Arc<Agenda<Job>>,
     pub(super) ice_servers: Arc<IceServers>,
     pub(super) credentials: Arc<Credentials>,
     pub(super) relay: Relay,
     pub(super) leases: Mutex<Leases>,
+    pub(super) nodes: Mutex<Nodes>,
+    /// What other nodes are being asked.
+    pub(super) questions: Questions,
+    /// For other keys than those of sessions.
+    pub(super) redis: Option<Redis>,
+    /// Whether this node is about to stop.
+    pub(super) draining: AtomicBool,
 }
 
-/// What is remembered of one socket between its requests.
-pub(super) struct Connection {
-    pub(super) socket: SocketId,
-    joined: Option<Membership>,
-    /// When the credential it was given last wants to be replaced.
-    pub(super) refresh_at: Option<Instant>,
+/// What is to be done at its time.
+pub(super) enum Job {
+    /// Something of the transport's.
+    Chore(Chore),
+    /// Members are to be told of the timer, if it was not changed since.
+    Tick(SessionId, UnixMillis),
+    /// The grace of an absence is over.
+    Lapse(Absence),
+    /// What nobody needs any more is forgotten, and credentials are replaced.
+    Sweep,
+    /// Members that other nodes took for dead join again.
+    Rejoin,
 }
 
-struct Membership {
-    session: SessionId,
-    participant: ParticipantId,
-}
-
-/// How somebody's part in a session ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Parting {
-    /// They said so: the relay lets go at once.
-    Goodbye,
-    /// Their transport was lost: they may return.
-    Lost,
-}
-
-impl Connection {
-    pub(super) fn new(socket: SocketId) -> Self {
-        Self {
-            socket,
-            joined: None,
-            refresh_at: None,
-        }
-    }
-
-    fn trust(&mut self, now: Now, answer: &IceServersAnswer) {
-        self.refresh_at = Some(now.mono + answer.refresh_after);
-    }
+/// Who comes back by a ticket.
+pub(super) struct Returning {
+    /// What it is a member of again; nothing, where the session has ended meanwhile.
+    pub(super) join: Option<Join>,
+    /// The connection that still holds the ticket, its end not having been noticed.
+    pub(super) holder: Option<SocketId>,
 }
 
 impl Service {
-    pub(super) async fn handle(
+    /// Who a client is by its token.
+    ///
+    /// # Errors
+    /// When a token is needed and this one does not do.
+    pub(super) fn admit(
+        &self,
+        now: Now,
+        token: Option<&str>,
+    ) -> Result<Option<Identity>, AccessError> {
+        self.settings.access.admit(now.unix.seconds(), token)
+    }
+
+    pub(super) fn handle(
         &self,
         now: Now,
         connection: &mut Connection,
         request: Request,
     ) -> Result<Reply, Refusal> {
+        let is_host = connection
+            .identity
+            .as_ref()
+            .is_some_and(|identity| identity.host);
+        let steers = request.steers();
+        if steers.is_some_and(|what| !self.settings.host_only.admits(what, is_host)) {
+            return Err(Refusal::host_only());
+        }
         match request {
-            Request::Join(join) => Ok(self.join(now, connection, join).await),
-            Request::Leave(leave) => self.leave(now, connection, leave).await,
-            Request::Signal(signal) => self.signal(connection, signal).await,
-            Request::IceServers(session) => self.ice_servers(now, connection, session).await,
+            Request::Join(join) => self.join(now, connection, join),
+            Request::Leave(session, participant) => {
+                self.leave(now, connection, session, participant)
+            }
+            Request::Signal(signal) => self.signal(now, connection, signal),
+            Request::Relay(session, participant, stamp, event) => {
+                self.relay_to_room(now, connection, &session, &participant, stamp, event)
+            }
+            Request::IceServers(session) => self.ice_servers(now, connection, &session),
+            Request::Queue(session) => self.queue(now, connection, &session),
+            Request::Read(session, own, change) => {
+                self.read(now, connection, &session, own, change)
+            }
+            Request::Set(session, stamp, change) => {
+                self.set_reading(now, connection, &session, stamp, change)
+            }
+            Request::Time(session, change) => self.time(now, connection, &session, change),
+            Request::SetTimeLeft(session, stamp, left) => {
+                self.set_time_left(now, connection, &session, left, stamp)
+            }
+            Request::End(session, reason) => self.end(now, Some(connection), &session, reason),
+            Request::WatchParser(watches) => Ok(self.watch_parser(now, connection, watches)),
+            Request::Monitor(event) => Ok(self.monitor(now, event)),
+            Request::Nothing => Ok(Reply::Done),
         }
     }
 
     /// A socket is in one session at a time: joining another leaves the first.
-    async fn join(&self, now: Now, connection: &mut Connection, join: Join) -> Reply {
+    fn join(&self, now: Now, connection: &mut Connection, join: Join) -> Result<Reply, Refusal> {
         let Join {
             session,
             participant,
             name,
-        } = join;
+        } = self.identified(connection, join)?;
         // Held before the first session is left, so that the relay of who merely moves is not touched.
-        self.leases().hold(&participant, &session);
-        if let Some(earlier) = connection
+        let held_already = self.hold(&participant, &session);
+        let is_newcomer = Cell::new(false);
+        let earlier = connection
             .joined
-            .take_if(|earlier| earlier.session != session)
-        {
-            self.part(now, connection, &earlier).await;
-        }
-        let socket = connection.socket.clone();
-        let change = self.store.update(
+            .take_if(|earlier| earlier.session != session);
+        let member = connection.member();
+        let socket = connection.socket;
+        let joined: Result<_, Refusal> = self.store.update(
+            now,
             &session,
-            |state| state.join(&socket, &participant, name.as_deref()),
-            |joined| {
-                self.settle(now, &session, joined.change, Parting::Goodbye);
-                self.leases().hold(&participant, &session);
-                let answer = self.ice_servers.for_participant(now, &participant);
-                connection.trust(now, &answer);
-                let welcome = SessionJoined::new(&session, &joined.roster, Some(answer));
-                self.sockets
-                    .deliver(std::slice::from_ref(&socket), &Event::joined(&welcome));
+            |state| {
+                self.admit_to(state, &participant)?;
+                is_newcomer.set(state.participant_of(socket) != Some(&participant));
+                let (participant, name) = (participant.clone(), name.map(Into::into));
+                Ok(Op::Join {
+                    member,
+                    participant,
+                    name,
+                })
+            },
+            |state, clock, change| {
+                self.settle(now, now.unix, &session, state, clock, change);
+                self.hold(&participant, &session);
+                let welcome = self.welcome(now, connection, &session, &participant, state);
+                if is_newcomer.get() {
+                    clock.tell(now.unix);
+                    self.tell_state(now, socket, &session, state);
+                }
                 welcome
             },
         );
-        let welcome = change.await;
+        if joined.is_err() && !held_already {
+            // Whoever is refused has left nothing.
+            let _ = self.leases().release(&participant, &session);
+        }
+        if let Some(earlier) = earlier {
+            match &joined {
+                Ok(_) => self.part(now, connection, &earlier),
+                Err(_) => connection.joined = Some(earlier),
+            }
+        }
+        let welcome = joined?;
         connection.joined = Some(Membership {
             session,
             participant,
         });
-        Reply::Joined(welcome)
+        Ok(Reply::Joined(welcome))
     }
 
-    /// Who is no member hears what they would have heard after a leave.
-    async fn leave(
+    /// What the token says goes before what the client says.
+    fn identified(&self, connection: &Connection, mut join: Join) -> Result<Join, Refusal> {
+        let Some(identity) = &connection.identity else {
+            return Ok(join);
+        };
+        let other_session = identity
+            .session
+            .as_ref()
+            .is_some_and(|only| *only != join.session);
+        if identity.participant != join.participant || other_session {
+            return Err(Refusal::token());
+        }
+        join.name = join.name.or_else(|| identity.name.clone());
+        Ok(join)
+    }
+
+    /// Whether there is room.
+    fn admit_to(&self, session: &Session, participant: &ParticipantId) -> Result<(), Refusal> {
+        let limits = &self.settings.limits;
+        let is_full = |max| session.participants() >= max;
+        if !session.is_present(participant) && limits.participants_per_session.is_some_and(is_full)
+        {
+            return Err(Refusal::limit("signaling.participants_per_session"));
+        }
+        let is_full = |max| self.store.busy() >= max;
+        if session.is_empty() && limits.sessions.is_some_and(is_full) {
+            return Err(Refusal::limit("signaling.sessions"));
+        }
+        Ok(())
+    }
+
+    /// The joiner's own copy, the only one with credentials.
+    fn welcome(
         &self,
         now: Now,
         connection: &mut Connection,
-        leave: Leave,
+        session: &SessionId,
+        participant: &ParticipantId,
+        state: &Session,
+    ) -> SessionJoined {
+        let answer = self.ice_servers.for_participant(now, participant);
+        connection.trust(now, &answer);
+        let welcome = SessionJoined::new(session, &state.roster(), Some(answer));
+        self.tell(now, connection, &Event::joined(&welcome));
+        welcome
+    }
+
+    /// What a newcomer finds, told to them alone.
+    fn tell_state(&self, now: Now, socket: SocketId, id: &SessionId, state: &Session) {
+        let to = std::slice::from_ref(&socket);
+        let reading = state.reading();
+        if !reading.queue().is_empty() || reading.reader().is_some() {
+            self.sockets
+                .deliver(now, to, &Event::queue(id, now.unix, state));
+        }
+        if reading.verse().is_some() {
+            self.sockets
+                .deliver(now, to, &Event::verse(id, now.unix, state));
+        }
+        if let Some(timer) = state.timer(now.unix) {
+            let event = Event::timer(id, now.unix, timer.view(now.unix));
+            self.sockets.deliver(now, to, &event);
+        }
+    }
+
+    /// Who is no member hears what they would have heard after a leave.
+    fn leave(
+        &self,
+        now: Now,
+        connection: &mut Connection,
+        session: SessionId,
+        participant: ParticipantId,
     ) -> Result<Reply, Refusal> {
-        let Leave {
-            session,
-            participant,
-        } = leave;
-        let change = self.store.update(
+        let by = connection.socket;
+        let left = self.store.update(
+            now,
             &session,
-            |state| state.leave(&connection.socket, &participant),
-            |left| left.map(|change| self.settle(now, &session, change, Parting::Goodbye)),
+            |_| {
+                let participant = participant.clone();
+                Ok(Op::Leave { by, participant })
+            },
+            |state, clock, change| self.settle(now, now.unix, &session, state, clock, change),
         );
-        match change.await {
-            Ok(_) => {
+        match left {
+            Ok(()) => {
                 connection.joined = None;
-                connection.refresh_at = None;
+                connection.distrust();
             }
             Err(Trespass::NotInSession) => {
-                self.tell(connection, &Event::left(&session, &participant));
+                self.tell(now, connection, &Event::left(&session, &participant));
             }
             Err(Trespass::Forbidden) => return Err(Trespass::Forbidden.into()),
         }
         Ok(Reply::Done)
     }
 
-    async fn signal(&self, connection: &Connection, signal: Signal) -> Result<Reply, Refusal> {
-        let Signal {
-            session,
-            from,
-            to,
-            event,
-        } = signal;
-        let routed = self.store.view(&session, |state| {
-            let to = state.route(&connection.socket, &from, &to)?;
-            self.sockets.deliver(&to, &event);
-            Ok::<_, Trespass>(Reply::Done)
-        });
-        Ok(routed.await?)
-    }
-
-    async fn ice_servers(
+    /// The session is over, by a member's wish or the operator's, who can end only what there is.
+    pub(super) fn end(
         &self,
         now: Now,
-        connection: &mut Connection,
-        session: SessionId,
+        connection: Option<&Connection>,
+        session: &SessionId,
+        reason: Json,
     ) -> Result<Reply, Refusal> {
-        let socket = &connection.socket;
-        let member = self
-            .store
-            .view(&session, |state| state.participant_of(socket).cloned());
-        let participant = member.await.ok_or(Trespass::NotInSession)?;
-        Ok(Reply::IceServers(self.issue(now, connection, &participant)))
+        let by = connection.map(|connection| connection.socket);
+        let ended = self.store.update(
+            now,
+            session,
+            |state| match by.is_some() || state.is_known(now.unix) {
+                true => Ok(Op::End { by, reason }),
+                false => Err(Trespass::NotInSession),
+            },
+            |state, clock, change| self.settle(now, now.unix, session, state, clock, change),
+        );
+        ended
+            .map_err(|trespass: Trespass| trespass.into())
+            .map(|()| Reply::Done)
     }
 
-    /// Replaces a credential before it expires.
-    pub(super) fn refresh(&self, now: Now, connection: &mut Connection) {
-        connection.refresh_at = None;
-        if let Some(member) = &connection.joined {
-            let participant = member.participant.clone();
-            self.issue(now, connection, &participant);
+    /// The operator shows a participant out. False if nobody knew them.
+    pub(super) fn remove(
+        &self,
+        now: Now,
+        session: &SessionId,
+        participant: &ParticipantId,
+    ) -> bool {
+        let removed: Result<bool, Trespass> = self.store.update(
+            now,
+            session,
+            |_| {
+                let participant = participant.clone();
+                Ok(Op::Remove { participant })
+            },
+            |state, clock, change| {
+                let known = !change.departed.is_empty();
+                self.settle(now, now.unix, session, state, clock, change);
+                known
+            },
+        );
+        removed.unwrap_or_default()
+    }
+
+    /// The client behind a ticket, if it may come back as who it was.
+    pub(super) fn recoverable(
+        &self,
+        now: Now,
+        ticket: Ticket,
+        identity: &Option<Identity>,
+    ) -> Option<Returning> {
+        let recovery = self.settings.recovery?;
+        let is_other = |participant: &ParticipantId| {
+            let identity = identity.as_ref();
+            identity.is_some_and(|identity| identity.participant != *participant)
+        };
+        let Some(session) = self.store.session_of(ticket) else {
+            let participant = self.sockets.lost_participant(ticket)?;
+            let returning = Returning {
+                join: None,
+                holder: None,
+            };
+            return (!is_other(&participant)).then_some(returning);
+        };
+        let since = now.unix.since(UnixMillis(0)).saturating_sub(recovery);
+        let since = UnixMillis(0).plus(since);
+        let (participant, name, holder) = self.store.view(&session, |state| {
+            if let Some(holder) = state.holder(ticket) {
+                let participant = state.participant_of(holder)?.clone();
+                let name = state.name_of(&participant);
+                return Some((participant, name, Some(holder)));
+            }
+            let lost = state.lost(ticket, since)?;
+            Some((lost.participant.clone(), Arc::clone(&lost.name), None))
+        })?;
+        if is_other(&participant) {
+            return None;
+        }
+        let join = Join {
+            session,
+            participant,
+            name: Some(name.as_ref().to_owned()),
+        };
+        Some(Returning {
+            join: Some(join),
+            holder,
+        })
+    }
+
+    /// A client is back without having done anything.
+    pub(super) fn come_back(&self, now: Now, connection: &mut Connection, join: Join) {
+        if let Err(refusal) = self.join(now, connection, join) {
+            self.sockets
+                .refuse(now, &connection.outlet, &Event::error(&refusal));
         }
     }
 
-    /// The socket is gone. An [`Absence`] is to be followed by [`lapse`](Self::lapse) after the grace.
-    pub(super) async fn disconnected(
-        &self,
-        now: Now,
-        connection: &Connection,
-        parting: Parting,
-    ) -> Option<Absence> {
-        let Membership { session, .. } = connection.joined.as_ref()?;
-        let change = self.store.update(
+    /// Replaces credentials that will expire.
+    pub(super) fn refresh(&self, now: Now, connection: &mut Connection) {
+        if !connection.is_stale(now) {
+            return;
+        }
+        connection.distrust();
+        let Some(Membership { session, .. }) = connection.joined.clone() else {
+            return;
+        };
+        // Who is no member any more gets none.
+        let _ = self.ice_servers(now, connection, &session);
+    }
+
+    /// A client is gone.
+    pub(super) fn disconnected(&self, now: Now, connection: &Connection, parting: Parting) {
+        // A node that stops goes as a whole.
+        if self.draining.load(Ordering::Relaxed) && self.redis.is_some() {
+            return;
+        }
+        if let Some(Membership { session, .. }) = &connection.joined {
+            self.disconnect(now, session, connection.socket, parting);
+        }
+    }
+
+    /// A connection of another node is as good as gone: its client is here.
+    pub(super) fn lose(&self, now: Now, session: &SessionId, socket: SocketId) {
+        self.disconnect(now, session, socket, Parting::Lost);
+    }
+
+    fn disconnect(&self, now: Now, session: &SessionId, socket: SocketId, parting: Parting) {
+        let gone: Result<(), Trespass> = self.store.update(
+            now,
             session,
-            |state| state.disconnected(&connection.socket),
-            |change| self.settle(now, session, change, parting),
+            |state| {
+                let known = state.knows(socket);
+                let op = Op::Disconnect { socket, parting };
+                known.then_some(op).ok_or(Trespass::NotInSession)
+            },
+            |state, clock, change| self.settle(now, now.unix, session, state, clock, change),
         );
-        change.await
+        // Who is not a member any more has nothing to leave.
+        gone.ok();
     }
 
     /// The grace is over: the relay lets go of who did not return.
     pub(super) fn lapse(&self, now: Now, absence: &Absence) {
         let mut leases = self.leases();
         if leases.lapse(absence) {
-            self.revoke(now, absence.participant());
+            self.revoke(now.unix, absence.participant());
         }
     }
 
-    async fn part(&self, now: Now, connection: &Connection, from: &Membership) {
-        let Membership {
-            session,
-            participant,
-        } = from;
-        let change = self.store.update(
-            session,
-            |state| state.leave(&connection.socket, participant),
-            |left| left.map(|change| self.settle(now, session, change, Parting::Goodbye)),
+    fn part(&self, now: Now, connection: &Connection, from: &Membership) {
+        let by = connection.socket;
+        let participant = from.participant.clone();
+        let left: Result<(), Trespass> = self.store.update(
+            now,
+            &from.session,
+            |_| Ok(Op::Leave { by, participant }),
+            |state, clock, change| self.settle(now, now.unix, &from.session, state, clock, change),
         );
         // Who is not a member any more has nothing to leave.
-        change.await.ok();
+        left.ok();
     }
 
-    /// Does what a change asks for, in the order in which the store committed it.
-    fn settle(
+    /// Does what a change asks for that took hold at `at`, in the order in which the store committed it.
+    pub(super) fn settle(
         &self,
         now: Now,
-        session: &SessionId,
+        at: UnixMillis,
+        id: &SessionId,
+        session: &Session,
+        clock: &mut Clockface,
         change: Change,
-        parting: Parting,
-    ) -> Option<Absence> {
+    ) {
         for told in &change.told {
-            self.sockets
-                .deliver(&told.to, &Event::news(session, &told.news));
-        }
-        let participant = change.departed?;
-        let mut leases = self.leases();
-        match parting {
-            Parting::Lost => return Some(leases.suspend(now, &participant, session)),
-            Parting::Goodbye if leases.release(&participant, session) => {
-                // Still under the lock: a credential issued after this moment outlives the revocation.
-                self.revoke(now, &participant);
+            let to = session.audience(&told.to);
+            let event = Event::news(id, now.unix, &told.news, session);
+            self.sockets.deliver(now, &to, &event);
+            if told.to.is_room() {
+                // Nobody hears of their own loss.
+                let others = session
+                    .lost_tickets()
+                    .filter(|ticket| !change.lost.contains(ticket));
+                self.sockets.keep(now, others, &event);
             }
-            Parting::Goodbye => {}
+            if told.news.is_state() {
+                clock.tell(now.unix);
+            }
+            if told.news == News::Timer {
+                self.set_clock(now, id, session, clock);
+            }
         }
-        None
+        self.let_tickets_go(now, id, &change);
+        if session.is_empty() {
+            self.forget_addresses(id);
+        }
+        for (participant, parting) in &change.departed {
+            match parting {
+                Parting::Goodbye => self.let_go(at, participant, id),
+                Parting::Lost => {
+                    let absence = self.leases().suspend(now, participant, id);
+                    let at = now.mono + self.settings.revocation_grace;
+                    self.agenda.add(at, Job::Lapse(absence));
+                }
+            }
+        }
     }
 
-    fn revoke(&self, now: Now, participant: &ParticipantId) {
-        let until = self.credentials.revoke(now.unix.seconds(), participant);
-        self.relay.revoke(UserId::of(participant), until);
+    /// Who is awaited back when the session ends hears of that; other tickets that are void open nothing.
+    fn let_tickets_go(&self, now: Now, id: &SessionId, change: &Change) {
+        let ended = change.told.iter().find_map(|told| match &told.news {
+            News::Ended(reason) => Some(reason),
+            News::Roster
+            | News::ParticipantJoined { .. }
+            | News::ParticipantLeft(_)
+            | News::Left(_)
+            | News::Verse
+            | News::Queue
+            | News::QueueUpdate
+            | News::ReadingStarted(..)
+            | News::ReadingFinished(..)
+            | News::Timer => None,
+        });
+        match ended {
+            Some(reason) => {
+                let event = Event::ended(id, now.unix, reason);
+                self.sockets.keep(now, change.void.iter().copied(), &event);
+            }
+            None => self.sockets.forget(&change.void),
+        }
     }
 
-    fn issue(
-        &self,
-        now: Now,
-        connection: &mut Connection,
-        participant: &ParticipantId,
-    ) -> IceServersAnswer {
-        let answer = self.ice_servers.for_participant(now, participant);
-        connection.trust(now, &answer);
-        self.tell(connection, &Event::ice_servers(&answer));
-        answer
+    fn tell(&self, now: Now, connection: &Connection, event: &Event) {
+        let to = std::slice::from_ref(&connection.socket);
+        self.sockets.deliver(now, to, event);
     }
 
-    fn tell(&self, connection: &Connection, event: &Event) {
-        self.sockets
-            .deliver(std::slice::from_ref(&connection.socket), event);
+    /// Hands an event to the nodes of those of `to` that are not here; one that is for everybody, also to where somebody
+    /// may come back.
+    fn pass_on(&self, session: &SessionId, to: Vec<SocketId>, for_all: bool, event: &Event) {
+        let Some(log) = self.store.log() else {
+            return;
+        };
+        let node = self.store.node();
+        let to: Vec<_> = to
+            .into_iter()
+            .filter(|socket| socket.node != node)
+            .collect();
+        if to.is_empty() && !for_all {
+            return;
+        }
+        let appended = log.append(Body::Signal {
+            session: session.clone(),
+            to,
+            for_all,
+            event: event.name.to_owned(),
+            payload: event.payload.clone(),
+        });
+        if !appended {
+            tracing::debug!("an event for another node is lost: too much waits for Redis");
+        }
     }
 
-    fn leases(&self) -> MutexGuard<'_, Leases> {
+    pub(super) fn leases(&self) -> MutexGuard<'_, Leases> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn nodes(&self) -> MutexGuard<'_, Nodes> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

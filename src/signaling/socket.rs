@@ -1,365 +1,346 @@
-//! The only file that knows socketioxide.
-//!
-//! socketioxide runs every event of a socket as a task of its own, so neighbours overtake each other. Here each
-//! socket has an inbox, filled as the packets arrive and served by one task in that order.
+//! The only folder that knows Socket.IO 5 ([protocol](https://socket.io/docs/v4/socket-io-protocol/)): connections, events
+//! and acknowledgements on the root namespace, and connection state recovery. Every packet is served as it arrives, to its
+//! end, before the next one is read.
+
+mod outlet;
+mod packet;
+mod replay;
 
 use std::{
-    collections::HashMap,
-    fmt::Display,
-    pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use serde_json::value::RawValue;
-use socketioxide::{
-    ParserConfig, SendError, SocketError, SocketIo, TransportType,
-    adapter::LocalAdapter,
-    extract::AckSender,
-    handler::{ConnectHandler, DisconnectHandler, FromMessageParts, MessageHandler, Value},
-    layer::SocketIoLayer,
-    socket::{DisconnectReason, Socket},
-};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc};
+use axum::Router;
 
 use crate::clock::Now;
+use crate::entropy;
+use crate::source::{self, Seats, Source};
 
+use super::Limits;
+use super::engine_io::{self, Engine, Handler, Settings, Times};
 use super::protocol::{Event, Refusal, Request, acknowledgement};
-use super::service::{Connection, Parting, Service};
-use super::session::SocketId;
+use super::service::{Connection, Job, Service};
+use super::session::op::Parting;
+use super::session::socket::{SocketId, Ticket};
 
-/// The Socket.IO server: Engine.IO 4 over WebSocket and long-polling.
+use packet::{Handshake, Kind, Packet};
+
+pub(super) use outlet::{Outlet, Sockets};
+
+/// The Socket.IO server.
 #[derive(Clone)]
-pub(super) struct Transport {
-    pub(super) layer: SocketIoLayer,
-    io: SocketIo,
+pub(super) struct Transport(Engine<Reception>);
+
+/// Receives clients and what they send.
+pub(super) struct Reception {
+    service: Arc<Service>,
+    limits: Limits,
+    seats: Arc<Seats>,
+    engines: AtomicUsize,
 }
+
+/// What is kept with each Engine.IO session.
+pub(super) struct Seat {
+    connection: Mutex<Option<Box<Connection>>>,
+    /// Its place among its source's, or none where there is no more room.
+    place: Option<source::Seat>,
+    /// How many attachments of the last event have not come yet.
+    attachments: AtomicUsize,
+}
+
+type Socket = engine_io::Socket<Seat>;
+
+/// An Engine.IO session that is to be closed, unless it is a Socket.IO connection by then.
+pub(super) struct Chore(Weak<Socket>);
 
 impl Transport {
     /// Serves `service` on the root namespace.
-    pub(super) fn open(service: Arc<Service>) -> Self {
-        let (layer, io) = SocketIo::builder()
-            .req_path("/socket.io")
-            .transports([TransportType::Websocket, TransportType::Polling])
-            .ping_interval(Duration::from_millis(25_000))
-            .ping_timeout(Duration::from_millis(20_000))
-            .upgrade_timeout(Duration::from_millis(10_000))
-            .connect_timeout(Duration::from_millis(45_000))
-            .max_payload(PAYLOAD_BYTES_MAX as u64)
-            .ws_max_message_size(PAYLOAD_BYTES_MAX)
-            .ws_max_frame_size(PAYLOAD_BYTES_MAX)
-            .with_parser(ParserConfig::common().max_incoming_binary_buf_size(PAYLOAD_BYTES_MAX))
-            .max_buffer_size(OUTBOX_PACKETS_MAX)
-            .build_layer();
-        io.ns("/", Reception(service));
-        Self { layer, io }
+    pub(super) fn open(service: Arc<Service>, limits: Limits) -> Self {
+        let payload_bytes = limits.payload_bytes.unwrap_or(PAYLOAD_BYTES_ADVERTISED);
+        let settings = Settings {
+            payload_bytes,
+            message_bytes: payload_bytes.saturating_mul(MESSAGE_OVER_PAYLOAD),
+            outbox_bytes: limits.outbox_bytes.unwrap_or(usize::MAX),
+            times: Times::default(),
+        };
+        let reception = Reception {
+            service,
+            limits,
+            seats: Seats::new(limits.connections_per_source),
+            engines: AtomicUsize::new(0),
+        };
+        Self(Engine::new(reception, settings))
+    }
+
+    /// Answers at `/socket.io/`; every other path is `router`'s.
+    pub(super) fn around(&self, router: Router) -> Router {
+        self.0.around(router)
+    }
+
+    /// Does what was put off.
+    pub(super) fn see_to(&self, Chore(socket): &Chore) {
+        if let Some(socket) = socket.upgrade()
+            && socket.data.connection().is_none()
+        {
+            socket.close();
+        }
+    }
+
+    /// Lets `visit` see every connection.
+    pub(super) fn for_each(&self, mut visit: impl FnMut(&mut Connection)) {
+        for outlet in self.0.handler().service.sockets.all() {
+            if let Some(socket) = outlet.socket()
+                && let Some(connection) = socket.data.connection().as_deref_mut()
+            {
+                visit(connection);
+            }
+        }
     }
 
     /// Closes every connection; those whose clients do not listen are given up.
     pub(super) async fn close(&self) {
-        tokio::time::timeout(CLOSE_WITHIN, self.io.close())
-            .await
-            .ok();
+        self.0.close();
+        // Whoever does not read is left to the end of the process.
+        let _ = tokio::time::timeout(CLOSE_WITHIN, self.0.emptied()).await;
     }
 }
 
-/// The connected sockets of this process.
-#[derive(Default)]
-pub(super) struct Sockets {
-    outlets: RwLock<HashMap<SocketId, Arc<Outlet>>>,
-    added: AtomicU64,
-}
+impl Handler for Reception {
+    type Data = Seat;
 
-impl Sockets {
-    /// Sends `event` to each of `to` that is here. A socket that cannot take it is cut off, the others get theirs.
-    pub(super) fn deliver(&self, to: &[SocketId], event: &Event) {
-        let outlets = self.outlets.read().unwrap_or_else(PoisonError::into_inner);
-        for outlet in to.iter().filter_map(|socket| outlets.get(socket)) {
-            outlet.send(event);
+    fn admit(&self, source: Source) -> Seat {
+        let engines = self.engines.fetch_add(1, Ordering::Relaxed);
+        let has_room = self.limits.connections.is_none_or(|max| engines < max);
+        Seat {
+            connection: Mutex::default(),
+            place: has_room.then(|| self.seats.take(source)).flatten(),
+            attachments: AtomicUsize::new(0),
         }
     }
 
-    /// socketioxide's id is the connection's: a client that disconnects and connects again on the same one has it
-    /// twice, and the end of the first must not end the second. So the sockets are numbered.
-    fn add(&self, outlet: Arc<Outlet>) -> SocketId {
-        let number = self.added.fetch_add(1, Ordering::Relaxed);
-        let id = SocketId::new(&format!("{}#{number}", outlet.socket.id));
-        self.outlets
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id.clone(), outlet);
-        id
+    fn opened(&self, socket: &Arc<Socket>) {
+        let is_refused = socket.data.place.is_none();
+        let patience = if is_refused {
+            REFUSED_FOR
+        } else {
+            CONNECT_WITHIN
+        };
+        self.close_later(socket, patience);
     }
 
-    fn remove(&self, id: &SocketId) {
-        self.outlets
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(id);
-    }
-}
-
-/// The way out to one client.
-struct Outlet {
-    socket: Arc<Socket>,
-    cut: Arc<Notify>,
-}
-
-impl Outlet {
-    fn send(&self, event: &Event) {
-        self.cut_if_full(self.socket.emit(event.name, &event.payload));
-    }
-
-    fn acknowledge(&self, ack: AckSender, payload: &RawValue) {
-        self.cut_if_full(ack.send(payload));
-    }
-
-    fn cut_if_full(&self, sent: Result<(), SendError>) {
-        match sent {
-            Err(SendError::Socket(SocketError::InternalChannelFull)) => self.cut.notify_one(),
-            // Closed: its own task is about to hear of that. Unencodable: the payload is JSON already.
-            Ok(()) | Err(SendError::Socket(SocketError::Closed) | SendError::Serialize(_)) => {}
-        }
-    }
-
-    /// Says goodbye, unless the connection has ended already, as soon as the client has read enough for a goodbye to
-    /// fit.
-    async fn close(&self) {
-        if !self.socket.connected() {
-            return;
-        }
-        tracing::debug!("a client that asked or was told too much at once is cut off");
-        for _ in 0..GOODBYE_TRIES {
-            match Arc::clone(&self.socket).disconnect() {
-                Err(SocketError::InternalChannelFull) => tokio::time::sleep(GOODBYE_RETRY).await,
-                Ok(()) | Err(SocketError::Closed) => return,
+    fn message(&self, socket: &Arc<Socket>, text: &str) {
+        let awaited = socket.data.attachments.load(Ordering::Relaxed);
+        match Packet::parse(text).filter(|_| awaited == 0) {
+            Some(packet) if packet.namespace == "/" => self.receive(socket, &packet),
+            Some(packet) if packet.kind == Kind::Connect => {
+                // A full outbox belongs to a client that does not read.
+                let _ = socket.send(&packet::no_namespace(packet.namespace));
+            }
+            Some(_) => {}
+            None => {
+                tracing::debug!("not Socket.IO");
+                socket.close();
             }
         }
     }
-}
 
-/// Receives new sockets.
-#[derive(Clone)]
-struct Reception(Arc<Service>);
-
-/// What [`Reception`] prepares before the client is told that it is connected, so that nothing it sends can find
-/// the socket unprepared, and takes up when it is.
-#[derive(Clone)]
-struct Prepared {
-    inbox: Arc<Mutex<Option<mpsc::Receiver<Job>>>>,
-    cut: Arc<Notify>,
-}
-
-type Admission<'a> = Pin<Box<dyn Future<Output = Result<(), Box<dyn Display + Send>>> + Send + 'a>>;
-
-impl ConnectHandler<LocalAdapter, Self> for Reception {
-    fn call_middleware<'a>(&'a self, socket: Arc<Socket>, _: &'a Option<Value>) -> Admission<'a> {
-        let (jobs, inbox) = mpsc::channel(INBOX_JOBS_MAX);
-        let farewell = jobs.clone().try_reserve_owned().ok();
-        let cut = Arc::new(Notify::new());
-        let space = Arc::new(Semaphore::new(INBOX_BYTES_MAX));
-        socket.on_disconnect(Farewell(Mutex::new(farewell)));
-        socket.on_fallback(Inbox {
-            jobs,
-            space,
-            cut: Arc::clone(&cut),
-        });
-        let inbox = Arc::new(Mutex::new(Some(inbox)));
-        socket.extensions.insert(Prepared { inbox, cut });
-        Box::pin(async { Ok(()) })
+    /// An event that has attachments was refused when it came.
+    fn binary(&self, socket: &Arc<Socket>, _: &[u8]) {
+        let awaited = socket.data.attachments.load(Ordering::Relaxed);
+        match awaited.checked_sub(1) {
+            Some(awaited) => socket.data.attachments.store(awaited, Ordering::Relaxed),
+            None => socket.close(),
+        }
     }
 
-    fn call(&self, socket: Arc<Socket>, _: Option<Value>) {
-        let Some(Prepared { inbox, cut }) = socket.extensions.remove::<Prepared>() else {
+    fn closed(&self, socket: &Arc<Socket>) {
+        self.engines.fetch_sub(1, Ordering::Relaxed);
+        self.part(Now::read(), socket, Parting::Lost);
+    }
+}
+
+impl Reception {
+    fn receive(&self, socket: &Arc<Socket>, packet: &Packet<'_>) {
+        let now = Now::read();
+        socket
+            .data
+            .attachments
+            .store(packet.attachments, Ordering::Relaxed);
+        match packet.kind {
+            Kind::Connect => self.connect(now, socket, Handshake::read(packet.data)),
+            Kind::Disconnect => {
+                self.part(now, socket, Parting::Goodbye);
+                self.close_later(socket, CONNECT_WITHIN);
+            }
+            Kind::Event => self.serve(now, socket, packet),
+            // The server asks for no acknowledgements.
+            Kind::Ack => {}
+        }
+    }
+
+    fn connect(&self, now: Now, socket: &Arc<Socket>, handshake: Handshake) {
+        let service = &self.service;
+        if socket.data.connection().is_some() {
+            return;
+        }
+        if socket.data.place.is_none() {
+            let message = "more than limits.connections or limits.connections_per_source allows";
+            return refuse(socket, "LIMIT_EXCEEDED", message);
+        }
+        // What is no text is no token either, but it is there.
+        let token = handshake
+            .token
+            .as_ref()
+            .map(|token| token.as_str().unwrap_or("?"));
+        let identity = match service.admit(now, token) {
+            Ok(identity) => identity,
+            Err(error) => return refuse(socket, error.code(), &error.to_string()),
+        };
+        let claimed = handshake.ticket();
+        let returning = claimed.and_then(|ticket| service.recoverable(now, ticket, &identity));
+        let ghost = returning.as_ref().and_then(|returning| returning.holder);
+        let ghost_connection = ghost.and_then(|ghost| self.take_out(now, ghost));
+        let fresh = || Ticket::new(entropy::bytes());
+        let ticket = match (&returning, claimed) {
+            (Some(_), Some(claimed)) => Some(claimed),
+            (_, _) => (!service.sockets.recovery().is_zero()).then(fresh),
+        };
+        let (id, outlet) = service.sockets.add(socket, ticket);
+        let mut connection = Connection::new(now, id, Arc::clone(&outlet), ticket, identity);
+        connection.source = socket.source();
+        let mut slot = socket.data.connection();
+        let connection = slot.insert(Box::new(connection));
+        // An outbox that is full already belongs to a client that does not read.
+        let _ = socket.send(&packet::connected(socket.sid(), ticket));
+        if let (Some(returning), Some(ticket)) = (returning, ticket) {
+            if let Some(missed) = service.sockets.take_lost(ticket) {
+                service
+                    .sockets
+                    .replay(now, &outlet, &missed, handshake.offset());
+            }
+            if let Some(join) = returning.join {
+                let session = join.session.clone();
+                service.come_back(now, connection, join);
+                // Only now: who replaces their ghost has never been away, and keeps their place in the queue.
+                match (ghost_connection, ghost) {
+                    (Some(ghost), _) => service.disconnected(now, &ghost, Parting::Lost),
+                    (None, Some(ghost)) => service.lose(now, &session, ghost),
+                    (None, None) => {}
+                }
+            }
+        }
+    }
+
+    /// A client came back before its broken transport was noticed: the transport is closed, and what it was is handed
+    /// over. Nothing, if another node has it.
+    fn take_out(&self, now: Now, ghost: SocketId) -> Option<Box<Connection>> {
+        let sockets = &self.service.sockets;
+        let old = sockets.outlet(ghost)?.socket()?;
+        let connection = old.data.connection().take()?;
+        sockets.remove(now, ghost, connection.participant().cloned());
+        old.cut();
+        Some(connection)
+    }
+
+    fn serve(&self, now: Now, socket: &Arc<Socket>, packet: &Packet<'_>) {
+        let mut slot = socket.data.connection();
+        let Some(connection) = slot.as_deref_mut() else {
             return;
         };
-        let inbox = inbox.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(inbox) = inbox {
-            let outlet = Arc::new(Outlet { socket, cut });
-            tokio::spawn(serve(Arc::clone(&self.0), outlet, inbox));
-        }
-    }
-}
-
-/// One thing for a socket's task to do.
-enum Job {
-    Packet {
-        packet: Value,
-        ack: Option<AckSender>,
-        /// Its place in the inbox, free again when it is served.
-        _space: OwnedSemaphorePermit,
-    },
-    Farewell(Parting),
-}
-
-/// Where a socket's packets wait, in the order in which they arrived.
-struct Inbox {
-    jobs: mpsc::Sender<Job>,
-    space: Arc<Semaphore>,
-    cut: Arc<Notify>,
-}
-
-impl MessageHandler<LocalAdapter, Self> for Inbox {
-    fn call(&self, socket: Arc<Socket>, mut packet: Value, ack_id: Option<i64>) {
-        let bytes = packet.len().clamp(PACKET_BYTES_MIN, INBOX_BYTES_MAX);
-        let wanted = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let space = match Arc::clone(&self.space).try_acquire_many_owned(wanted) {
-            Ok(space) => space,
-            Err(TryAcquireError::NoPermits) => return self.overflow(&socket),
-            Err(TryAcquireError::Closed) => return,
+        let service = &self.service;
+        let request = match self.admit_event(now, connection, packet.data) {
+            Ok(()) => Request::parse(now.unix, packet.data),
+            Err(refusal) => Some(Err(refusal)),
         };
-        let ack = ack_id.map(|_| {
-            let Ok(ack) = AckSender::from_message_parts(&socket, &mut packet, &ack_id);
-            ack
-        });
-        // There is a slot for each packet of the least size; a closed inbox belongs to a socket that has ended.
-        self.jobs
-            .try_send(Job::Packet {
-                packet,
-                ack,
-                _space: space,
-            })
-            .ok();
+        let Some(request) = request else {
+            return;
+        };
+        let answer = match request {
+            _ if packet.attachments > 0 => Err(Refusal::payload()),
+            Ok(request) => service.handle(now, connection, request),
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = &answer {
+            tracing::debug!(?refusal, "refused");
+            service
+                .sockets
+                .refuse(now, &connection.outlet, &Event::error(refusal));
+        }
+        if let Some(ack) = packet.ack {
+            let payload = acknowledgement(&answer);
+            service
+                .sockets
+                .acknowledge(now, &connection.outlet, ack, &payload);
+        }
     }
-}
 
-impl Inbox {
-    /// A packet lost in the middle would break the order that clients rely on: so this ends the socket.
-    fn overflow(&self, socket: &Socket) {
-        self.space.close();
-        let error = Event::error(&Refusal::FLOOD);
-        socket.emit(error.name, &error.payload).ok();
-        self.cut.notify_one();
-    }
-}
-
-/// Tells a socket's task that the connection has ended. Its place in the inbox is always kept.
-struct Farewell(Mutex<Option<mpsc::OwnedPermit<Job>>>);
-
-impl DisconnectHandler<LocalAdapter, Self> for Farewell {
-    fn call_with_defer(
+    fn admit_event(
         &self,
-        socket: Arc<Socket>,
-        reason: DisconnectReason,
-        forget: fn(Arc<Socket>),
-    ) {
-        let place = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(place) = place {
-            place.send(Job::Farewell(parting(reason)));
+        now: Now,
+        connection: &mut Connection,
+        text: &str,
+    ) -> Result<(), Refusal> {
+        let limits = &self.limits;
+        if limits.payload_bytes.is_some_and(|max| text.len() > max) {
+            return Err(Refusal::limit("signaling.payload_bytes"));
         }
-        forget(socket);
-    }
-}
-
-/// A disconnect packet is a goodbye; everything else may come back.
-fn parting(reason: DisconnectReason) -> Parting {
-    match reason {
-        DisconnectReason::ClientNSDisconnect => Parting::Goodbye,
-        DisconnectReason::TransportClose
-        | DisconnectReason::MultipleHttpPollingError
-        | DisconnectReason::PacketParsingError
-        | DisconnectReason::TransportError
-        | DisconnectReason::HeartbeatTimeout
-        | DisconnectReason::ServerNSDisconnect
-        | DisconnectReason::ClosingServer => Parting::Lost,
-    }
-}
-
-/// Serves one socket from its first packet to its end, and waits out its participant's grace.
-async fn serve(service: Arc<Service>, outlet: Arc<Outlet>, mut inbox: mpsc::Receiver<Job>) {
-    let id = service.sockets.add(Arc::clone(&outlet));
-    let mut connection = Connection::new(id.clone());
-    let parting = serve_inbox(&service, &mut connection, &outlet, &mut inbox).await;
-    service.sockets.remove(&id);
-    let absence = service
-        .disconnected(Now::read(), &connection, parting)
-        .await;
-    drop(inbox);
-    let goodbye = async move { outlet.close().await };
-    let grace = async {
-        if let Some(absence) = absence {
-            tokio::time::sleep(service.revocation_grace).await;
-            service.lapse(Now::read(), &absence);
+        let Some(per_second) = limits.events_per_second else {
+            return Ok(());
+        };
+        if connection.allowance.take(now, per_second) {
+            return Ok(());
         }
-    };
-    tokio::join!(goodbye, grace);
-}
+        if connection.allowance.is_flooded(per_second) {
+            tracing::debug!("a client that floods the server is cut off");
+            connection.outlet.cut();
+        }
+        Err(Refusal::limit("signaling.events_per_second"))
+    }
 
-async fn serve_inbox(
-    service: &Service,
-    connection: &mut Connection,
-    outlet: &Outlet,
-    inbox: &mut mpsc::Receiver<Job>,
-) -> Parting {
-    loop {
-        tokio::select! {
-            biased;
-            () = outlet.cut.notified() => return Parting::Lost,
-            job = inbox.recv() => match job {
-                Some(Job::Packet { packet, ack, .. }) => {
-                    serve_packet(service, connection, outlet, &packet, ack).await;
-                }
-                Some(Job::Farewell(parting)) => return parting,
-                None => return Parting::Lost,
-            },
-            () = at(connection.refresh_at) => service.refresh(Now::read(), connection),
+    /// The Socket.IO connection is over, if there is one.
+    fn part(&self, now: Now, socket: &Socket, parting: Parting) {
+        let connection = socket.data.connection().take();
+        if let Some(connection) = connection {
+            let lost_as = connection
+                .participant()
+                .filter(|_| parting == Parting::Lost);
+            self.service
+                .sockets
+                .remove(now, connection.socket, lost_as.cloned());
+            self.service.disconnected(now, &connection, parting);
         }
     }
-}
 
-async fn serve_packet(
-    service: &Service,
-    connection: &mut Connection,
-    outlet: &Outlet,
-    packet: &Value,
-    ack: Option<AckSender>,
-) {
-    let now = Now::read();
-    let Value::Str(text, attachments) = packet else {
-        return;
-    };
-    let Some(mut request) = Request::parse(now.unix, text.as_str()) else {
-        return;
-    };
-    if attachments.is_some() {
-        request = Err(Refusal::payload());
-    }
-    let answer = match request {
-        Ok(request) => service.handle(now, connection, request).await,
-        Err(refusal) => Err(refusal),
-    };
-    if let Err(refusal) = &answer {
-        tracing::debug!(?refusal, "refused");
-        outlet.send(&Event::error(refusal));
-    }
-    if let Some(ack) = ack {
-        outlet.acknowledge(ack, &acknowledgement(&answer));
+    fn close_later(&self, socket: &Arc<Socket>, patience: Duration) {
+        let chore = Chore(Arc::downgrade(socket));
+        let at = Now::read().mono + patience;
+        self.service.agenda.add(at, Job::Chore(chore));
     }
 }
 
-/// Never, where there is nothing to wait for.
-async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment.into()).await,
-        None => std::future::pending().await,
+impl Seat {
+    fn connection(&self) -> MutexGuard<'_, Option<Box<Connection>>> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The largest message, as the clients were told it.
-const PAYLOAD_BYTES_MAX: usize = 1_000_000;
-/// What may wait to be served, in bytes: a few messages of the largest size.
-const INBOX_BYTES_MAX: usize = 4 * PAYLOAD_BYTES_MAX;
-/// What the smallest packet counts for.
-const PACKET_BYTES_MIN: usize = 256;
-/// One slot for each of the smallest packets, and the one kept for the farewell.
-const INBOX_JOBS_MAX: usize = INBOX_BYTES_MAX / PACKET_BYTES_MIN + 1;
-/// What may wait to be sent: enough for every candidate of a full session at once.
-const OUTBOX_PACKETS_MAX: usize = 1024;
-/// How long closing all connections may take.
+fn refuse(socket: &Socket, code: &str, message: &str) {
+    // A full outbox belongs to a client that does not read.
+    let _ = socket.send(&packet::refused(code, message));
+}
+
+/// What clients are told where no limit is set.
+const PAYLOAD_BYTES_ADVERTISED: usize = 1_000_000;
+/// So much larger messages are read, to be refused by name; larger ones end the connection.
+const MESSAGE_OVER_PAYLOAD: usize = 4;
+/// An Engine.IO session that is no Socket.IO connection by then is closed.
+const CONNECT_WITHIN: Duration = Duration::from_secs(45);
+/// For whom there is no room: long enough to be told.
+const REFUSED_FOR: Duration = Duration::from_secs(2);
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);
-/// A client that does not read within these tries fails its heartbeat meanwhile.
-const GOODBYE_TRIES: u32 = 60;
-const GOODBYE_RETRY: Duration = Duration::from_secs(1);

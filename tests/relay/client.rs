@@ -83,20 +83,25 @@ impl Client {
             Over::Tcp => world.tcp(),
             Over::Tls => world.tls(),
         };
-        Self {
-            wire: Wire::to(over, server).await,
-            username: username.to_owned(),
-            password: password.to_owned(),
-            nonce: None,
-        }
+        Self::with(server, over, username, password).await
     }
 
     /// At an address of the server other than its first.
     pub(crate) async fn at(server: SocketAddr, over: Over) -> Self {
+        Self::with(server, over, USER, PASSWORD).await
+    }
+
+    /// Of a server that runs elsewhere.
+    pub(crate) async fn with(
+        server: SocketAddr,
+        over: Over,
+        username: &str,
+        password: &str,
+    ) -> Self {
         Self {
             wire: Wire::to(over, server).await,
-            username: USER.to_owned(),
-            password: PASSWORD.to_owned(),
+            username: username.to_owned(),
+            password: password.to_owned(),
             nonce: None,
         }
     }

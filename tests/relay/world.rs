@@ -133,7 +133,7 @@ fn settings() -> Settings {
 }
 
 /// As many ports as the default range has, below those that the system hands out.
-fn free_range() -> RangeInclusive<u16> {
+pub(crate) fn free_range() -> RangeInclusive<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let process = u16::try_from(std::process::id() % 100).unwrap();
     for _ in 0..100 {

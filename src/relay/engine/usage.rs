@@ -5,6 +5,8 @@ use std::{
     ops::AddAssign,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::ident::UserId;
 use crate::relay::engine::Engine;
 use crate::relay::engine::allocations::Allocation;
@@ -14,7 +16,8 @@ use crate::relay::engine::counters::Traffic;
 pub const FINISHED_USERS_MAX: usize = 10_000;
 
 /// What one user relays, and has relayed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Usage {
     /// Allocations alive.
     pub allocations: u64,

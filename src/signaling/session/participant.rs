@@ -2,26 +2,31 @@
 
 use std::sync::Arc;
 
-use crate::ident::ParticipantId;
+use serde::{Deserialize, Serialize};
 
-use super::{Roster, SocketId};
+use crate::ident::{NodeId, ParticipantId};
+
+use super::Roster;
+use super::socket::{Lost, Member, SocketId, Ticket};
 
 /// The participants of one session, in the order in which they came.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(super) struct Participants(Vec<Participant>);
 
 /// One participant: never without a socket.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Participant {
     id: ParticipantId,
     name: Arc<str>,
-    sockets: Vec<SocketId>,
+    sockets: Vec<Member>,
     /// False once they said goodbye while another socket of theirs stayed: that one is still a member and can be
     /// addressed, but the others have been told that the participant left.
     present: bool,
 }
 
 /// What the loss of a socket means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gone {
     /// Another socket of the participant is still here.
     OneOfSeveral,
@@ -32,15 +37,11 @@ pub(super) enum Gone {
 }
 
 impl Participants {
-    /// True if the socket is new here. Whoever had left and comes back goes to the end.
-    pub(super) fn add(
-        &mut self,
-        socket: &SocketId,
-        id: &ParticipantId,
-        name: Option<&str>,
-    ) -> bool {
+    /// True if the others have not heard of it. Whoever had left and comes back goes to the end, and is new to them by
+    /// whichever socket.
+    pub(super) fn add(&mut self, member: Member, id: &ParticipantId, name: Option<&str>) -> bool {
         let mut participant = match self.position(id) {
-            Some(at) if self.0[at].present => return self.0[at].join(socket, name),
+            Some(at) if self.0[at].present => return self.0[at].join(member, name),
             Some(at) => self.0.remove(at),
             None => Participant {
                 id: id.clone(),
@@ -50,13 +51,13 @@ impl Participants {
             },
         };
         participant.present = true;
-        let new_socket = participant.join(socket, name);
+        participant.join(member, name);
         self.0.push(participant);
-        new_socket
+        true
     }
 
     /// The participant says goodbye on `socket`. True if they were present until now.
-    pub(super) fn leave(&mut self, socket: &SocketId, id: &ParticipantId) -> bool {
+    pub(super) fn leave(&mut self, socket: SocketId, id: &ParticipantId) -> bool {
         let Some(at) = self.position(id) else {
             return false;
         };
@@ -66,7 +67,7 @@ impl Participants {
     }
 
     /// The connection behind `socket` is gone.
-    pub(super) fn remove(&mut self, socket: &SocketId, id: &ParticipantId) -> Gone {
+    pub(super) fn remove(&mut self, socket: SocketId, id: &ParticipantId) -> Gone {
         let Some(at) = self.position(id) else {
             return Gone::LastAfterLeaving;
         };
@@ -79,20 +80,60 @@ impl Participants {
     }
 
     /// As whom `socket` is a member.
-    pub(super) fn owner(&self, socket: &SocketId) -> Option<&ParticipantId> {
-        let owner = self.0.iter().find(|one| one.sockets.contains(socket));
+    pub(super) fn owner(&self, socket: SocketId) -> Option<&ParticipantId> {
+        let owner = self.0.iter().find(|one| one.has(socket));
         owner.map(|participant| &participant.id)
     }
 
-    /// Every member but `socket`.
-    pub(super) fn others(&self, socket: &SocketId) -> Vec<SocketId> {
-        let everyone = self.0.iter().flat_map(|participant| &participant.sockets);
-        everyone.filter(|other| *other != socket).cloned().collect()
+    /// A ticket is its last holder's: no socket but `holder` has it from now on.
+    pub(super) fn take_ticket(&mut self, ticket: Ticket, holder: SocketId) {
+        let everyone = self.0.iter_mut().flat_map(|one| &mut one.sockets);
+        for member in everyone.filter(|member| member.socket != holder) {
+            member.ticket.take_if(|own| *own == ticket);
+        }
+    }
+
+    /// What is lost with `socket`, if it could come back.
+    pub(super) fn lost_with(&self, socket: SocketId) -> Option<Lost> {
+        let owner = self.0.iter().find(|one| one.has(socket))?;
+        let member = owner.sockets.iter().find(|own| own.socket == socket)?;
+        Some(Lost {
+            ticket: member.ticket?,
+            participant: owner.id.clone(),
+            name: Arc::clone(&owner.name),
+        })
+    }
+
+    /// Every member.
+    pub(super) fn members(&self) -> impl Iterator<Item = Member> {
+        let everyone = self.0.iter().flat_map(|one| &one.sockets);
+        everyone.copied()
+    }
+
+    /// The sockets that a node serves.
+    pub(super) fn sockets_on(&self, node: NodeId) -> Vec<SocketId> {
+        let sockets = self.members().map(|member| member.socket);
+        sockets.filter(|socket| socket.node == node).collect()
+    }
+
+    /// The connections to a node of those whom the others believe to be here.
+    pub(super) fn present_on(
+        &self,
+        node: NodeId,
+    ) -> impl Iterator<Item = (ParticipantId, Member, Arc<str>)> {
+        self.present().flat_map(move |one| {
+            let here = one
+                .sockets
+                .iter()
+                .filter(move |member| member.socket.node == node);
+            here.map(|member| (one.id.clone(), *member, Arc::clone(&one.name)))
+        })
     }
 
     /// All sockets of one participant; none for whom nobody knows.
-    pub(super) fn sockets(&self, id: &ParticipantId) -> &[SocketId] {
-        self.position(id).map_or(&[], |at| &self.0[at].sockets)
+    pub(super) fn sockets(&self, id: &ParticipantId) -> impl Iterator<Item = Member> {
+        let sockets = self.position(id).map_or(&[][..], |at| &self.0[at].sockets);
+        sockets.iter().copied()
     }
 
     /// The name that `id` goes by.
@@ -103,20 +144,25 @@ impl Participants {
 
     /// Those whom the others believe to be here.
     pub(super) fn roster(&self) -> Roster {
-        let present = self.0.iter().filter(|participant| participant.present);
-        Roster(
-            present
-                .map(|one| (one.id.clone(), Arc::clone(&one.name)))
-                .collect(),
-        )
+        let names = self
+            .present()
+            .map(|one| (one.id.clone(), Arc::clone(&one.name)));
+        Roster(names.collect())
     }
 
-    /// How many the roster names.
-    pub(super) fn present(&self) -> usize {
-        self.0
-            .iter()
-            .filter(|participant| participant.present)
-            .count()
+    /// The ids of those whom the others believe to be here, and where they are connected.
+    pub(super) fn presence(
+        &self,
+    ) -> impl Iterator<Item = (&ParticipantId, impl Iterator<Item = NodeId>)> {
+        self.present().map(|one| {
+            let nodes = one.sockets.iter().map(|member| member.socket.node);
+            (&one.id, nodes)
+        })
+    }
+
+    /// Whether the others believe `id` to be here.
+    pub(super) fn is_present(&self, id: &ParticipantId) -> bool {
+        self.position(id).is_some_and(|at| self.0[at].present)
     }
 
     /// True when nobody has a socket here.
@@ -124,14 +170,18 @@ impl Participants {
         self.0.is_empty()
     }
 
+    fn present(&self) -> impl Iterator<Item = &Participant> {
+        self.0.iter().filter(|participant| participant.present)
+    }
+
     fn position(&self, id: &ParticipantId) -> Option<usize> {
         self.0.iter().position(|participant| participant.id == *id)
     }
 
-    /// True if it was the participant's last: then the participant goes with it.
-    fn drop_socket(&mut self, at: usize, socket: &SocketId) -> bool {
+    /// True if it was the participant's last one, who is then forgotten.
+    fn drop_socket(&mut self, at: usize, socket: SocketId) -> bool {
         let sockets = &mut self.0[at].sockets;
-        sockets.retain(|own| own != socket);
+        sockets.retain(|own| own.socket != socket);
         let last = sockets.is_empty();
         if last {
             self.0.remove(at);
@@ -141,15 +191,27 @@ impl Participants {
 }
 
 impl Participant {
-    /// A new name replaces the old one, no name leaves it.
-    fn join(&mut self, socket: &SocketId, name: Option<&str>) -> bool {
-        if let Some(name) = name {
+    fn has(&self, socket: SocketId) -> bool {
+        self.sockets.iter().any(|own| own.socket == socket)
+    }
+
+    fn join(&mut self, member: Member, name: Option<&str>) -> bool {
+        if let Some(name) = name.filter(|name| **name != *self.name) {
             self.name = name.into();
         }
-        let new_socket = !self.sockets.contains(socket);
-        if new_socket {
-            self.sockets.push(socket.clone());
+        match self
+            .sockets
+            .iter_mut()
+            .find(|own| own.socket == member.socket)
+        {
+            Some(own) => {
+                *own = member;
+                false
+            }
+            None => {
+                self.sockets.push(member);
+                true
+            }
         }
-        new_socket
     }
 }

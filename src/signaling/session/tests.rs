@@ -1,145 +1,136 @@
-//! Stories about one session, and what holds whatever happens in it.
+//! Stories about who is in a session; the rest of it has stories of its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod ending;
+mod properties;
+mod reading;
+mod replicas;
+mod timing;
+mod view;
 
-use proptest::prelude::*;
+use std::time::Duration;
 
+use super::change::{Audience::These, Told};
 use super::*;
 
 #[test]
 fn a_newcomer_is_announced_to_the_others_alone() {
     let mut session = Session::default();
-    join(&mut session, "a", "alice");
-    let joined = session.join(&socket("b"), &who("bob"), Some("Bob"));
-    let roster = roster(&[("alice", "alice"), ("bob", "Bob")]);
-    let news = News::ParticipantJoined {
-        id: who("bob"),
-        name: "Bob".into(),
-    };
-    assert_eq!(joined.roster, roster);
+    join(&mut session, A, "alice");
+    let change = join_as(&mut session, B, "bob", "Bob");
     assert_eq!(
-        joined.change.told,
-        [told(&["a"], News::Joined(roster)), told(&["a"], news)]
+        change.told,
+        [
+            told(Audience::Others(B), News::Roster),
+            told(These(vec![A]), joined("bob", "Bob")),
+        ]
     );
+    assert_eq!(roster(&session), "alice bob(Bob)");
+    assert_eq!(change.departed, []);
 }
 
 #[test]
 fn the_same_socket_again_announces_nobody() {
-    let mut session = Session::default();
-    join(&mut session, "a", "alice");
-    join(&mut session, "b", "bob");
-    let again = session.join(&socket("b"), &who("bob"), None);
-    let roster = roster(&[("alice", "alice"), ("bob", "bob")]);
-    assert_eq!(again.change.told, [told(&["a"], News::Joined(roster))]);
+    let mut session = room(&[(A, "alice"), (B, "bob")]);
+    let change = join(&mut session, B, "bob");
+    assert_eq!(change.told, [told(Audience::Others(B), News::Roster)]);
+    assert_eq!(roster(&session), "alice bob");
 }
 
 #[test]
 fn a_second_socket_is_announced_and_its_loss_is_no_leave() {
-    let mut session = Session::default();
-    join(&mut session, "a", "alice");
-    join(&mut session, "b1", "bob");
-    let second = join(&mut session, "b2", "bob");
-    let announced = |told: &Told| matches!(&told.news, News::ParticipantJoined { .. });
-    assert!(second.change.told.iter().any(announced));
-    assert_eq!(session.disconnected(&socket("b1")), Change::default());
+    let mut session = room(&[(A, "alice"), (B, "bob")]);
+    let change = join(&mut session, B2, "bob");
+    let announced = told(These(vec![A, B]), joined("bob", "bob"));
+    assert_eq!(change.told.last(), Some(&announced));
+    assert_eq!(lose(&mut session, B).told, []);
     assert_eq!(session.participants(), 2);
-    let change = session.disconnected(&socket("b2"));
-    assert_eq!(
-        change.told,
-        [told(&["a"], News::ParticipantLeft(who("bob")))]
-    );
-    assert_eq!(change.departed, Some(who("bob")));
+    let change = lose(&mut session, B2);
+    assert_eq!(change.told, [told(Audience::Room, left("bob"))]);
+    assert_eq!(change.departed, [(who("bob"), Parting::Lost)]);
 }
 
 #[test]
 fn an_explicit_leave_is_announced_once_though_another_socket_stays() {
-    let mut session = Session::default();
-    join(&mut session, "a", "alice");
-    join(&mut session, "b1", "bob");
-    join(&mut session, "b2", "bob");
-    let change = session.leave(&socket("b1"), &who("bob")).unwrap();
+    let mut session = room(&[(A, "alice"), (B, "bob"), (B2, "bob")]);
+    let change = leave(&mut session, B, "bob").unwrap();
     assert_eq!(
         change.told,
         [
-            told(&["a", "b2"], News::ParticipantLeft(who("bob"))),
-            told(&["b1"], News::Left(who("bob"))),
+            told(Audience::Others(B), left("bob")),
+            told(These(vec![B]), News::Left(who("bob"))),
         ]
     );
-    assert_eq!(session.participants(), 1);
-    assert_eq!(route(&session, "a", "alice", "bob"), Ok(sockets(&["b2"])));
-    let later = session.disconnected(&socket("b2"));
-    assert_eq!((later.told, later.departed), (vec![], Some(who("bob"))));
+    assert_eq!(change.departed, [(who("bob"), Parting::Goodbye)]);
+    assert_eq!(roster(&session), "alice");
+    assert_eq!(route(&session, A, "alice", "bob"), Ok(vec![B2]));
+    let change = lose(&mut session, B2);
+    assert_eq!(change.told, []);
+    assert_eq!(change.departed, [(who("bob"), Parting::Lost)]);
 }
 
 #[test]
-fn who_left_and_joins_again_is_here_again() {
-    let mut session = Session::default();
-    join(&mut session, "b1", "bob");
-    join(&mut session, "b2", "bob");
-    join(&mut session, "a", "alice");
-    session.leave(&socket("b1"), &who("bob")).unwrap();
-    let again = join(&mut session, "b2", "bob");
-    assert_eq!(again.roster, roster(&[("alice", "alice"), ("bob", "bob")]));
-    let change = session.disconnected(&socket("b2"));
-    assert_eq!(
-        change.told,
-        [told(&["a"], News::ParticipantLeft(who("bob")))]
-    );
+fn who_left_and_joins_again_is_announced_again() {
+    let mut session = room(&[(B, "bob"), (B2, "bob"), (A, "alice")]);
+    leave(&mut session, B, "bob").unwrap();
+    // By the socket that stayed: the others believe that nobody is behind it.
+    let change = join(&mut session, B2, "bob");
+    let announced = told(These(vec![A]), joined("bob", "bob"));
+    assert_eq!(change.told.last(), Some(&announced));
+    assert_eq!(roster(&session), "alice bob");
+    let change = lose(&mut session, B2);
+    assert_eq!(change.told, [told(Audience::Room, left("bob"))]);
 }
 
 #[test]
 fn a_socket_that_joins_under_another_id_has_left_under_the_first() {
-    let mut session = Session::default();
-    join(&mut session, "a", "alice");
-    join(&mut session, "b", "bob");
-    let joined = join(&mut session, "b", "bert");
+    let mut session = room(&[(A, "alice"), (B, "bob")]);
+    let change = join(&mut session, B, "bert");
     assert_eq!(
-        joined.roster,
-        roster(&[("alice", "alice"), ("bert", "bert")])
+        change.told,
+        [
+            told(Audience::Others(B), left("bob")),
+            told(These(vec![B]), News::Left(who("bob"))),
+            told(Audience::Others(B), News::Roster),
+            told(These(vec![A]), joined("bert", "bert")),
+        ]
     );
-    assert_eq!(joined.change.departed, Some(who("bob")));
-    let left = told(&["a"], News::ParticipantLeft(who("bob")));
-    assert_eq!(joined.change.told.first(), Some(&left));
+    assert_eq!(change.departed, [(who("bob"), Parting::Goodbye)]);
+    assert_eq!(change.void, [], "it holds its ticket still");
+    assert_eq!(session.holder(ticket(B)), Some(B));
+    assert_eq!(roster(&session), "alice bert");
 }
 
 #[test]
 fn a_name_lasts_until_another_is_given() {
     let mut session = Session::default();
-    session.join(&socket("b1"), &who("bob"), Some("Bob"));
-    let second = session.join(&socket("b2"), &who("bob"), None);
-    assert_eq!(second.roster, roster(&[("bob", "Bob")]));
-    let renamed = session.join(&socket("b2"), &who("bob"), Some("Robert"));
-    assert_eq!(renamed.roster, roster(&[("bob", "Robert")]));
+    join_as(&mut session, B, "bob", "Bob");
+    join(&mut session, B2, "bob");
+    assert_eq!(roster(&session), "bob(Bob)");
+    join_as(&mut session, B2, "bob", "Robert");
+    assert_eq!(roster(&session), "bob(Robert)");
+    assert_eq!(&*session.name_of(&who("bob")), "Robert");
+    assert_eq!(&*session.name_of(&who("nobody")), "nobody");
 }
 
 #[test]
 fn whom_a_message_reaches() {
-    let mut session = Session::default();
-    for (socket, participant) in [("a", "alice"), ("b1", "bob"), ("b2", "bob"), ("c", "carol")] {
-        join(&mut session, socket, participant);
-    }
-    let others = session.route(&socket("b1"), &who("bob"), &Recipient::Others);
-    assert_eq!(others, Ok(sockets(&["a", "b2", "c"])));
+    let session = room(&[(A, "alice"), (B, "bob"), (B2, "bob"), (C, "carol")]);
+    let others = session.route(B, &who("bob"), &Recipient::Others);
+    assert_eq!(others, Ok(vec![A, B2, C]));
     let cases = [
+        ("one participant", A, "alice", "bob", Ok(vec![B, B2])),
+        ("nobody known", A, "alice", "dave", Ok(vec![])),
+        ("oneself", B, "bob", "bob", Ok(vec![])),
         (
-            "one participant",
-            "a",
-            "alice",
-            "bob",
-            Ok(sockets(&["b1", "b2"])),
-        ),
-        ("nobody known", "a", "alice", "dave", Ok(vec![])),
-        ("oneself", "b1", "bob", "bob", Ok(vec![])),
-        (
-            "in another's name",
-            "a",
+            "another's name",
+            A,
             "bob",
             "carol",
             Err(Trespass::Forbidden),
         ),
         (
             "from outside",
-            "x",
+            X,
             "alice",
             "bob",
             Err(Trespass::NotInSession),
@@ -151,142 +142,241 @@ fn whom_a_message_reaches() {
 }
 
 #[test]
-fn nobody_leaves_in_anothers_name() {
+fn nobody_acts_in_anothers_name_or_from_outside() {
+    let mut session = room(&[(A, "alice"), (B, "bob")]);
+    let before = session.clone();
+    let skip = ReadingOp::Skip(who("alice"));
+    let end = |by| Op::End {
+        by: Some(by),
+        reason: json("\"\""),
+    };
+    assert_eq!(leave(&mut session, A, "bob"), Err(Trespass::Forbidden));
+    let outside = [
+        leave(&mut session, X, "bob"),
+        read(&mut session, X, skip),
+        time(&mut session, 0, X, TimerOp::Pause),
+        apply(&mut session, 0, end(X)),
+    ];
+    for refused in outside {
+        assert_eq!(refused, Err(Trespass::NotInSession));
+    }
+    assert_eq!(session, before);
+}
+
+#[test]
+fn who_is_lost_comes_back_by_their_ticket() {
+    let mut session = room(&[(A, "alice"), (B, "bob")]);
+    join_as(&mut session, B, "bob", "Bob");
+    let change = lose_at(&mut session, 1_000, B);
+    assert_eq!(change.void, []);
+    let lost = session.lost(ticket(B), UnixMillis(1_000)).unwrap();
+    assert_eq!((&lost.participant, &*lost.name), (&who("bob"), "Bob"));
+    assert_eq!(session.lost(ticket(B), UnixMillis(1_001)), None, "too late");
+
+    let member = Member {
+        socket: B2,
+        ticket: Some(ticket(B)),
+    };
+    let back = Op::Join {
+        member,
+        participant: who("bob"),
+        name: Some("Bob".into()),
+    };
+    apply(&mut session, 2_000, back).unwrap();
+    assert_eq!(session.lost(ticket(B), UnixMillis(0)), None);
+    assert_eq!(session.holder(ticket(B)), Some(B2));
+}
+
+#[test]
+fn a_ticket_is_its_last_holders() {
+    let mut session = room(&[(A, "alice"), (B, "bob")]);
+    let member = Member {
+        socket: B2,
+        ticket: Some(ticket(B)),
+    };
+    let twice = Op::Join {
+        member,
+        participant: who("bob"),
+        name: None,
+    };
+    let change = apply(&mut session, 0, twice).unwrap();
+    assert_eq!(change.void, []);
+    assert_eq!(session.holder(ticket(B)), Some(B2));
+    assert_eq!(lose(&mut session, B).void, []);
+    assert_eq!(session.lost(ticket(B), UnixMillis(0)), None);
+    assert_eq!(session.holder(ticket(B)), Some(B2));
+}
+
+#[test]
+fn whoever_says_goodbye_does_not_come_back_by_a_ticket() {
+    // (what is said, by whom), and the tickets that are void then.
+    let mut session = room(&[(A, "alice"), (B, "bob"), (B2, "bob")]);
+    lose(&mut session, B2);
+    let change = leave(&mut session, B, "bob").unwrap();
+    assert_eq!(change.void, [ticket(B), ticket(B2)]);
+
+    let mut session = room(&[(A, "alice"), (B, "bob")]);
+    assert_eq!(say_goodbye(&mut session, B).void, [ticket(B)]);
+
+    // Lost after the participant said goodbye elsewhere.
+    let mut session = room(&[(A, "alice"), (B, "bob"), (B2, "bob")]);
+    leave(&mut session, B, "bob").unwrap();
+    assert_eq!(lose(&mut session, B2).void, [ticket(B2)]);
+    assert_eq!(session.tickets().collect::<Vec<_>>(), [ticket(A)]);
+}
+
+#[test]
+fn only_so_many_are_awaited_back() {
+    let mut session = room(&[(A, "alice")]);
+    for number in 1_000..1_000 + LOST_MAX as u64 {
+        let socket = on(1, number);
+        join(&mut session, socket, "bob");
+        assert_eq!(lose(&mut session, socket).void, []);
+    }
+    join(&mut session, B, "bob");
+    assert_eq!(lose(&mut session, B).void, [ticket(on(1, 1_000))]);
+    assert_eq!(session.tickets().count(), 1 + LOST_MAX);
+}
+
+/// A session with these members and nothing else.
+fn room(members: &[(SocketId, &str)]) -> Session {
     let mut session = Session::default();
-    join(&mut session, "a", "alice");
-    join(&mut session, "b", "bob");
-    let forged = session.leave(&socket("a"), &who("bob"));
-    assert_eq!(forged, Err(Trespass::Forbidden));
-    assert_eq!(
-        session.leave(&socket("x"), &who("bob")),
-        Err(Trespass::NotInSession)
-    );
-    assert_eq!(session.participants(), 2);
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Join(usize, usize),
-    Leave(usize),
-    Disconnect(usize),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        3 => (0..6usize, 0..4usize).prop_map(|(socket, id)| Step::Join(socket, id)),
-        1 => (0..6usize).prop_map(Step::Leave),
-        1 => (0..6usize).prop_map(Step::Disconnect),
-    ]
-}
-
-proptest! {
-    /// What each member has been told adds up to what is: nobody is listed twice, missed or forgotten, and no change
-    /// is told to the same socket twice.
-    #[test]
-    fn every_member_knows_who_is_here(steps in prop::collection::vec(step(), 0..60)) {
-        let mut session = Session::default();
-        let mut views: BTreeMap<SocketId, BTreeSet<ParticipantId>> = BTreeMap::new();
-        for step in steps {
-            let change = take(&mut session, &mut views, step);
-            for told in &change.told {
-                let once: BTreeSet<_> = told.to.iter().collect();
-                prop_assert_eq!(once.len(), told.to.len());
-                hear(&mut views, told);
-            }
-            views.retain(|socket, _| session.participant_of(socket).is_some());
-            check(&session, &views)?;
-        }
+    for (socket, participant) in members {
+        join(&mut session, *socket, participant);
     }
+    session
 }
 
-/// The joiner's own copy is heard at once; the rest of the change is returned.
-fn take(
+fn join(session: &mut Session, socket: SocketId, participant: &str) -> Change {
+    apply(session, 0, joins(socket, participant, None)).unwrap()
+}
+
+fn join_as(session: &mut Session, socket: SocketId, participant: &str, name: &str) -> Change {
+    apply(session, 0, joins(socket, participant, Some(name))).unwrap()
+}
+
+fn leave(session: &mut Session, by: SocketId, participant: &str) -> Result<Change, Trespass> {
+    let participant = who(participant);
+    apply(session, 0, Op::Leave { by, participant })
+}
+
+fn lose(session: &mut Session, socket: SocketId) -> Change {
+    lose_at(session, 0, socket)
+}
+
+fn lose_at(session: &mut Session, millis: u64, socket: SocketId) -> Change {
+    let parting = Parting::Lost;
+    apply(session, millis, Op::Disconnect { socket, parting }).unwrap()
+}
+
+fn say_goodbye(session: &mut Session, socket: SocketId) -> Change {
+    let parting = Parting::Goodbye;
+    apply(session, 0, Op::Disconnect { socket, parting }).unwrap()
+}
+
+fn read(session: &mut Session, by: SocketId, change: ReadingOp) -> Result<Change, Trespass> {
+    apply(session, 0, Op::Read { by, change })
+}
+
+fn time(
     session: &mut Session,
-    views: &mut BTreeMap<SocketId, BTreeSet<ParticipantId>>,
-    step: Step,
-) -> Change {
-    match step {
-        Step::Join(at, id) => {
-            let socket = socket(SOCKETS[at]);
-            let joined = session.join(&socket, &who(PARTICIPANTS[id]), None);
-            views.insert(
-                socket,
-                joined.roster.0.iter().map(|(id, _)| id.clone()).collect(),
-            );
-            joined.change
-        }
-        Step::Leave(at) => {
-            let socket = socket(SOCKETS[at]);
-            let own = session.participant_of(&socket).cloned();
-            own.map_or_else(Change::default, |own| session.leave(&socket, &own).unwrap())
-        }
-        Step::Disconnect(at) => session.disconnected(&socket(SOCKETS[at])),
-    }
+    millis: u64,
+    by: SocketId,
+    change: TimerOp,
+) -> Result<Change, Trespass> {
+    apply(session, millis, Op::Time { by, change })
 }
 
-fn hear(views: &mut BTreeMap<SocketId, BTreeSet<ParticipantId>>, told: &Told) {
-    for socket in &told.to {
-        let Some(view) = views.get_mut(socket) else {
-            continue;
-        };
-        match &told.news {
-            News::Joined(roster) => *view = roster.0.iter().map(|(id, _)| id.clone()).collect(),
-            News::ParticipantJoined { id, .. } => assert!(view.contains(id), "joined unheard"),
-            News::ParticipantLeft(id) => drop(view.remove(id)),
-            News::Left(_) => {}
-        }
-    }
+fn apply(session: &mut Session, millis: u64, op: Op) -> Result<Change, Trespass> {
+    let at = UnixMillis(millis);
+    session.apply(&Step { at, op })
 }
 
-fn check(
+fn route(
     session: &Session,
-    views: &BTreeMap<SocketId, BTreeSet<ParticipantId>>,
-) -> Result<(), TestCaseError> {
-    let roster = session.participants.roster();
-    let here: BTreeSet<_> = roster.0.iter().map(|(id, _)| id.clone()).collect();
-    prop_assert_eq!(here.len(), roster.0.len());
-    prop_assert_eq!(session.participants(), roster.0.len());
-    for (socket, view) in views {
-        prop_assert_eq!(view, &here, "{} is wrong", socket);
-    }
-    let members = SOCKETS
-        .iter()
-        .filter(|id| session.participant_of(&socket(id)).is_some());
-    prop_assert_eq!(members.count() == 0, session.is_empty());
-    Ok(())
+    from: SocketId,
+    signed: &str,
+    to: &str,
+) -> Result<Vec<SocketId>, Trespass> {
+    session.route(from, &who(signed), &Recipient::One(who(to)))
 }
 
-const SOCKETS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
-const PARTICIPANTS: [&str; 4] = ["alice", "bob", "carol", "dave"];
-
-fn join(session: &mut Session, id: &str, participant: &str) -> Joined {
-    session.join(&socket(id), &who(participant), None)
-}
-
-fn route(session: &Session, from: &str, signed: &str, to: &str) -> Result<Vec<SocketId>, Trespass> {
-    session.route(&socket(from), &who(signed), &Recipient::One(who(to)))
-}
-
-fn told(to: &[&str], news: News) -> Told {
-    Told {
-        to: sockets(to),
-        news,
+fn joins(socket: SocketId, participant: &str, name: Option<&str>) -> Op {
+    let ticket = Some(ticket(socket));
+    Op::Join {
+        member: Member { socket, ticket },
+        participant: who(participant),
+        name: name.map(Into::into),
     }
 }
 
-fn roster(names: &[(&str, &str)]) -> Roster {
-    let names = names.iter().map(|(id, name)| (who(id), Arc::from(*name)));
-    Roster(names.collect())
+fn told(to: Audience, news: News) -> Told {
+    Told { to, news }
 }
 
-fn sockets(ids: &[&str]) -> Vec<SocketId> {
-    ids.iter().map(|id| socket(id)).collect()
+fn joined(id: &str, name: &str) -> News {
+    News::ParticipantJoined {
+        id: who(id),
+        name: name.into(),
+    }
 }
 
-fn socket(id: &str) -> SocketId {
-    SocketId::new(id)
+fn left(id: &str) -> News {
+    News::ParticipantLeft(who(id))
+}
+
+/// Who is here, with the names that are not the ids.
+fn roster(session: &Session) -> String {
+    let roster = session.roster().0.into_iter();
+    let shown = roster.map(|(id, name)| match id.as_str() == &*name {
+        true => id.to_string(),
+        false => format!("{id}({name})"),
+    });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+/// "reader: queue"
+fn turns(session: &Session) -> String {
+    let reading = session.reading();
+    let reader = reading.reader().map_or("nobody", ParticipantId::as_str);
+    let queue: String = reading.queue().iter().map(|id| format!(" {id}")).collect();
+    format!("{reader}:{queue}")
+}
+
+fn ids(list: &str) -> Vec<ParticipantId> {
+    list.split_whitespace().map(who).collect()
 }
 
 fn who(id: &str) -> ParticipantId {
     ParticipantId::parse(id).unwrap()
 }
+
+fn json(text: &str) -> Json {
+    serde_json::from_str(text).unwrap()
+}
+
+/// Every socket has a ticket of its own.
+fn ticket(socket: SocketId) -> Ticket {
+    let mut random = [0; 16];
+    random[..8].copy_from_slice(&socket.node.0.to_be_bytes());
+    random[8..].copy_from_slice(&socket.number.to_be_bytes());
+    Ticket::new(random)
+}
+
+const fn on(node: u64, number: u64) -> SocketId {
+    SocketId {
+        node: NodeId(node),
+        number,
+    }
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const A: SocketId = on(1, 1);
+const B: SocketId = on(1, 2);
+const B2: SocketId = on(2, 1);
+const C: SocketId = on(2, 2);
+/// Nobody's.
+const X: SocketId = on(1, 99);
