@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
-import { ask, connect, counts, eventually, heard, member, next, unique } from './harness.js'
+import { ask, connect, counts, done, eventually, heard, member, next, unique } from './harness.js'
 import { allocate } from './turn.js'
 
 const ALLOCATED = 'allocated'
 const GRACE_MS = 2000
 const portsFree = () => eventually(async () => (await counts()).relayPorts === 0, 'relay ports free')
-const turnOf = ({ iceServers }) => iceServers[1]
+const turnOf = ({ iceServers }) => iceServers.find(({ username }) => username)
 
 afterEach(portsFree)
 
@@ -15,7 +15,7 @@ test('the credential of a join opens the relay, and an explicit leave ends it at
   const alice = await member(session, unique('alice'))
   assert.equal(await allocate(turnOf(alice.joined)), ALLOCATED)
   assert.equal((await counts()).relayPorts, 1)
-  await ask(alice, 'leave-session', { sessionId: session, participantId: alice.id_ })
+  await done(alice, 'leave-session', { participantId: alice.id_ })
   await portsFree()
   assert.equal(await allocate(turnOf(alice.joined)), 401)
 })
@@ -23,11 +23,11 @@ test('the credential of a join opens the relay, and an explicit leave ends it at
 test('a credential issued after a return is good even within the same second', async () => {
   const session = unique('s')
   const alice = await member(session, unique('alice'))
-  await ask(alice, 'leave-session', { sessionId: session, participantId: alice.id_ })
-  const again = await ask(alice, 'join-session', { sessionId: session, participantId: alice.id_ })
+  await done(alice, 'leave-session', { participantId: alice.id_ })
+  const again = await done(alice, 'join-session', { participantId: alice.id_ })
   assert.equal(await allocate(turnOf(alice.joined)), 401)
   assert.equal(await allocate(turnOf(again)), ALLOCATED)
-  await ask(alice, 'leave-session', { sessionId: session, participantId: alice.id_ })
+  await done(alice, 'leave-session', { participantId: alice.id_ })
 })
 
 test('a disconnect packet is a goodbye', async () => {
@@ -80,18 +80,32 @@ test('a participant in several sessions keeps the relay until they have left the
   const id = unique('alice')
   const [one, two] = [await member(unique('s'), id), await member(unique('s'), id)]
   assert.equal(await allocate(turnOf(one.joined)), ALLOCATED)
-  await ask(one, 'leave-session', { sessionId: one.session, participantId: id })
+  await done(one, 'leave-session', { participantId: id })
   assert.equal((await counts()).relayPorts, 1)
-  await ask(two, 'leave-session', { sessionId: two.session, participantId: id })
+  await done(two, 'leave-session', { participantId: id })
   await portsFree()
 })
 
 test('who moves to another session keeps the relay', async () => {
   const alice = await member(unique('s'), unique('alice'))
   assert.equal(await allocate(turnOf(alice.joined)), ALLOCATED)
-  await ask(alice, 'join-session', { sessionId: unique('s'), participantId: alice.id_ })
+  await done(alice, 'join-session', { sessionId: unique('s'), participantId: alice.id_ })
   assert.equal(await allocate(turnOf(alice.joined)), ALLOCATED)
   alice.disconnect()
+})
+
+test('the end of a session ends the relay of all its participants at once', async () => {
+  const session = unique('s')
+  const members = [await member(session, unique('alice')), await member(session, unique('bob'))]
+  for (const { joined } of members) assert.equal(await allocate(turnOf(joined)), ALLOCATED)
+  await done(members[0], 'end-session', { reason: 'over' })
+  await portsFree()
+  for (const { joined } of members) assert.equal(await allocate(turnOf(joined)), 401)
+  for (const client of members) {
+    const again = await done(client, 'join-session', { participantId: client.id_ })
+    assert.equal(await allocate(turnOf(again)), ALLOCATED)
+    client.disconnect()
+  }
 })
 
 test('get-ice-servers answers its asker, by event and by acknowledgement', async () => {

@@ -4,14 +4,18 @@ import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 
-const [HOST, PORT] = process.env.SETU_TURN.split(':')
+const RELAYS = process.env.SETU_TURN.split(',').map((address) => address.split(':'))
 const ALLOCATE = 0x0003
 const ATTRIBUTE = { username: 0x0006, integrity: 0x0008, error: 0x0009, realm: 0x0014, nonce: 0x0015, transport: 0x0019 }
 const UDP = Buffer.from([17, 0, 0, 0])
 
-/** Tries to allocate from a port of its own: 'allocated', or the error code. */
+let turn = 0
+/** Tries to allocate from a port of its own, at one relay after the other: 'allocated', or the error code. */
 export async function allocate({ username, credential }) {
+  const [host, port] = RELAYS[turn++ % RELAYS.length]
   const socket = createSocket('udp4')
+  socket.connect(port, host)
+  await once(socket, 'connect')
   try {
     const challenge = await exchange(socket, request([[ATTRIBUTE.transport, UDP]]))
     const realm = challenge.attributes.get(ATTRIBUTE.realm)
@@ -32,8 +36,8 @@ export async function allocate({ username, credential }) {
 
 async function exchange(socket, message) {
   const answer = once(socket, 'message')
-  const again = setInterval(() => socket.send(message, PORT, HOST), 500)
-  socket.send(message, PORT, HOST)
+  const again = setInterval(() => socket.send(message), 500)
+  socket.send(message)
   const [bytes] = await answer
   clearInterval(again)
   return parse(bytes)

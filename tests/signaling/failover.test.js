@@ -1,0 +1,123 @@
+// Two nodes on one Redis. One is killed in mid-session, and its clients find the other.
+
+import assert from 'node:assert/strict'
+import { afterEach, beforeEach, test } from 'node:test'
+import { done, eventually, heard, member, next, occurs, signal, told, unique, within } from './harness.js'
+import { startRedis, startSetu } from './servers.js'
+import { startProxy } from '../browser/support/proxy.js'
+
+const BACK_WITHIN_MS = 5000
+const NOTICED_WITHIN_MS = 20_000
+const UPDATE = 'session-timer-update'
+// As the application's clients do it.
+const RECONNECTION = {
+  reconnection: true, reconnectionAttempts: 5, reconnectionDelay: 1000, reconnectionDelayMax: 5000,
+}
+
+let redis
+let nodes
+let proxy
+beforeEach(async () => {
+  redis = await startRedis()
+  const variables = { SETU_STORE__REDIS_URL: redis.url }
+  nodes = [await startSetu(variables), await startSetu(variables)]
+  proxy = await startProxy(nodes[1].port)
+})
+afterEach(async () => {
+  await proxy.stop()
+  for (const setu of nodes) await setu.stop()
+  await redis.kill()
+})
+
+const first = (session, id) => member(session, id, { url: nodes[0].url })
+const second = (session, id) => member(session, id, { url: proxy.origin, ...RECONNECTION })
+
+test('the clients of a killed node are back in their sessions within five seconds, without ghosts', async () => {
+  const session = unique('s')
+  const alice = await first(session, 'alice')
+  const lost = [await second(session, 'bob'), await second(session, 'carol')]
+  const [bob, carol] = lost
+  await next(alice, 'participant-joined', ({ participantId }) => participantId === 'carol')
+  await done(bob, 'update-queue', { queue: ['bob', 'alice', 'carol'] })
+  await done(carol, 'change-verse', { verse: 'before' })
+  await next(alice, 'verse-changed')
+  for (const client of [alice, ...lost]) await heard(client)
+
+  const killed = Date.now()
+  const back = lost.map((client) => occurs(client, 'connect'))
+  await nodes[1].kill()
+  proxy.leadTo(nodes[0].port)
+  await within(Promise.all(back), () => 'both', BACK_WITHIN_MS)
+  for (const client of lost) {
+    assert.equal(client.recovered, true)
+    const { iceServers, participants } = await next(client, 'session-joined', ({ iceServers }) => iceServers)
+    assert.equal(participants.includes(client.id_) && iceServers.length > 0, true)
+  }
+  assert.equal(Date.now() - killed < BACK_WITHIN_MS, true, `${Date.now() - killed} ms`)
+
+  for (const [from, to] of [[alice, bob], [bob, carol], [carol, alice]]) {
+    await done(from, 'webrtc-offer', signal(from, 'offer', to.id_, `to ${to.id_}`))
+    assert.equal((await next(to, 'webrtc-offer')).data, `to ${to.id_}`)
+  }
+  for (const client of [alice, ...lost]) {
+    assert.deepEqual((await heard(client)).filter(([event]) => event === 'webrtc-offer'), [], 'once')
+  }
+  // The dead node's sockets must go, and nobody with them who is here.
+  await eventually(async () => (await redis.json(`participants:${session}`)).length === 3, 'three')
+  const dave = await first(session, 'dave')
+  assert.deepEqual([...dave.joined.participants].sort(), ['alice', 'bob', 'carol', 'dave'])
+  assert.equal((await next(dave, 'verse-changed')).verse, 'before')
+})
+
+test('one who does not come back is gone for the others too', async () => {
+  const session = unique('s')
+  const alice = await first(session, 'alice')
+  const ghost = await second(session, 'ghost')
+  await next(alice, 'participant-joined')
+  ghost.io.reconnection(false)
+  await nodes[1].kill()
+  const left = next(alice, 'participant-left')
+  assert.equal((await within(left, () => 'participant-left', NOTICED_WITHIN_MS)).participantId, 'ghost')
+  const bob = await first(session, 'bob')
+  assert.deepEqual(bob.joined.participants, ['alice', 'bob'])
+  await eventually(async () => (await redis.json(`participants:${session}`))?.join() === 'alice,bob', 'the key')
+})
+
+for (const [whose, victim] of [['the killed', 1], ['the other', 0]]) {
+  test(`a timer that was started on ${whose} node goes on in its rhythm`, async () => {
+    const session = unique('s')
+    const alice = await first(session, 'alice')
+    const bob = await second(session, 'bob')
+    await next(alice, 'participant-joined')
+    const starter = victim === 1 ? bob : alice
+    await done(starter, 'start-session-timer', { duration: 21 })
+    const started = Date.now()
+    for (const client of [alice, bob]) await told(client, UPDATE, ({ timeLeft }) => timeLeft === 21)
+    await told(alice, UPDATE, ({ timeLeft }) => timeLeft === 16)
+    await nodes[1].kill()
+    proxy.leadTo(nodes[0].port)
+    for (const [client, timeLeft] of [[alice, 11], [bob, 11], [alice, 6], [bob, 6], [alice, 1], [bob, 1]]) {
+      await told(client, UPDATE, (payload) => payload.timeLeft === timeLeft)
+      const late = Date.now() - started - (21 - timeLeft) * 1000
+      assert.equal(late > -300 && late < 1500, true, `${client.id_} at ${timeLeft}: ${late} ms late`)
+    }
+    for (const client of [alice, bob]) {
+      await told(client, UPDATE, ({ isActive }) => !isActive)
+      const times = client.told.filter(([event]) => event === UPDATE).map(([, payload]) => payload.timeLeft)
+      // A return brings the present state once more.
+      assert.equal(times.length <= (client === bob ? 2 : 0), true, `${client.id_} was told too often: ${times}`)
+    }
+    const late = Date.now() - started - 21_000
+    assert.equal(late > -300 && late < 1500, true, `the end is ${late} ms late`)
+  })
+}
+
+test('health counts this node, and in cluster all', async () => {
+  const session = unique('s')
+  await first(session, 'alice')
+  await second(session, 'bob')
+  await eventually(async () => {
+    const answers = await Promise.all(nodes.map((setu) => setu.health()))
+    return answers.every(({ cluster }) => cluster?.activeParticipants === 2 && cluster?.activeSessions === 1)
+  }, 'two in one session')
+})
