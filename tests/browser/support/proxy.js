@@ -1,4 +1,4 @@
-// A TCP proxy in front of the server's HTTP port, whose connections a test can break.
+// A TCP proxy in front of a server's HTTP port, whose connections a test can break, or lead to another server.
 
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
@@ -20,8 +20,15 @@ export async function startProxy(port) {
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
+  // A test that fails does not come to stop it; that shall not keep the process alive.
+  server.unref();
   return {
     origin: `http://localhost:${server.address().port}`,
+
+    /** Connections to come end at another server. */
+    leadTo(other) {
+      port = other;
+    },
 
     /** Both sides see their connections end. */
     breakConnections() {
@@ -34,6 +41,11 @@ export async function startProxy(port) {
         pair.stranded = true;
         pair.client.destroy();
       }
+    },
+
+    /** The server sees the stranded connections end too. */
+    endStranded() {
+      for (const { stranded, upstream } of pairs) if (stranded) upstream.destroy();
     },
 
     /** The server is out of reach until `comeBack`. */

@@ -38,8 +38,7 @@ export async function startSetu(environment = {}) {
     child.kill('SIGKILL');
     throw new Error(`${error.message}\n${Buffer.concat(output)}`);
   }
-  const port = JSON.parse(readFileSync(addressesFile, 'utf8')).http[0].split(':').at(-1);
-  return new Setu(child, folder, Number(port), output);
+  return new Setu(child, folder, JSON.parse(readFileSync(addressesFile, 'utf8')), output);
 }
 
 class Setu {
@@ -47,10 +46,12 @@ class Setu {
   #folder;
   #output;
 
-  constructor(child, folder, port, output) {
+  /** `addresses` are the bound ones: http, udp, tcp and tls, each a list. */
+  constructor(child, folder, addresses, output) {
     this.#child = child;
     this.#folder = folder;
-    this.port = port;
+    this.addresses = addresses;
+    this.port = Number(addresses.http[0].split(':').at(-1));
     this.#output = output;
   }
 
