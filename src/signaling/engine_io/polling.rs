@@ -137,7 +137,8 @@ impl<D> Trial<D> {
     pub(super) fn begin(socket: Arc<Socket<D>>) -> Option<Self> {
         let was_upgrading =
             socket.polling(|polling| mem::replace(&mut polling.is_upgrading, true))?;
-        (!was_upgrading).then_some(Self { socket })
+        // Lazily: whatever is made here ends the attempt when it is dropped.
+        (!was_upgrading).then(|| Self { socket })
     }
 
     /// The WebSocket works: whoever polls is to stop.
