@@ -123,8 +123,9 @@ test('two nodes agree again when their Redis is back', async () => {
     await done(client, 'get-queue')
     const { queue, currentReader } = await next(client, 'queue-updated', ({ queue }) => queue.length === 2)
     assert.deepEqual([queue, currentReader], [['alice', 'bob'], 'alice'])
-    client.disconnect()
   }
+  // Only now: who leaves is out of the queue.
+  for (const client of [alice, bob, carol]) client.disconnect()
   for (const setu of nodes) await setu.stop()
   await redis.kill()
 })
