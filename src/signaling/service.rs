@@ -498,20 +498,7 @@ impl Service {
 
     /// Who is awaited back when the session ends hears of that; other tickets that are void open nothing.
     fn let_tickets_go(&self, now: Now, id: &SessionId, change: &Change) {
-        let ended = change.told.iter().find_map(|told| match &told.news {
-            News::Ended(reason) => Some(reason),
-            News::Roster
-            | News::ParticipantJoined { .. }
-            | News::ParticipantLeft(_)
-            | News::Left(_)
-            | News::Verse
-            | News::Queue
-            | News::QueueUpdate
-            | News::ReadingStarted(..)
-            | News::ReadingFinished(..)
-            | News::Timer => None,
-        });
-        match ended {
+        match change.ending() {
             Some(reason) => {
                 let event = Event::ended(id, now.unix, reason);
                 self.sockets.keep(now, change.void.iter().copied(), &event);

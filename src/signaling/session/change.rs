@@ -139,6 +139,24 @@ impl Change {
         }
     }
 
+    /// Why the session is over, if it is.
+    #[must_use]
+    pub fn ending(&self) -> Option<&Json> {
+        self.told.iter().find_map(|told| match &told.news {
+            News::Ended(reason) => Some(reason),
+            News::Roster
+            | News::ParticipantJoined { .. }
+            | News::ParticipantLeft(_)
+            | News::Left(_)
+            | News::Verse
+            | News::Queue
+            | News::QueueUpdate
+            | News::ReadingStarted(..)
+            | News::ReadingFinished(..)
+            | News::Timer => None,
+        })
+    }
+
     /// Whether the room is told this anyway.
     pub(super) fn tells(&self, news: &News) -> bool {
         let same = |told: &Told| told.news == *news && told.to == Audience::Room;

@@ -26,10 +26,7 @@ impl Rebased<'_> {
         for told in &mut change.told {
             self.narrow(told);
         }
-        let ended = change
-            .told
-            .iter()
-            .any(|told| matches!(told.news, News::Ended(_)));
+        let ended = change.ending().is_some();
         let misled = change.told.iter().any(|told| self.is_back(told));
         let announced = self.announced_again(&change);
         self.tell_who_is_here(&mut change, ended || misled);
