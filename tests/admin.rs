@@ -150,6 +150,21 @@ async fn what_a_participant_relayed_is_shown_and_outlives_its_allocation() {
 }
 
 #[tokio::test]
+async fn what_a_participant_relayed_is_not_told_of_their_next_stay() {
+    let setu = start(&[]);
+    let (mut alice, joined) = Polling::join(setu.http, CIRCLE, "alice");
+    let mut turn = Turn::allocate(setu.udp, &joined).await.unwrap();
+    turn.relay(3).await;
+    let stay = json!({"sessionId": CIRCLE, "participantId": "alice"});
+    alice.emit("leave-session", &stay);
+    alice.wait_for("session-left");
+    within_a_second("nothing is relayed", || allocations(setu.http) == 0);
+    let (_alice, _) = Polling::join(setu.http, CIRCLE, "alice");
+    let nothing = figures(0, [0, 0], [0, 0]);
+    assert_eq!(relay_of(&shown(setu.http), "alice"), nothing);
+}
+
+#[tokio::test]
 async fn whoever_is_removed_loses_the_relay_within_a_second() {
     let setu = start(&[]);
     let (mut alice, hers) = Polling::join(setu.http, CIRCLE, "alice");

@@ -71,7 +71,10 @@ impl Service {
     /// Every credential that any node issued them until `at` is refused.
     pub(super) fn revoke(&self, at: UnixMillis, participant: &ParticipantId) {
         let until = self.credentials.revoke(at.seconds(), participant);
-        self.relay.revoke(UserId::of(participant), until);
+        let user = UserId::of(participant);
+        self.relay.revoke(user.clone(), until);
+        // What they relayed was of the stay that ends here.
+        self.relay.forget_usage(&user);
         let kept = until.millis().since(at);
         let key = format!("setu:revoked:{participant}");
         self.put(&key, until.0.to_string(), kept);
