@@ -233,7 +233,9 @@ impl Signaling {
 
     fn sweep(&self, now: Now) {
         let service = &self.service;
-        service.store.sweep(now);
+        for session in service.store.sweep(now) {
+            service.forget_addresses(&session);
+        }
         service.sockets.sweep(now);
         self.transport
             .for_each(|connection| service.refresh(now, connection));

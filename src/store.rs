@@ -302,9 +302,10 @@ impl Store {
         census
     }
 
-    /// Forgets sessions that have been without members for long.
-    pub fn sweep(&self, now: Now) {
+    /// Forgets sessions that have been without members for long; says which.
+    pub fn sweep(&self, now: Now) -> Vec<SessionId> {
         let due = self.retained().due(now.mono);
+        let mut forgotten = Vec::new();
         for (since, id) in due {
             let mut sessions = self.table.shard(&id);
             let Some(entry) = sessions.get(&id) else {
@@ -315,8 +316,10 @@ impl Store {
                 let void: Vec<_> = entry.session().tickets().collect();
                 sessions.remove(&id);
                 self.forget(&id, &void);
+                forgotten.push(id);
             }
         }
+        forgotten
     }
 
     /// The session's keys are no longer as they should be; `signal` is its last signaling message.

@@ -12,7 +12,7 @@ use tokio::net::UdpSocket;
 
 use client::{Client, Over};
 use common::{Answer, Setu, ask};
-use polling::Polling;
+use polling::{Polling, credential};
 use servers::{Server, until};
 
 #[path = "relay/client.rs"]
@@ -263,12 +263,7 @@ struct Turn {
 impl Turn {
     /// With the credential that came with `session-joined`.
     async fn allocate(server: SocketAddr, joined: &Value) -> Result<Self, u16> {
-        let servers = joined["iceServers"].as_array().unwrap();
-        let turn = servers
-            .iter()
-            .find(|server| server.get("credential").is_some());
-        let [username, password] =
-            ["username", "credential"].map(|key| turn.unwrap()[key].as_str().unwrap());
+        let [username, password] = credential(joined);
         let mut client = Client::with(server, Over::Udp, username, password).await;
         let relayed = client.allocate().await?;
         let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();

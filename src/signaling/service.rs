@@ -166,6 +166,7 @@ impl Service {
             |state, clock, change| {
                 self.settle(now, now.unix, &session, state, clock, change);
                 self.hold(&participant, &session);
+                self.see_source(&session, connection);
                 let welcome = self.welcome(now, connection, &session, &participant, state);
                 if is_newcomer.get() {
                     clock.tell(now.unix);
@@ -481,7 +482,7 @@ impl Service {
             }
         }
         self.let_tickets_go(now, id, &change);
-        if session.is_empty() {
+        if session.is_empty() && session.lost_tickets().next().is_none() {
             self.forget_addresses(id);
         }
         for (participant, parting) in &change.departed {

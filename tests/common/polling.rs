@@ -12,6 +12,13 @@ pub(crate) struct Polling {
     unread: VecDeque<(String, Value)>,
 }
 
+/// User name and password, as `session-joined` brought them.
+pub(crate) fn credential(joined: &Value) -> [&str; 2] {
+    let mut servers = joined["iceServers"].as_array().unwrap().iter();
+    let turn = servers.find(|server| server.get("credential").is_some());
+    ["username", "credential"].map(|key| turn.unwrap()[key].as_str().unwrap())
+}
+
 impl Polling {
     /// Connected, and a member of the session.
     pub(crate) fn join(server: SocketAddr, session: &str, participant: &str) -> (Self, Value) {

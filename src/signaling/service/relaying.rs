@@ -80,13 +80,22 @@ impl Service {
         self.put(&key, until.0.to_string(), kept);
     }
 
-    /// Addresses in a member's message, and the one it came from, may be peers of those in the session.
-    pub(super) fn see_addresses(&self, id: &SessionId, connection: &Connection, event: &Event) {
-        if self.relay.peer_mode() == PeerMode::Any {
-            return;
+    /// Addresses in a member's message may be peers of those in the session.
+    pub(super) fn see_message(&self, id: &SessionId, event: &Event) {
+        if self.relay.peer_mode() != PeerMode::Any {
+            self.see_here(id, candidates::addresses(event.payload.raw().get()));
         }
-        let mut addresses = candidates::addresses(event.payload.raw().get());
-        addresses.push(connection.source.0);
+    }
+
+    /// So may the address that a member comes from.
+    pub(super) fn see_source(&self, id: &SessionId, connection: &Connection) {
+        if self.relay.peer_mode() != PeerMode::Any {
+            self.see_here(id, vec![connection.source.0]);
+        }
+    }
+
+    /// What is seen here, other nodes' relays are told of.
+    fn see_here(&self, id: &SessionId, addresses: Vec<IpAddr>) {
         let is_news = self.see(id, addresses.clone());
         if let Some(log) = self.store.log().filter(|_| is_news) {
             let session = id.clone();
@@ -95,8 +104,8 @@ impl Service {
         }
     }
 
-    /// Nobody is in the session any more.
-    pub(super) fn forget_addresses(&self, id: &SessionId) {
+    /// Nobody is in the session any more, nor awaited there.
+    pub(in crate::signaling) fn forget_addresses(&self, id: &SessionId) {
         if self.relay.peer_mode() != PeerMode::Any {
             self.relay.signaled().end(id);
         }
