@@ -1,7 +1,8 @@
-//! RFC 8489 and RFC 8656 bytes: borrowed, stateless.
+//! RFC 8489, RFC 8656 and RFC 6062 bytes: borrowed, stateless.
 
 pub mod address;
 pub mod channel_data;
+pub mod connection;
 pub mod demux;
 pub mod frame;
 pub mod message;

@@ -133,6 +133,8 @@ impl Authenticator {
             | ErrorCode::WrongCredentials
             | ErrorCode::UnsupportedTransport
             | ErrorCode::PeerAddressFamilyMismatch
+            | ErrorCode::ConnectionAlreadyExists
+            | ErrorCode::ConnectionTimeoutOrFailure
             | ErrorCode::InsufficientCapacity => response,
         }
     }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use stun::attributes::{
-    ATTR_CHANNEL_NUMBER, ATTR_DATA, ATTR_ERROR_CODE, ATTR_EVEN_PORT, ATTR_LIFETIME,
-    ATTR_MAPPED_ADDRESS, ATTR_MESSAGE_INTEGRITY, ATTR_NONCE, ATTR_REALM,
+    ATTR_CHANNEL_NUMBER, ATTR_CONNECTION_ID, ATTR_DATA, ATTR_ERROR_CODE, ATTR_EVEN_PORT,
+    ATTR_LIFETIME, ATTR_MAPPED_ADDRESS, ATTR_MESSAGE_INTEGRITY, ATTR_NONCE, ATTR_REALM,
     ATTR_REQUESTED_ADDRESS_FAMILY, ATTR_REQUESTED_TRANSPORT, ATTR_RESERVATION_TOKEN,
     ATTR_UNKNOWN_ATTRIBUTES, ATTR_USERNAME, ATTR_XOR_PEER_ADDRESS, ATTR_XOR_RELAYED_ADDRESS,
     ATTR_XORMAPPED_ADDRESS, AttrType,
@@ -16,6 +16,7 @@ use stun::message::{
 };
 
 use crate::relay::wire::address::XorAddress;
+use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::message::{Attribute, Fingerprint, Integrity, Message, TransactionId};
 use crate::relay::wire::response::{ErrorCode, ReplyTo};
 
@@ -153,6 +154,17 @@ impl<'d> Request<'d> {
         Ok(value.map(|[high, low, _, _]| u16::from_be_bytes([high, low])))
     }
 
+    /// CONNECTION-ID.
+    ///
+    /// # Errors
+    /// 400 when it is missing or malformed.
+    pub fn connection_id(&self) -> Result<ConnectionId, ErrorCode> {
+        let value = self.fixed(ATTR_CONNECTION_ID)?;
+        value
+            .map(ConnectionId::from_be_bytes)
+            .ok_or(ErrorCode::BadRequest)
+    }
+
     /// The first XOR-PEER-ADDRESS.
     ///
     /// # Errors
@@ -222,7 +234,7 @@ pub(super) fn unknown_type(found: Attribute<'_>) -> Option<AttrType> {
 }
 
 /// DONT-FRAGMENT is missing here: the kernel's path MTU settings are not ours yet, and the RFC lets a server refuse it.
-const KNOWN: [AttrType; 17] = [
+const KNOWN: [AttrType; 18] = [
     ATTR_MAPPED_ADDRESS,
     ATTR_USERNAME,
     ATTR_MESSAGE_INTEGRITY,
@@ -240,4 +252,5 @@ const KNOWN: [AttrType; 17] = [
     ATTR_REQUESTED_TRANSPORT,
     ATTR_XORMAPPED_ADDRESS,
     ATTR_RESERVATION_TOKEN,
+    ATTR_CONNECTION_ID,
 ];

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use stun::attributes::{
-    ATTR_LIFETIME, ATTR_NONCE, ATTR_REALM, ATTR_RESERVATION_TOKEN, ATTR_SOFTWARE,
-    ATTR_XOR_RELAYED_ADDRESS, ATTR_XORMAPPED_ADDRESS, AttrType,
+    ATTR_CONNECTION_ID, ATTR_LIFETIME, ATTR_NONCE, ATTR_REALM, ATTR_RESERVATION_TOKEN,
+    ATTR_SOFTWARE, ATTR_XOR_RELAYED_ADDRESS, ATTR_XORMAPPED_ADDRESS, AttrType,
 };
 use stun::error_code::ErrorCodeAttribute;
 use stun::fingerprint::FINGERPRINT;
@@ -16,6 +16,7 @@ use stun::message::{
 use stun::uattrs::UnknownAttributes;
 
 use crate::relay::wire::address::XorAddress;
+use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::message::TransactionId;
 
 /// The errors that a request may be answered with ([RFC 8656 §19](https://www.rfc-editor.org/rfc/rfc8656#section-19)).
@@ -41,6 +42,10 @@ pub enum ErrorCode {
     UnsupportedTransport,
     /// 443.
     PeerAddressFamilyMismatch,
+    /// 446 ([RFC 6062 §6.3](https://www.rfc-editor.org/rfc/rfc6062#section-6.3)).
+    ConnectionAlreadyExists,
+    /// 447 ([RFC 6062 §6.3](https://www.rfc-editor.org/rfc/rfc6062#section-6.3)).
+    ConnectionTimeoutOrFailure,
     /// 508.
     InsufficientCapacity,
 }
@@ -60,6 +65,8 @@ impl ErrorCode {
             Self::WrongCredentials => (441, "Wrong Credentials"),
             Self::UnsupportedTransport => (442, "Unsupported Transport Protocol"),
             Self::PeerAddressFamilyMismatch => (443, "Peer Address Family Mismatch"),
+            Self::ConnectionAlreadyExists => (446, "Connection Already Exists"),
+            Self::ConnectionTimeoutOrFailure => (447, "Connection Timeout or Failure"),
             Self::InsufficientCapacity => (508, "Insufficient Capacity"),
         }
     }
@@ -144,6 +151,13 @@ impl Response {
     #[must_use]
     pub fn reservation(mut self, token: [u8; 8]) -> Self {
         self.message.add(ATTR_RESERVATION_TOKEN, &token);
+        self
+    }
+
+    /// Adds CONNECTION-ID: the connection that a Connect request asked for.
+    #[must_use]
+    pub fn connection(mut self, id: ConnectionId) -> Self {
+        self.message.add(ATTR_CONNECTION_ID, &id.to_be_bytes());
         self
     }
 
