@@ -24,10 +24,11 @@ use std::{
 use tokio::sync::Notify;
 use tokio_rustls::{TlsAcceptor, rustls};
 
-use crate::clock::UnixSeconds;
+use crate::clock::{Now, UnixSeconds};
 use crate::credentials::Credentials;
 use crate::ident::UserId;
 use crate::relay::engine::five_tuple::Transport;
+use crate::relay::engine::limits::{self, Limits};
 use crate::relay::engine::signaled::{PeerMode, SignaledPeers};
 use crate::relay::worker::{Mailbox, RelayPorts, Seat};
 
@@ -48,6 +49,8 @@ pub struct Settings {
     pub relay_ports: RangeInclusive<u16>,
     /// How many threads; at least 1.
     pub workers: usize,
+    /// How much there may be of anything.
+    pub limits: limits::Settings,
     /// The rules.
     pub engine: engine::Settings,
 }
@@ -79,6 +82,8 @@ pub struct Snapshot {
     pub connections: u64,
     /// What could not be sent.
     pub unsent: Unsent,
+    /// What the limits have refused since the start.
+    pub refused: limits::Refused,
     /// Relay ports in use or reserved, of all families.
     pub ports_in_use: usize,
     /// Relay ports that there are, of all families.
@@ -94,6 +99,7 @@ struct Inner {
     bound: Bound,
     ports: Arc<RelayPorts>,
     signaled: Arc<SignaledPeers>,
+    limits: Arc<Limits>,
     peer_mode: PeerMode,
     mailboxes: Vec<Arc<Mailbox>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -111,6 +117,7 @@ impl Relay {
         let signaled = Arc::new(SignaledPeers::new(publics));
         let ports = RelayPorts::new(settings.external, settings.relay_ports);
         let ports = Arc::new(ports);
+        let limits = Limits::new(Now::read(), settings.limits);
         let ended = Arc::new(Notify::new());
         let seats = listeners.into_iter().map(|listeners| Seat {
             udp: listeners.udp,
@@ -121,6 +128,7 @@ impl Relay {
             engine: settings.engine.clone(),
             credentials: Arc::clone(&credentials),
             signaled: Arc::clone(&signaled),
+            limits: Arc::clone(&limits),
             mailbox: Arc::default(),
             ended: Arc::clone(&ended),
         });
@@ -130,6 +138,7 @@ impl Relay {
             bound,
             ports,
             signaled: Arc::clone(&signaled),
+            limits: Arc::clone(&limits),
             peer_mode: settings.engine.peer_mode,
             mailboxes: mailboxes.collect(),
             threads: Mutex::default(),

@@ -18,8 +18,8 @@ pub struct Source(pub IpAddr);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network(IpAddr);
 
-/// A bound for each source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A bound for each source; by default none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PerSource {
     /// The bound; without one there is no limit.
     pub max: Option<u32>,
@@ -45,6 +45,15 @@ impl Source {
 }
 
 impl PerSource {
+    /// The same bound for whoever it is.
+    #[must_use]
+    pub fn everywhere(max: Option<u32>) -> Self {
+        Self {
+            max,
+            counts_loopback: true,
+        }
+    }
+
     /// The bound that holds for this source, if any does.
     #[must_use]
     pub fn max_for(self, source: Source) -> Option<u32> {

@@ -11,6 +11,7 @@ use std::{
 
 use setu::access::{Access, HostOnly, Steering};
 use setu::config::{self, Config, ConfigError, Profile};
+use setu::relay::engine::limits;
 use setu::relay::engine::{Auth, ChannelRange, signaled::PeerMode};
 use setu::source::PerSource;
 
@@ -147,6 +148,43 @@ fn limits_have_defaults_and_0_lifts_them() {
     assert_eq!(limits.events_per_second, None);
     assert_eq!((limits.payload_bytes, limits.outbox_bytes), (None, None));
     assert_eq!(config.signaling.recovery, None);
+}
+
+#[test]
+fn limits_of_the_relay_have_defaults_and_can_be_typed() {
+    let limits = load("", &[]).unwrap().relay.limits;
+    let per_source = |max, counts_loopback| PerSource {
+        max: Some(max),
+        counts_loopback,
+    };
+    let defaults = limits::Settings {
+        allocations: None,
+        allocations_per_user: Some(100),
+        bytes_per_second: None,
+        bytes_per_second_per_user: None,
+        bytes_per_second_per_allocation: None,
+        unauthenticated_replies_per_second: per_source(50, false),
+        failed_logins_per_minute: per_source(60, false),
+        connections: Some(10_000),
+        connections_per_source: per_source(100, false),
+    };
+    assert_eq!(limits, defaults);
+    let file = "[limits]\nallocations = 1\nallocations_per_user = 2\nbytes_per_second = 3\n\
+                bytes_per_second_per_user = 4\nbytes_per_second_per_allocation = 5\n\
+                unauthenticated_replies_per_second = 6\nfailed_logins_per_minute = 7\n\
+                connections = 8\nconnections_per_source = 9";
+    let typed = limits::Settings {
+        allocations: Some(1),
+        allocations_per_user: Some(2),
+        bytes_per_second: Some(3),
+        bytes_per_second_per_user: Some(4),
+        bytes_per_second_per_allocation: Some(5),
+        unauthenticated_replies_per_second: per_source(6, true),
+        failed_logins_per_minute: per_source(7, true),
+        connections: Some(8),
+        connections_per_source: per_source(9, true),
+    };
+    assert_eq!(load(file, &[]).unwrap().relay.limits, typed);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::{ops::RangeInclusive, time::Duration};
 use super::raw::Raw;
 use super::source::{ConfigError, Source};
 use super::values;
+use crate::relay;
 use crate::signaling;
 use crate::source::PerSource;
 
@@ -21,6 +22,30 @@ pub(super) fn signaling(source: &Source, raw: &Raw) -> Result<signaling::Limits,
         payload_bytes: size(keys.payload_bytes),
         outbox_bytes: size(keys.outbox_bytes),
     })
+}
+
+/// What holds for each client of the relay, and for all of them.
+pub(super) fn relay(source: &Source, raw: &Raw) -> relay::engine::limits::Settings {
+    let keys = &raw.limits;
+    relay::engine::limits::Settings {
+        allocations: number(keys.allocations),
+        allocations_per_user: number(keys.allocations_per_user),
+        bytes_per_second: number(keys.bytes_per_second),
+        bytes_per_second_per_user: number(keys.bytes_per_second_per_user),
+        bytes_per_second_per_allocation: number(keys.bytes_per_second_per_allocation),
+        unauthenticated_replies_per_second: per_source(
+            source,
+            "limits.unauthenticated_replies_per_second",
+            keys.unauthenticated_replies_per_second,
+        ),
+        failed_logins_per_minute: per_source(
+            source,
+            "limits.failed_logins_per_minute",
+            keys.failed_logins_per_minute,
+        ),
+        connections: number(keys.connections),
+        connections_per_source: connections_per_source(source, raw),
+    }
 }
 
 /// For how long a lost connection can be taken up again; `None`: not at all.

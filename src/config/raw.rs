@@ -100,6 +100,13 @@ pub(super) struct Peers {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Limits {
+    pub(super) allocations: u32,
+    pub(super) allocations_per_user: u32,
+    pub(super) bytes_per_second: u32,
+    pub(super) bytes_per_second_per_user: u32,
+    pub(super) bytes_per_second_per_allocation: u32,
+    pub(super) unauthenticated_replies_per_second: u32,
+    pub(super) failed_logins_per_minute: u32,
     pub(super) connections: u32,
     pub(super) connections_per_source: u32,
     pub(super) credentials_per_minute: u32,
@@ -227,6 +234,13 @@ impl Default for Peers {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            allocations: 0,
+            allocations_per_user: 100,
+            bytes_per_second: 0,
+            bytes_per_second_per_user: 0,
+            bytes_per_second_per_allocation: 0,
+            unauthenticated_replies_per_second: 50,
+            failed_logins_per_minute: 60,
             connections: 10_000,
             connections_per_source: 100,
             credentials_per_minute: 60,

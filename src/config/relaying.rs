@@ -8,7 +8,7 @@ use super::external::External;
 use super::host::Host;
 use super::raw::{AUTO, List, Raw};
 use super::source::{ConfigError, Source};
-use super::{Profile, values};
+use super::{Profile, limits, values};
 use crate::entropy;
 use crate::logging::Redacted;
 use crate::relay::engine::{
@@ -74,6 +74,7 @@ pub(super) fn relay(
         external: external.addresses.clone(),
         relay_ports,
         workers: workers(source, raw, host)?,
+        limits: limits::relay(source, raw),
         engine: relay::engine::Settings {
             auth: auth(source, raw, profile)?,
             channels: source.check("turn.channels", values::word(&turn.channels, &CHANNELS))?,

@@ -26,6 +26,7 @@ pub mod counters;
 mod deadlines;
 pub mod five_tuple;
 mod forward;
+pub mod limits;
 mod nonce;
 pub mod outcome;
 mod peers;
@@ -50,6 +51,7 @@ use allocations::{Allocation, Allocations};
 use auth::Authenticator;
 use five_tuple::{FiveTuple, PeerAddr, RelayKey};
 use forward::TransactionIds;
+use limits::Limits;
 use peers::Peers;
 use policy::PeerPolicy;
 use signaled::{PeerMode, SignaledPeers};
@@ -99,6 +101,7 @@ pub struct Engine {
     /// Workers begin at random: an id is never that of another worker's allocation, nor of one before a restart.
     next_id: u64,
     counters: Snapshot,
+    limits: Arc<Limits>,
     finished: Finished,
 }
 
@@ -110,6 +113,7 @@ impl Engine {
         settings: Settings,
         credentials: Arc<Credentials>,
         signaled: Arc<SignaledPeers>,
+        limits: Arc<Limits>,
         seed: u64,
     ) -> Self {
         let Settings {
@@ -138,6 +142,7 @@ impl Engine {
             transaction_ids: TransactionIds::new(seed),
             next_id: seed,
             counters: Snapshot::default(),
+            limits,
             finished: Finished::default(),
         }
     }

@@ -25,6 +25,7 @@ impl Relay {
             engine: sum.engine,
             connections: sum.connections,
             unsent: sum.unsent,
+            refused: self.0.limits.refused(),
             ports_in_use: ports.in_use(now),
             ports_total: ports.total(),
         }

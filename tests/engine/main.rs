@@ -8,6 +8,7 @@ mod channel;
 mod data;
 mod expiry;
 mod family;
+mod limits;
 mod permission;
 mod properties;
 mod revoke;

@@ -13,6 +13,7 @@ use setu::relay::engine::allocate::LIFETIMES;
 use setu::relay::engine::five_tuple::{
     Family, FiveTuple, PeerAddr, RelayKey, RelayedAddr, Transport,
 };
+use setu::relay::engine::limits::{self, Limits};
 use setu::relay::engine::policy::PeerPolicy;
 use setu::relay::engine::signaled::{PeerMode, SignaledPeers};
 use setu::relay::engine::{
@@ -72,13 +73,15 @@ pub(crate) enum Did {
     ToPeer(SocketAddr, Vec<u8>),
     ToClient(FiveTuple, Vec<u8>),
     Dropped(DropReason),
+    /// A request that a limit leaves unanswered.
+    Silence,
 }
 
 impl Did {
     pub(crate) fn answer(self) -> Answer {
         match self {
             Self::Answered(answer) => answer,
-            Self::ToPeer(..) | Self::ToClient(..) | Self::Dropped(_) => {
+            Self::ToPeer(..) | Self::ToClient(..) | Self::Dropped(_) | Self::Silence => {
                 panic!("no answer: {self:?}")
             }
         }
@@ -87,7 +90,7 @@ impl Did {
     pub(crate) fn dropped(self) -> DropReason {
         match self {
             Self::Dropped(reason) => reason,
-            Self::ToPeer(..) | Self::ToClient(..) | Self::Answered(_) => {
+            Self::ToPeer(..) | Self::ToClient(..) | Self::Answered(_) | Self::Silence => {
                 panic!("not dropped: {self:?}")
             }
         }
@@ -139,6 +142,7 @@ pub(crate) struct World {
     pub(crate) engine: Engine,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) signaled: Arc<SignaledPeers>,
+    pub(crate) limits: Arc<Limits>,
     /// How many relays may be open at a time.
     pub(crate) relays_max: usize,
     /// Whether relays may have IPv6 addresses.
@@ -156,6 +160,24 @@ impl World {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::within(limits::Settings::default(), change)
+    }
+
+    pub(crate) fn limited(limits: limits::Settings) -> Self {
+        Self::within(limits, |_| {})
+    }
+
+    pub(crate) fn within(limits: limits::Settings, change: impl FnOnce(&mut Settings)) -> Self {
+        let now = Now::read();
+        Self::sharing(now, Limits::new(now, limits), change)
+    }
+
+    /// Another worker's engine, under the same limits.
+    pub(crate) fn beside(&self) -> Self {
+        Self::sharing(self.now, Arc::clone(&self.limits), |_| {})
+    }
+
+    fn sharing(now: Now, limits: Arc<Limits>, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings {
             auth: Auth::Required,
             channels: ChannelRange::Rfc8656,
@@ -181,10 +203,17 @@ impl World {
         }));
         let signaled = Arc::new(SignaledPeers::new([RELAYED.parse().unwrap()]));
         Self {
-            now: Now::read(),
-            engine: Engine::new(settings, Arc::clone(&credentials), Arc::clone(&signaled), 1),
+            now,
+            engine: Engine::new(
+                settings,
+                Arc::clone(&credentials),
+                Arc::clone(&signaled),
+                Arc::clone(&limits),
+                1,
+            ),
             credentials,
             signaled,
+            limits,
             relays_max: 4,
             has_ipv6: false,
             open: BTreeSet::new(),
@@ -341,7 +370,8 @@ impl World {
         match (did, answers.pop()) {
             (Some(did), None) => did,
             (None, Some((_, bytes))) => Did::Answered(decoded(&bytes)),
-            (did, answer) => panic!("{did:?} and {answer:?}"),
+            (None, None) => Did::Silence,
+            (Some(did), Some(answer)) => panic!("{did:?} and {answer:?}"),
         }
     }
 

@@ -10,6 +10,7 @@ mod allocations;
 mod coturn;
 mod credentials;
 mod inspect;
+mod limits;
 mod listening;
 mod relaying;
 mod revoke;

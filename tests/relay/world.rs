@@ -15,6 +15,7 @@ use setu::credentials::{self, Credential, Credentials};
 use setu::ident::ParticipantId;
 use setu::logging::Redacted;
 use setu::relay::engine::allocate::LIFETIMES;
+use setu::relay::engine::limits;
 use setu::relay::engine::policy::PeerPolicy;
 use setu::relay::engine::signaled::PeerMode;
 use setu::relay::engine::{Auth, ChannelRange, Settings as EngineSettings};
@@ -116,6 +117,7 @@ fn settings() -> Settings {
         }],
         relay_ports: free_range(),
         workers: 2,
+        limits: limits::Settings::default(),
         engine: EngineSettings {
             auth: Auth::Required,
             channels: ChannelRange::Rfc8656,

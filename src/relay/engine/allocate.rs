@@ -9,6 +9,7 @@ use crate::relay::engine::allocations::Allocation;
 use crate::relay::engine::auth::Identity;
 use crate::relay::engine::counters::Traffic;
 use crate::relay::engine::five_tuple::{Family, FiveTuple};
+use crate::relay::engine::limits::Place;
 use crate::relay::engine::outcome::{
     Effect, OpenedRelay, PortKind, PortRequest, RelayRefused, ReservationToken,
 };
@@ -26,6 +27,7 @@ pub const LIFETIMES: RangeInclusive<Duration> =
 pub(super) struct Pending {
     client: FiveTuple,
     owner: Identity,
+    place: Place,
     lifetime: Duration,
     reply_to: ReplyTo,
 }
@@ -48,10 +50,13 @@ impl Engine {
         }
         let wanted = wanted(request)?;
         let lifetime = self.granted_lifetime(request)?;
+        let place = self.limits.allocate(now, &owner.user);
+        let place = place.ok_or(ErrorCode::AllocationQuotaReached)?;
         self.effects.push_back(Effect::OpenRelay(wanted));
         self.pending = Some(Pending {
             client,
             owner,
+            place,
             lifetime,
             reply_to: request.reply_to,
         });
@@ -67,16 +72,24 @@ impl Engine {
         let Pending {
             client,
             owner,
+            place,
             lifetime,
             reply_to,
         } = pending;
         let opened = match opened {
             Ok(opened) => opened,
             Err(RelayRefused::NoPort) => {
-                return self.refuse(client, reply_to, &owner, ErrorCode::InsufficientCapacity);
+                return self.refuse(
+                    now,
+                    client,
+                    reply_to,
+                    &owner,
+                    ErrorCode::InsufficientCapacity,
+                );
             }
             Err(RelayRefused::UnsupportedFamily) => {
                 return self.refuse(
+                    now,
                     client,
                     reply_to,
                     &owner,
@@ -107,6 +120,7 @@ impl Engine {
             relay: opened.key,
             relayed: opened.relayed,
             owner,
+            place,
             made_at: now.mono,
             expires_at: now.mono + lifetime,
             permissions: Default::default(),

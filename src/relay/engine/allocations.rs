@@ -12,6 +12,7 @@ use crate::relay::engine::channel::Channels;
 use crate::relay::engine::counters::Traffic;
 use crate::relay::engine::deadlines::Deadlines;
 use crate::relay::engine::five_tuple::{Family, FiveTuple, RelayKey, RelayedAddr};
+use crate::relay::engine::limits::Place;
 use crate::relay::engine::permission::Permissions;
 use crate::relay::engine::view::AllocationId;
 use crate::relay::wire::message::TransactionId;
@@ -25,6 +26,8 @@ pub(super) struct Allocation {
     pub(super) relayed: RelayedAddr,
     /// Who made it, with the key that they made it with.
     pub(super) owner: Identity,
+    /// What it counts in the limits.
+    pub(super) place: Place,
     pub(super) made_at: Instant,
     pub(super) expires_at: Instant,
     pub(super) permissions: Permissions,

@@ -135,6 +135,7 @@ impl Authenticator {
             | ErrorCode::PeerAddressFamilyMismatch
             | ErrorCode::ConnectionAlreadyExists
             | ErrorCode::ConnectionTimeoutOrFailure
+            | ErrorCode::AllocationQuotaReached
             | ErrorCode::InsufficientCapacity => response,
         }
     }

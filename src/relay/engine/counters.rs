@@ -27,11 +27,13 @@ pub enum DropReason {
     ForbiddenPeer,
     /// The payload does not fit into one message to the client.
     TooLong,
+    /// More bytes than `[limits]` has for the allocation, its user, or all.
+    OverLimit,
 }
 
 impl DropReason {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::UnknownProtocol,
         Self::Malformed,
         Self::WrongFingerprint,
@@ -42,6 +44,7 @@ impl DropReason {
         Self::NoPermission,
         Self::ForbiddenPeer,
         Self::TooLong,
+        Self::OverLimit,
     ];
 }
 

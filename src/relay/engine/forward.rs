@@ -8,6 +8,7 @@ use crate::relay::engine::Engine;
 use crate::relay::engine::allocations::Allocation;
 use crate::relay::engine::counters::DropReason;
 use crate::relay::engine::five_tuple::{FiveTuple, PeerAddr, RelayKey};
+use crate::relay::engine::limits::Limits;
 use crate::relay::engine::outcome::Outcome;
 use crate::relay::wire::channel_data::ChannelData;
 use crate::relay::wire::frame::Frame;
@@ -31,6 +32,7 @@ impl Engine {
             .peer(now, data.number)
             .ok_or(DropReason::NoChannel)?;
         let outcome = to_peer(now, allocation, peer, data.payload)?;
+        spend(now, &self.limits, allocation, data.payload.len())?;
         allocation.to_peers.count(data.payload.len());
         self.counters.to_peers.count(data.payload.len());
         Ok(outcome)
@@ -55,6 +57,7 @@ impl Engine {
         if !self.peers.policy.permits(send.peer) {
             return Err(DropReason::ForbiddenPeer);
         }
+        spend(now, &self.limits, allocation, send.payload.len())?;
         allocation.to_peers.count(send.payload.len());
         self.counters.to_peers.count(send.payload.len());
         Ok(outcome)
@@ -78,6 +81,7 @@ impl Engine {
         }
         let client = allocation.client;
         let payload_bytes = frame.payload().len();
+        spend(now, &self.limits, allocation, payload_bytes)?;
         let bytes = match allocation.channels.number(now, peer) {
             Some(number) => frame.into_channel_data(number, client.transport.is_stream()),
             None => frame.into_data_indication(peer.0, self.transaction_ids.next()),
@@ -102,6 +106,20 @@ fn to_peer<'d>(
         relay: allocation.relay,
         peer,
         payload,
+    })
+}
+
+/// Takes a payload from the allocation's budget.
+fn spend(
+    now: Now,
+    limits: &Limits,
+    allocation: &Allocation,
+    payload_bytes: usize,
+) -> Result<(), DropReason> {
+    let admitted = allocation.place.admit_bytes(now, payload_bytes);
+    admitted.map_err(|limit| {
+        limits.refuse(now, limit);
+        DropReason::OverLimit
     })
 }
 

@@ -4,11 +4,12 @@ use crate::clock::Now;
 use crate::logging::Redacted;
 use crate::relay::engine::allocations::{Allocation, Allocations};
 use crate::relay::engine::auth::Identity;
-use crate::relay::engine::five_tuple::FiveTuple;
+use crate::relay::engine::five_tuple::{FiveTuple, Transport};
 use crate::relay::engine::outcome::Effect;
 use crate::relay::engine::{Engine, channel, permission};
 use crate::relay::wire::request::{Method, Request};
 use crate::relay::wire::response::{ErrorCode, ReplyTo, Response};
+use crate::source::Source;
 
 impl Engine {
     pub(super) fn handle_request(&mut self, now: Now, client: FiveTuple, request: &Request<'_>) {
@@ -19,10 +20,13 @@ impl Engine {
             .map(|allocation| &allocation.owner);
         let identity = match self.authenticator.authenticate(now, client, request, owner) {
             Ok(identity) => identity,
-            Err(code) => return self.challenge(now, client, request.reply_to, code),
+            Err(code) => return self.challenge(now, client, request, code),
         };
         let unknown = request.unknown_attributes();
         if !unknown.is_empty() {
+            if identity.key().is_none() && !self.may_answer_strangers(now, client) {
+                return;
+            }
             let response = Response::error(request.reply_to, ErrorCode::UnknownAttribute);
             return self.fail(
                 client,
@@ -32,7 +36,7 @@ impl Engine {
         match self.decide(now, client, request, &identity) {
             Ok(Some(message)) => self.succeed(client, message),
             Ok(None) => {}
-            Err(code) => self.refuse(client, request.reply_to, &identity, code),
+            Err(code) => self.refuse(now, client, request.reply_to, &identity, code),
         }
     }
 
@@ -69,20 +73,43 @@ impl Engine {
         }
     }
 
-    fn challenge(&mut self, now: Now, client: FiveTuple, reply_to: ReplyTo, code: ErrorCode) {
+    /// Answers what proved nothing, as long as the limits have an answer for it.
+    fn challenge(&mut self, now: Now, client: FiveTuple, request: &Request<'_>, code: ErrorCode) {
         tracing::debug!(?code, client = %Redacted::new(client.client), "request not proven");
-        let response = self.authenticator.challenge(now, client, reply_to, code);
+        let is_failed_login = code == ErrorCode::Unauthenticated && request.integrity().is_some();
+        let source = Source(client.client.ip());
+        if is_failed_login && !self.limits.admit_failed_login(now, source) {
+            return;
+        }
+        if !self.may_answer_strangers(now, client) {
+            return;
+        }
+        let response = self
+            .authenticator
+            .challenge(now, client, request.reply_to, code);
         self.fail(client, response.finish(None));
+    }
+
+    /// Whether an unsigned error may be sent. Whoever completed a handshake sent from the address that is answered.
+    fn may_answer_strangers(&self, now: Now, client: FiveTuple) -> bool {
+        match client.transport {
+            Transport::Udp => self.limits.admit_reply(now, Source(client.client.ip())),
+            Transport::Tcp | Transport::Tls => true,
+        }
     }
 
     pub(super) fn refuse(
         &mut self,
+        now: Now,
         client: FiveTuple,
         reply_to: ReplyTo,
         identity: &Identity,
         code: ErrorCode,
     ) {
         tracing::debug!(?code, client = %Redacted::new(client.client), "request refused");
+        if identity.key().is_none() && !self.may_answer_strangers(now, client) {
+            return;
+        }
         self.fail(
             client,
             Response::error(reply_to, code).finish(identity.key()),

@@ -46,6 +46,8 @@ pub enum ErrorCode {
     ConnectionAlreadyExists,
     /// 447 ([RFC 6062 §6.3](https://www.rfc-editor.org/rfc/rfc6062#section-6.3)).
     ConnectionTimeoutOrFailure,
+    /// 486.
+    AllocationQuotaReached,
     /// 508.
     InsufficientCapacity,
 }
@@ -67,6 +69,7 @@ impl ErrorCode {
             Self::PeerAddressFamilyMismatch => (443, "Peer Address Family Mismatch"),
             Self::ConnectionAlreadyExists => (446, "Connection Already Exists"),
             Self::ConnectionTimeoutOrFailure => (447, "Connection Timeout or Failure"),
+            Self::AllocationQuotaReached => (486, "Allocation Quota Reached"),
             Self::InsufficientCapacity => (508, "Insufficient Capacity"),
         }
     }

@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     pin::pin,
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,16 +20,19 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Now;
 use crate::relay::engine::five_tuple::{FiveTuple, Transport};
+use crate::relay::engine::limits::{Connected, Limits};
 use crate::relay::wire::stream::{Inbound, Unframed};
 use crate::relay::worker::SharedWorker;
 use crate::relay::worker::outbox::Outbox;
+use crate::source::Source;
 
 /// Accepts TCP connections for as long as the worker lives.
-pub(super) async fn serve_tcp(worker: SharedWorker, listener: TcpListener) {
+pub(super) async fn serve_tcp(worker: SharedWorker, listener: TcpListener, limits: Arc<Limits>) {
     loop {
-        let (socket, client) = accept(&listener).await;
+        let (socket, client, connected) = admit(&listener, &limits).await;
         let worker = SharedWorker::clone(&worker);
         spawn_local(async move {
+            let _connected = connected;
             if let Ok(client) = five_tuple(Transport::Tcp, client, &socket) {
                 converse(worker, client, BufWriter::new(socket)).await;
             }
@@ -37,11 +41,17 @@ pub(super) async fn serve_tcp(worker: SharedWorker, listener: TcpListener) {
 }
 
 /// Accepts TLS connections for as long as the worker lives.
-pub(super) async fn serve_tls(worker: SharedWorker, listener: TcpListener, tls: TlsAcceptor) {
+pub(super) async fn serve_tls(
+    worker: SharedWorker,
+    listener: TcpListener,
+    limits: Arc<Limits>,
+    tls: TlsAcceptor,
+) {
     loop {
-        let (socket, client) = accept(&listener).await;
+        let (socket, client, connected) = admit(&listener, &limits).await;
         let (worker, tls) = (SharedWorker::clone(&worker), tls.clone());
         spawn_local(async move {
+            let _connected = connected;
             let Ok(client) = five_tuple(Transport::Tls, client, &socket) else {
                 return;
             };
@@ -56,6 +66,18 @@ pub(super) async fn serve_tls(worker: SharedWorker, listener: TcpListener, tls: 
                 Err(_) => tracing::debug!("TLS handshake took too long"),
             }
         });
+    }
+}
+
+/// The next connection that the limits have room for; others are closed at once.
+async fn admit(listener: &TcpListener, limits: &Limits) -> (TcpStream, SocketAddr, Connected) {
+    loop {
+        let (socket, client) = accept(listener).await;
+        if let Some(connected) = limits.connect(Now::read(), Source(client.ip())) {
+            return (socket, client, connected);
+        }
+        // Many may wait to be refused: those that are served come in between.
+        yield_now().await;
     }
 }
 

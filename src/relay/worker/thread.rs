@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::clock::Now;
 use crate::credentials::Credentials;
 use crate::entropy;
-use crate::relay::engine::{self, Engine, signaled::SignaledPeers};
+use crate::relay::engine::{self, Engine, limits::Limits, signaled::SignaledPeers};
 use crate::relay::worker::client_udp::{self, Batch, ClientUdp};
 use crate::relay::worker::mailbox::Mailbox;
 use crate::relay::worker::relay_udp::{RelayPorts, Relays};
@@ -36,6 +36,7 @@ pub(crate) struct Seat {
     pub(crate) engine: engine::Settings,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) signaled: Arc<SignaledPeers>,
+    pub(crate) limits: Arc<Limits>,
     pub(crate) mailbox: Arc<Mailbox>,
     /// Told when the worker ends, whyever.
     pub(crate) ended: Arc<Notify>,
@@ -90,6 +91,7 @@ fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
             seat.engine,
             seat.credentials,
             seat.signaled,
+            Arc::clone(&seat.limits),
             entropy::number(),
         ),
         Sockets {
@@ -107,12 +109,21 @@ fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
     }
     for listener in seat.tcp {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        serving.spawn_local(stream::serve_tcp(Rc::clone(&worker), listener));
+        serving.spawn_local(stream::serve_tcp(
+            Rc::clone(&worker),
+            listener,
+            Arc::clone(&seat.limits),
+        ));
     }
     for listener in seat.tls {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let acceptor = seat.acceptor.clone();
-        serving.spawn_local(stream::serve_tls(Rc::clone(&worker), listener, acceptor));
+        serving.spawn_local(stream::serve_tls(
+            Rc::clone(&worker),
+            listener,
+            Arc::clone(&seat.limits),
+            acceptor,
+        ));
     }
     serving.spawn_local(keep_time(Rc::clone(&worker)));
     Ok((worker, serving))

@@ -1,0 +1,196 @@
+//! How many allocations there are, and whose.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use super::bucket::Bucket;
+use super::budget::{Budget, Rates, Share};
+use super::refusals::Limit;
+use crate::clock::Now;
+use crate::ident::UserId;
+
+/// The allocations of a process, counted. Locked when one begins or ends.
+#[derive(Debug)]
+pub(super) struct Quota {
+    epoch: Instant,
+    all_max: Option<u32>,
+    per_user_max: Option<u32>,
+    rates: Rates,
+    of_all: Arc<Bucket>,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: u32,
+    users: HashMap<UserId, OfUser>,
+    swept_len: usize,
+}
+
+/// What one user has.
+#[derive(Debug, Default)]
+struct OfUser {
+    allocations: u32,
+    bytes: Arc<Bucket>,
+}
+
+/// One allocation's place in the quota and its share of the bytes, free again when it is dropped.
+#[derive(Debug)]
+pub(in crate::relay::engine) struct Place {
+    quota: Arc<Quota>,
+    user: UserId,
+    budget: Budget,
+}
+
+impl Quota {
+    pub(super) fn new(
+        epoch: Instant,
+        all_max: Option<u32>,
+        per_user_max: Option<u32>,
+        rates: Rates,
+    ) -> Self {
+        Self {
+            epoch,
+            all_max,
+            per_user_max,
+            rates,
+            of_all: Arc::default(),
+            counts: Mutex::default(),
+        }
+    }
+
+    pub(super) fn take(self: &Arc<Self>, now: u64, user: &UserId) -> Result<Place, Limit> {
+        let mut counts = self.counts();
+        counts.sweep(now);
+        if self.all_max.is_some_and(|max| counts.all >= max) {
+            return Err(Limit::Allocations);
+        }
+        let own = counts.users.get(user).map_or(0, |own| own.allocations);
+        let max = self.per_user_max.filter(|_| is_somebody(user));
+        if max.is_some_and(|max| own >= max) {
+            return Err(Limit::AllocationsPerUser);
+        }
+        counts.all += 1;
+        let own = counts.users.entry(user.clone()).or_default();
+        own.allocations += 1;
+        let bytes = Arc::clone(&own.bytes);
+        drop(counts);
+        Ok(Place {
+            quota: Arc::clone(self),
+            user: user.clone(),
+            budget: self.budget(user, bytes),
+        })
+    }
+
+    fn budget(&self, user: &UserId, of_user: Arc<Bucket>) -> Budget {
+        let rates = self.rates;
+        let per_user = rates.user.filter(|_| is_somebody(user));
+        let shares = [
+            (Limit::BytesPerAllocation, rates.allocation, Arc::default()),
+            (Limit::BytesPerUser, per_user, of_user),
+            (Limit::Bytes, rates.all, Arc::clone(&self.of_all)),
+        ];
+        let shares = shares.into_iter().filter_map(|(limit, rate, bucket)| {
+            Some(Share {
+                limit,
+                bytes_per_second: rate?,
+                bucket,
+            })
+        });
+        Budget::new(self.epoch, shares.collect())
+    }
+
+    fn give_back(&self, user: &UserId) {
+        let mut counts = self.counts();
+        counts.all = counts.all.saturating_sub(1);
+        let Some(own) = counts.users.get_mut(user) else {
+            return;
+        };
+        own.allocations = own.allocations.saturating_sub(1);
+        // Whoever begins anew finds the budget as it was: it is forgotten when it would be full.
+        if own.allocations == 0 && self.rates.user.is_none() {
+            counts.users.remove(user);
+        }
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    /// Forgets users without allocations; only after a doubling, so that the cost of one allocation stays constant.
+    fn sweep(&mut self, now: u64) {
+        if self.users.len() > 2 * self.swept_len + SWEEP_SLACK {
+            self.users
+                .retain(|_, own| own.allocations > 0 || !own.bytes.is_full(now));
+            self.swept_len = self.users.len();
+        }
+    }
+}
+
+impl Place {
+    /// Takes these bytes from the budget, or says which limit they are beyond.
+    pub(in crate::relay::engine) fn admit_bytes(
+        &self,
+        now: Now,
+        bytes: usize,
+    ) -> Result<(), Limit> {
+        self.budget.admit(now, bytes)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.quota.give_back(&self.user);
+    }
+}
+
+/// Where nobody proves who they are, everybody has one name, and what is meant for one user is for none of them.
+fn is_somebody(user: &UserId) -> bool {
+    match user {
+        UserId::Static(_) | UserId::Participant(_) => true,
+        UserId::Anyone => false,
+    }
+}
+
+const SWEEP_SLACK: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_forgotten_with_the_last_allocation_and_a_budget_once_it_is_full() {
+        let rates = |user| Rates {
+            all: None,
+            user,
+            allocation: None,
+        };
+        let now = Now::read();
+        for (user, kept) in [(None, 0), (Some(1000), 1)] {
+            let quota = Arc::new(Quota::new(now.mono, None, Some(1), rates(user)));
+            let place = quota.take(0, &named("alice")).unwrap();
+            assert!(quota.take(0, &named("alice")).is_err());
+            place.admit_bytes(now, 1000).unwrap();
+            drop(place);
+            assert_eq!(quota.counts().users.len(), kept);
+            let again = quota.take(0, &named("alice")).unwrap();
+            assert_eq!(again.admit_bytes(now, 1).is_ok(), user.is_none());
+            drop(again);
+            // Whoever comes a second later finds no trace of the thousands before.
+            for number in 0..10_000_u32 {
+                drop(quota.take(2_000_000_000, &named(&number.to_string())));
+            }
+            assert!(quota.counts().users.len() <= 2 * SWEEP_SLACK + 1);
+            assert_eq!(quota.counts().all, 0);
+        }
+    }
+
+    fn named(name: &str) -> UserId {
+        UserId::Participant(name.into())
+    }
+}

@@ -1,0 +1,148 @@
+//! What limits refuse: a counter each, and now and then a line in the log.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::SECOND_NANOS;
+
+/// A limit that refuses something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Allocates refused, as there are as many allocations as there may be.
+    Allocations,
+    /// Allocates refused, as their user has as many allocations as one may have.
+    AllocationsPerUser,
+    /// Datagrams dropped, as all together relay too much.
+    Bytes,
+    /// Datagrams dropped, as their user relays too much.
+    BytesPerUser,
+    /// Datagrams dropped, as their allocation relays too much.
+    BytesPerAllocation,
+    /// Unproven requests left without an answer.
+    UnauthenticatedReplies,
+    /// Wrong credentials left without an answer.
+    FailedLogins,
+    /// Connections closed at once, as there are as many as there may be.
+    Connections,
+    /// Connections closed at once, as their source has as many as one may have.
+    ConnectionsPerSource,
+}
+
+impl Limit {
+    /// Every limit, in the order of their counters.
+    pub const ALL: [Self; 9] = [
+        Self::Allocations,
+        Self::AllocationsPerUser,
+        Self::Bytes,
+        Self::BytesPerUser,
+        Self::BytesPerAllocation,
+        Self::UnauthenticatedReplies,
+        Self::FailedLogins,
+        Self::Connections,
+        Self::ConnectionsPerSource,
+    ];
+
+    /// Its name in `[limits]`.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Allocations => "allocations",
+            Self::AllocationsPerUser => "allocations_per_user",
+            Self::Bytes => "bytes_per_second",
+            Self::BytesPerUser => "bytes_per_second_per_user",
+            Self::BytesPerAllocation => "bytes_per_second_per_allocation",
+            Self::UnauthenticatedReplies => "unauthenticated_replies_per_second",
+            Self::FailedLogins => "failed_logins_per_minute",
+            Self::Connections => "connections",
+            Self::ConnectionsPerSource => "connections_per_source",
+        }
+    }
+}
+
+/// How often each limit has refused something since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refused([u64; Limit::ALL.len()]);
+
+impl Refused {
+    /// How often this one has.
+    #[must_use]
+    pub fn by(&self, limit: Limit) -> u64 {
+        self.0[limit as usize]
+    }
+}
+
+/// The counters themselves, shared by all workers.
+#[derive(Debug, Default)]
+pub(super) struct Refusals([Sampler; Limit::ALL.len()]);
+
+impl Refusals {
+    pub(super) fn count(&self, now: u64, limit: Limit) {
+        if let Some(refused) = self.0[limit as usize].count(now) {
+            tracing::warn!(limit = limit.key(), refused, "a limit refuses");
+        }
+    }
+
+    pub(super) fn refused(&self) -> Refused {
+        Refused(std::array::from_fn(|index| self.0[index].total()))
+    }
+}
+
+/// Counts occurrences, and says when it is time to log them: the first at once, then once a second at most.
+#[derive(Debug, Default)]
+pub(in crate::relay::engine) struct Sampler {
+    total: AtomicU64,
+    logged: AtomicU64,
+    silent_until: AtomicU64,
+}
+
+impl Sampler {
+    /// Counts one; `Some` of how many there were since the last line when another one is due.
+    pub(in crate::relay::engine) fn count(&self, now: u64) -> Option<u64> {
+        let order = Ordering::Relaxed;
+        let total = self.total.fetch_add(1, order) + 1;
+        let silent_until = self.silent_until.load(order);
+        if now < silent_until {
+            return None;
+        }
+        let next = now.saturating_add(SECOND_NANOS);
+        let mine = self
+            .silent_until
+            .compare_exchange(silent_until, next, order, order);
+        mine.ok()?;
+        Some(total.saturating_sub(self.logged.swap(total, order)))
+    }
+
+    pub(in crate::relay::engine) fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_has_its_own_counter_and_name() {
+        let refusals = Refusals::default();
+        let mut names: Vec<_> = Limit::ALL.map(Limit::key).into();
+        for (index, limit) in Limit::ALL.into_iter().enumerate() {
+            assert_eq!(limit as usize, index);
+            refusals.count(0, limit);
+            assert_eq!(refusals.refused().by(limit), 1);
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Limit::ALL.len());
+    }
+
+    #[test]
+    fn a_line_a_second_says_how_many_there_were() {
+        let sampler = Sampler::default();
+        assert_eq!(sampler.count(5), Some(1));
+        for _ in 0..9 {
+            assert_eq!(sampler.count(6), None);
+        }
+        assert_eq!(sampler.count(5 + SECOND_NANOS), Some(10));
+        assert_eq!(sampler.count(6 + SECOND_NANOS), None);
+        assert_eq!(sampler.total(), 12);
+    }
+}
