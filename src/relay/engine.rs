@@ -26,6 +26,7 @@ pub mod counters;
 mod deadlines;
 pub mod five_tuple;
 mod forward;
+mod halves;
 pub mod limits;
 mod nonce;
 pub mod outcome;
@@ -49,7 +50,7 @@ pub use view::{AllocationId, AllocationView};
 use allocate::Pending;
 use allocations::{Allocation, Allocations};
 use auth::Authenticator;
-use five_tuple::{FiveTuple, PeerAddr, RelayKey};
+use five_tuple::{Family, FiveTuple, PeerAddr, RelayKey};
 use forward::TransactionIds;
 use limits::Limits;
 use peers::Peers;
@@ -254,8 +255,8 @@ impl Engine {
     }
 
     fn expire(&mut self, now: Now) {
-        while let Some(allocation) = self.allocations.remove_expired(now) {
-            self.close(allocation, "expired");
+        while let Some((client, family)) = self.allocations.next_expired(now) {
+            self.let_go_of(client, family, "expired");
         }
     }
 
@@ -265,17 +266,26 @@ impl Engine {
         }
     }
 
+    /// Ends one family of an allocation; the allocation, where that was its only one.
+    fn let_go_of(&mut self, client: FiveTuple, family: Family, why: &str) {
+        match self.allocations.remove_half(client, family) {
+            Some(half) => self.effects.push_back(Effect::CloseRelay(half.relay)),
+            None => self.let_go(client, why),
+        }
+    }
+
     fn close(&mut self, allocation: Allocation, why: &str) {
         tracing::info!(
             user = %Redacted::new(&allocation.owner.user),
-            relayed_port = allocation.relayed.0.port(),
+            relayed_port = allocation.halves.first().relayed.0.port(),
             why,
             "allocation gone"
         );
         let (to_peers, to_clients) = (allocation.to_peers, allocation.to_clients);
         self.finished
             .add(&allocation.owner.user, to_peers, to_clients);
-        self.effects.push_back(Effect::CloseRelay(allocation.relay));
+        let relays = allocation.halves.iter().map(|half| half.relay);
+        self.effects.extend(relays.map(Effect::CloseRelay));
     }
 
     fn dropped<'d>(&mut self, reason: DropReason) -> Outcome<'d> {

@@ -1,6 +1,7 @@
 //! RFC 8489, RFC 8656 and RFC 6062 bytes: borrowed, stateless.
 
 pub mod address;
+pub mod attributes;
 pub mod channel_data;
 pub mod connection;
 pub mod demux;

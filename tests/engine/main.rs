@@ -6,6 +6,7 @@ mod allocate;
 mod auth;
 mod channel;
 mod data;
+mod dual;
 mod expiry;
 mod family;
 mod limits;

@@ -1,7 +1,10 @@
 //! What must always hold.
 
 use proptest::prelude::*;
+use setu::relay::engine::AllocationView;
 use setu::relay::engine::five_tuple::RelayKey;
+use setu::relay::wire::attributes::ATTR_ADDITIONAL_ADDRESS_FAMILY;
+use stun::attributes::ATTR_REQUESTED_ADDRESS_FAMILY;
 use stun::message::*;
 use turn::proto::channum::ChannelNumber;
 
@@ -47,9 +50,13 @@ proptest! {
     #[test]
     fn every_relay_comes_back(steps in proptest::collection::vec(step(), 1..60)) {
         let mut world = World::new();
+        world.has_ipv6 = true;
         for step in steps {
             take(&mut world, step);
-            prop_assert_eq!(world.snapshot().allocations, world.open.len() as u64);
+            let relayed = |view: &AllocationView| 1 + usize::from(view.additional_relayed.is_some());
+            let views = world.engine.allocations(world.now);
+            prop_assert_eq!(world.snapshot().allocations, views.len() as u64);
+            prop_assert_eq!(world.open.len(), views.iter().map(relayed).sum::<usize>());
             let due = world.engine.poll_timeout();
             prop_assert!(due.is_some() || world.open.is_empty(), "an allocation without a deadline");
         }
@@ -62,7 +69,9 @@ proptest! {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Allocate(u64),
+    AllocateDual,
     Refresh(u64),
+    RefreshFamily(u8, u64),
     Permit,
     Bind(u16),
     Close,
@@ -72,7 +81,9 @@ enum Step {
 fn step() -> impl Strategy<Value = (u8, Step)> {
     let step = prop_oneof![
         (0..4000_u64).prop_map(Step::Allocate),
+        Just(Step::AllocateDual),
         prop_oneof![Just(0), 1..4000_u64].prop_map(Step::Refresh),
+        (1..3_u8, prop_oneof![Just(0), 1..4000_u64]).prop_map(|(f, s)| Step::RefreshFamily(f, s)),
         Just(Step::Permit),
         (0x4000..0x4004_u16).prop_map(Step::Bind),
         Just(Step::Close),
@@ -90,6 +101,14 @@ fn take(world: &mut World, (host, step): (u8, Step)) {
     match step {
         Step::Allocate(asked) => {
             drop(world.ask(client, METHOD_ALLOCATE, &[&udp(), &lifetime(asked)]))
+        }
+        Step::AllocateDual => {
+            let v6 = raw(ATTR_ADDITIONAL_ADDRESS_FAMILY, &[2, 0, 0, 0]);
+            drop(world.ask(client, METHOD_ALLOCATE, &[&udp(), &v6]));
+        }
+        Step::RefreshFamily(family, asked) => {
+            let family = raw(ATTR_REQUESTED_ADDRESS_FAMILY, &[family, 0, 0, 0]);
+            drop(world.ask(client, METHOD_REFRESH, &[&lifetime(asked), &family]));
         }
         Step::Refresh(asked) => drop(world.refresh(client, asked)),
         Step::Permit => drop(world.ask(client, METHOD_CREATE_PERMISSION, &[&at(PEER)])),

@@ -147,6 +147,8 @@ pub(crate) struct World {
     pub(crate) relays_max: usize,
     /// Whether relays may have IPv6 addresses.
     pub(crate) has_ipv6: bool,
+    /// A family that has no port left.
+    pub(crate) full: Option<Family>,
     pub(crate) open: BTreeSet<u32>,
     /// The last OpenRelay.
     pub(crate) asked: Option<PortRequest>,
@@ -216,6 +218,7 @@ impl World {
             limits,
             relays_max: 4,
             has_ipv6: false,
+            full: None,
             open: BTreeSet::new(),
             asked: None,
             nonces: HashMap::new(),
@@ -456,6 +459,9 @@ impl World {
 
     fn open_relay(&mut self, request: PortRequest) -> Result<OpenedRelay, RelayRefused> {
         self.asked = Some(request);
+        if self.full == Some(request.family) {
+            return Err(RelayRefused::NoPort);
+        }
         let ip: IpAddr = match request.family {
             Family::V4 => RELAYED.parse().unwrap(),
             Family::V6 if self.has_ipv6 => "2001:db8:1::1".parse().unwrap(),

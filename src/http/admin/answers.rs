@@ -74,6 +74,8 @@ struct Allocation {
     transport: &'static str,
     client: SocketAddr,
     relayed: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    additional_relayed: Option<SocketAddr>,
     age_seconds: u64,
     remaining_seconds: u64,
     permissions: u64,
@@ -159,6 +161,7 @@ impl Allocation {
             },
             client: view.client.client,
             relayed: view.relayed,
+            additional_relayed: view.additional_relayed,
             age_seconds: view.age.as_secs(),
             remaining_seconds: view.remaining.as_secs(),
             permissions: view.permissions,

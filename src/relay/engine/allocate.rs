@@ -1,6 +1,9 @@
 //! Allocate ([RFC 8656 §7.2](https://www.rfc-editor.org/rfc/rfc8656#section-7.2)), its checks in the RFC's order.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
 
 use crate::clock::Now;
 use crate::logging::Redacted;
@@ -9,6 +12,7 @@ use crate::relay::engine::allocations::Allocation;
 use crate::relay::engine::auth::Identity;
 use crate::relay::engine::counters::Traffic;
 use crate::relay::engine::five_tuple::{Family, FiveTuple};
+use crate::relay::engine::halves::{Half, Halves};
 use crate::relay::engine::limits::Place;
 use crate::relay::engine::outcome::{
     Effect, OpenedRelay, PortKind, PortRequest, RelayRefused, ReservationToken,
@@ -22,7 +26,7 @@ use crate::relay::wire::response::{ErrorCode, ReplyTo, Response};
 pub const LIFETIMES: RangeInclusive<Duration> =
     Duration::from_secs(600)..=Duration::from_secs(3600);
 
-/// An Allocate that waits for its relay socket.
+/// An Allocate that waits for its relay sockets.
 #[derive(Debug)]
 pub(super) struct Pending {
     client: FiveTuple,
@@ -30,10 +34,35 @@ pub(super) struct Pending {
     place: Place,
     lifetime: Duration,
     reply_to: ReplyTo,
+    opening: Opening,
+}
+
+/// Which relay socket is being opened.
+#[derive(Debug)]
+enum Opening {
+    /// The only one.
+    One,
+    /// The first of two; the other one is asked for like this.
+    First(PortRequest),
+    /// The other one, and what became of the first.
+    Second(Result<OpenedRelay, RelayRefused>),
+}
+
+/// What an Allocate asks for.
+struct Wanted {
+    first: PortRequest,
+    additional: Option<PortRequest>,
+}
+
+/// What it gets: one relay socket, or two, or one and the reason why there is no other.
+struct Opened {
+    first: OpenedRelay,
+    second: Option<OpenedRelay>,
+    missing: Option<(Family, ErrorCode)>,
 }
 
 impl Engine {
-    /// `Ok(None)`: the answer waits for the relay socket.
+    /// `Ok(None)`: the answer waits for the relay sockets.
     pub(super) fn allocate(
         &mut self,
         now: Now,
@@ -52,63 +81,57 @@ impl Engine {
         let lifetime = self.granted_lifetime(request)?;
         let place = self.limits.allocate(now, &owner.user);
         let place = place.ok_or(ErrorCode::AllocationQuotaReached)?;
-        self.effects.push_back(Effect::OpenRelay(wanted));
+        self.effects.push_back(Effect::OpenRelay(wanted.first));
         self.pending = Some(Pending {
             client,
             owner,
             place,
             lifetime,
             reply_to: request.reply_to,
+            opening: wanted.additional.map_or(Opening::One, Opening::First),
         });
         Ok(None)
     }
 
+    /// Goes on with the relay socket that was opened, or not.
     pub(super) fn allocate_on(
         &mut self,
         now: Now,
-        pending: Pending,
+        mut pending: Pending,
         opened: Result<OpenedRelay, RelayRefused>,
     ) {
+        let opened = match pending.opening {
+            Opening::One => alone(opened),
+            Opening::First(additional) => {
+                self.effects.push_back(Effect::OpenRelay(additional));
+                pending.opening = Opening::Second(opened);
+                self.pending = Some(pending);
+                return;
+            }
+            Opening::Second(first) => both(first, opened),
+        };
+        match opened {
+            Ok(opened) => self.allocated(now, pending, &opened),
+            Err(code) => self.refuse(now, pending.client, pending.reply_to, &pending.owner, code),
+        }
+    }
+
+    fn allocated(&mut self, now: Now, pending: Pending, opened: &Opened) {
         let Pending {
             client,
             owner,
             place,
             lifetime,
             reply_to,
+            opening: _,
         } = pending;
-        let opened = match opened {
-            Ok(opened) => opened,
-            Err(RelayRefused::NoPort) => {
-                return self.refuse(
-                    now,
-                    client,
-                    reply_to,
-                    &owner,
-                    ErrorCode::InsufficientCapacity,
-                );
-            }
-            Err(RelayRefused::UnsupportedFamily) => {
-                return self.refuse(
-                    now,
-                    client,
-                    reply_to,
-                    &owner,
-                    ErrorCode::AddressFamilyNotSupported,
-                );
-            }
-        };
-        let mut response = Response::success(reply_to)
-            .relayed(opened.relayed.0)
-            .lifetime(lifetime)
-            .mapped(client.client);
-        if let Some(ReservationToken(token)) = opened.reservation {
-            response = response.reservation(token);
-        }
+        let response = opened.tell(Response::success(reply_to));
+        let response = response.lifetime(lifetime).mapped(client.client);
         let answer = self.with_software(response).finish(owner.key());
         tracing::info!(
             user = %Redacted::new(&owner.user),
             transport = ?client.transport,
-            relayed_port = opened.relayed.0.port(),
+            relayed_port = opened.first.relayed.0.port(),
             lifetime_seconds = lifetime.as_secs(),
             "allocation made"
         );
@@ -117,12 +140,10 @@ impl Engine {
         self.allocations.insert(Allocation {
             id,
             client,
-            relay: opened.key,
-            relayed: opened.relayed,
+            halves: opened.halves(now.mono + lifetime),
             owner,
             place,
             made_at: now.mono,
-            expires_at: now.mono + lifetime,
             permissions: Default::default(),
             channels: Default::default(),
             to_peers: Traffic::default(),
@@ -143,29 +164,97 @@ impl Engine {
     }
 }
 
-fn wanted(request: &Request<'_>) -> Result<PortRequest, ErrorCode> {
+impl Opened {
+    fn tell(&self, mut response: Response) -> Response {
+        for opened in [&self.first].into_iter().chain(&self.second) {
+            response = response.relayed(opened.relayed.0);
+        }
+        if let Some((family, code)) = self.missing {
+            response = response.address_error(family.number(), code);
+        }
+        // Only what was opened alone has one.
+        match self.first.reservation {
+            Some(ReservationToken(token)) => response.reservation(token),
+            None => response,
+        }
+    }
+
+    fn halves(&self, expires_at: Instant) -> Halves {
+        let half = |opened: &OpenedRelay| Half {
+            relay: opened.key,
+            relayed: opened.relayed,
+            expires_at,
+        };
+        Halves::new(half(&self.first), self.second.as_ref().map(half))
+    }
+}
+
+fn alone(opened: Result<OpenedRelay, RelayRefused>) -> Result<Opened, ErrorCode> {
+    Ok(Opened {
+        first: opened.map_err(RelayRefused::code)?,
+        second: None,
+        missing: None,
+    })
+}
+
+/// One family is enough.
+fn both(
+    v4: Result<OpenedRelay, RelayRefused>,
+    v6: Result<OpenedRelay, RelayRefused>,
+) -> Result<Opened, ErrorCode> {
+    let (first, second, missing) = match (v4, v6) {
+        (Ok(v4), Ok(v6)) => (v4, Some(v6), None),
+        (Ok(v4), Err(refused)) => (v4, None, Some((Family::V6, refused.code()))),
+        (Err(refused), Ok(v6)) => (v6, None, Some((Family::V4, refused.code()))),
+        (Err(_), Err(_)) => return Err(ErrorCode::InsufficientCapacity),
+    };
+    Ok(Opened {
+        first,
+        second,
+        missing,
+    })
+}
+
+fn wanted(request: &Request<'_>) -> Result<Wanted, ErrorCode> {
     match request.requested_transport()? {
         None => return Err(ErrorCode::BadRequest),
         Some(UDP) => {}
         Some(_) => return Err(ErrorCode::UnsupportedTransport),
     }
     let (token, even_port) = (request.reservation_token()?, request.even_port()?);
-    let family = request.requested_family()?;
-    if token.is_some() && (even_port.is_some() || family.is_some()) {
+    let (requested, additional) = (request.requested_family()?, request.additional_family()?);
+    let names_family = requested.is_some() || additional.is_some();
+    if token.is_some() && (even_port.is_some() || names_family) {
         return Err(ErrorCode::BadRequest);
     }
-    let family = match family {
-        None | Some(0x01) => Family::V4,
-        Some(0x02) => Family::V6,
-        Some(_) => return Err(ErrorCode::AddressFamilyNotSupported),
-    };
+    if requested.is_some() && additional.is_some() {
+        return Err(ErrorCode::BadRequest);
+    }
+    let family = requested.map_or(Some(Family::V4), Family::from_number);
+    let family = family.ok_or(ErrorCode::AddressFamilyNotSupported)?;
+    if even_port == Some(true) && additional.is_some() {
+        return Err(ErrorCode::BadRequest);
+    }
     let kind = match (token, even_port) {
         (Some(token), _) => PortKind::Reserved(ReservationToken(token)),
         (None, Some(true)) => PortKind::EvenWithNext,
         (None, Some(false)) => PortKind::Even,
         (None, None) => PortKind::Any,
     };
-    Ok(PortRequest { family, kind })
+    let additional = match additional.map(Family::from_number) {
+        None => None,
+        Some(Some(Family::V6)) => Some(PortRequest {
+            family: Family::V6,
+            kind,
+        }),
+        // IPv4 comes without asking.
+        Some(Some(Family::V4)) => return Err(ErrorCode::BadRequest),
+        Some(None) => return Err(ErrorCode::AddressFamilyNotSupported),
+    };
+    Ok(Wanted {
+        first: PortRequest { family, kind },
+        additional,
+    })
 }
 
 /// The protocol number of UDP, the only transport that is relayed.

@@ -11,7 +11,8 @@ use crate::relay::engine::auth::Identity;
 use crate::relay::engine::channel::Channels;
 use crate::relay::engine::counters::Traffic;
 use crate::relay::engine::deadlines::Deadlines;
-use crate::relay::engine::five_tuple::{Family, FiveTuple, RelayKey, RelayedAddr};
+use crate::relay::engine::five_tuple::{Family, FiveTuple, RelayKey};
+use crate::relay::engine::halves::{Half, Halves};
 use crate::relay::engine::limits::Place;
 use crate::relay::engine::permission::Permissions;
 use crate::relay::engine::view::AllocationId;
@@ -22,14 +23,12 @@ use crate::relay::wire::message::TransactionId;
 pub(super) struct Allocation {
     pub(super) id: AllocationId,
     pub(super) client: FiveTuple,
-    pub(super) relay: RelayKey,
-    pub(super) relayed: RelayedAddr,
+    pub(super) halves: Halves,
     /// Who made it, with the key that they made it with.
     pub(super) owner: Identity,
     /// What it counts in the limits.
     pub(super) place: Place,
     pub(super) made_at: Instant,
-    pub(super) expires_at: Instant,
     pub(super) permissions: Permissions,
     pub(super) channels: Channels,
     pub(super) to_peers: Traffic,
@@ -40,14 +39,14 @@ pub(super) struct Allocation {
 }
 
 impl Allocation {
-    /// The family of its relayed transport address: that of all its peers.
-    pub(super) fn family(&self) -> Family {
-        Family::of(self.relayed.0.ip())
+    /// Whether peers of this family can be reached.
+    pub(super) fn reaches(&self, now: Now, family: Family) -> bool {
+        self.halves.of(now, family).is_some()
     }
 
     /// One that has expired is as good as gone, even before its deadline is handled.
     pub(super) fn lives(&self, now: Now) -> bool {
-        now.mono < self.expires_at
+        self.halves.live(now)
     }
 }
 
@@ -85,7 +84,7 @@ impl Allocations {
         let slot = (*self.by_relay.get(relay.0 as usize)?)?;
         self.table
             .get_mut(slot)
-            .filter(|allocation| allocation.lives(now))
+            .filter(|allocation| allocation.halves.with(now, relay).is_some())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Allocation> {
@@ -97,16 +96,21 @@ impl Allocations {
         slots.filter_map(|slot| self.table.get(*slot))
     }
 
-    /// The caller has seen to it that neither five-tuple nor relay is taken.
+    /// The caller has seen to it that neither five-tuple nor any of its relays is taken.
     pub(super) fn insert(&mut self, allocation: Allocation) {
-        let (client, relay) = (allocation.client, allocation.relay.0 as usize);
-        let (user, expires_at) = (allocation.owner.user.clone(), allocation.expires_at);
-        let slot = self.table.insert(allocation);
-        self.by_client.insert(client, slot);
-        if self.by_relay.len() <= relay {
-            self.by_relay.resize(relay + 1, None);
+        let entry = self.table.vacant_entry();
+        let slot = entry.key();
+        for half in allocation.halves.iter() {
+            let relay = half.relay.0 as usize;
+            if self.by_relay.len() <= relay {
+                self.by_relay.resize(relay + 1, None);
+            }
+            self.by_relay[relay] = Some(slot);
         }
-        self.by_relay[relay] = Some(slot);
+        self.by_client.insert(allocation.client, slot);
+        let user = allocation.owner.user.clone();
+        let expires_at = allocation.halves.next_expiry();
+        entry.insert(allocation);
         self.by_user.entry(user).or_default().push(slot);
         self.deadlines.push(expires_at, slot);
         self.keep_deadlines_short();
@@ -116,7 +120,9 @@ impl Allocations {
     pub(super) fn remove(&mut self, client: FiveTuple) -> Option<Allocation> {
         let slot = self.by_client.remove(&client)?;
         let allocation = self.table.try_remove(slot)?;
-        self.by_relay[allocation.relay.0 as usize] = None;
+        for half in allocation.halves.iter() {
+            self.by_relay[half.relay.0 as usize] = None;
+        }
         let user = &allocation.owner.user;
         if let Some(slots) = self.by_user.get_mut(user) {
             slots.retain(|other| *other != slot);
@@ -128,16 +134,28 @@ impl Allocations {
         Some(allocation)
     }
 
-    /// Removes one that has expired.
-    pub(super) fn remove_expired(&mut self, now: Now) -> Option<Allocation> {
+    /// Removes one family of an allocation that has both, with its permissions and channels.
+    pub(super) fn remove_half(&mut self, client: FiveTuple, family: Family) -> Option<Half> {
+        let slot = *self.by_client.get(&client)?;
+        let allocation = self.table.get_mut(slot)?;
+        let half = allocation.halves.remove(family)?;
+        allocation.permissions.forget(half.family());
+        allocation.channels.forget(half.family());
+        self.by_relay[half.relay.0 as usize] = None;
+        debug_assert!(self.consistent());
+        Some(half)
+    }
+
+    /// Whose time is over, which family of theirs; the caller removes it before asking again.
+    pub(super) fn next_expired(&mut self, now: Now) -> Option<(FiveTuple, Family)> {
         while let Some(slot) = self.deadlines.pop_due(now.mono) {
             let Some(allocation) = self.table.get(slot) else {
                 continue;
             };
-            if allocation.lives(now) {
-                self.deadlines.push(allocation.expires_at, slot);
-            } else {
-                return self.remove(allocation.client);
+            // The other half is looked at next, for its own deadline.
+            self.deadlines.push(allocation.halves.next_expiry(), slot);
+            if let Some(half) = allocation.halves.expired(now) {
+                return Some((allocation.client, half.family()));
             }
         }
         None
@@ -151,8 +169,13 @@ impl Allocations {
         self.remove(self.table[slot].client)
     }
 
-    /// Moves the expiry of the allocation on this five-tuple.
-    pub(super) fn set_expiry(&mut self, client: FiveTuple, expires_at: Instant) {
+    /// Moves the expiry of the allocation on this five-tuple, or of one family of it.
+    pub(super) fn set_expiry(
+        &mut self,
+        client: FiveTuple,
+        family: Option<Family>,
+        expires_at: Instant,
+    ) {
         let Some(&slot) = self.by_client.get(&client) else {
             return;
         };
@@ -160,10 +183,10 @@ impl Allocations {
             return;
         };
         // A later expiry is found when the earlier deadline comes; an earlier one needs a deadline of its own.
-        if expires_at < allocation.expires_at {
+        if expires_at < allocation.halves.next_expiry() {
             self.deadlines.push(expires_at, slot);
         }
-        allocation.expires_at = expires_at;
+        allocation.halves.set_expiry(family, expires_at);
         self.keep_deadlines_short();
     }
 
@@ -177,20 +200,25 @@ impl Allocations {
         if self.deadlines.len() > 2 * self.table.len() + DEADLINES_SLACK {
             let entries = self.table.iter();
             self.deadlines
-                .rebuild(entries.map(|(slot, allocation)| (allocation.expires_at, slot)));
+                .rebuild(entries.map(|(slot, allocation)| (allocation.halves.next_expiry(), slot)));
         }
     }
 
     fn consistent(&self) -> bool {
         let of_users: usize = self.by_user.values().map(Vec::len).sum();
         let of_relays = self.by_relay.iter().flatten().count();
+        let halves = self
+            .iter()
+            .map(|allocation| allocation.halves.iter().count());
         let indexed = |(slot, allocation): (usize, &Allocation)| {
             let user = self.by_user.get(&allocation.owner.user);
+            let mut halves = allocation.halves.iter();
             self.by_client.get(&allocation.client) == Some(&slot)
-                && self.by_relay[allocation.relay.0 as usize] == Some(slot)
+                && halves.all(|half| self.by_relay[half.relay.0 as usize] == Some(slot))
                 && user.is_some_and(|slots| slots.contains(&slot))
         };
-        [self.by_client.len(), of_users, of_relays] == [self.table.len(); 3]
+        [self.by_client.len(), of_users] == [self.table.len(); 2]
+            && of_relays == halves.sum::<usize>()
             && self.table.iter().all(indexed)
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn bind(
     let number = number.and_then(|number| ChannelNumber::new(number, range));
     let number = number.ok_or(ErrorCode::BadRequest)?;
     let peer = request.peer()?;
-    if Family::of(peer.ip()) != allocation.family() {
+    if !allocation.reaches(now, Family::of(peer.ip())) {
         return Err(ErrorCode::PeerAddressFamilyMismatch);
     }
     admission.admit(&allocation.owner.user, peer, counters)?;
@@ -91,6 +91,13 @@ impl Channels {
         self.by_number.insert(number, Binding { peer, until });
         self.by_peer.insert(peer, number);
         debug_assert_eq!(self.by_number.len(), self.by_peer.len());
+    }
+
+    /// Unbinds those of this family.
+    pub(super) fn forget(&mut self, family: Family) {
+        let stays = |peer: &PeerAddr| Family::of(peer.0.ip()) != family;
+        self.by_number.retain(|_, binding| stays(&binding.peer));
+        self.by_peer.retain(|peer, _| stays(peer));
     }
 
     /// How many are bound now.

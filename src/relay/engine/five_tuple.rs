@@ -66,4 +66,23 @@ impl Family {
             IpAddr::V6(_) => Self::V6,
         }
     }
+
+    /// `None` for a number that stands for neither.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0x01 => Some(Self::V4),
+            0x02 => Some(Self::V6),
+            _ => None,
+        }
+    }
+
+    /// As it goes on the wire.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::V4 => 0x01,
+            Self::V6 => 0x02,
+        }
+    }
 }

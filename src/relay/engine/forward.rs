@@ -7,7 +7,7 @@ use crate::clock::Now;
 use crate::relay::engine::Engine;
 use crate::relay::engine::allocations::Allocation;
 use crate::relay::engine::counters::DropReason;
-use crate::relay::engine::five_tuple::{FiveTuple, PeerAddr, RelayKey};
+use crate::relay::engine::five_tuple::{Family, FiveTuple, PeerAddr, RelayKey};
 use crate::relay::engine::limits::Limits;
 use crate::relay::engine::outcome::Outcome;
 use crate::relay::wire::channel_data::ChannelData;
@@ -102,8 +102,11 @@ fn to_peer<'d>(
     if !allocation.permissions.permit(now, peer.0.ip()) {
         return Err(DropReason::NoPermission);
     }
+    // Whom a permission names, a relay reached; it may have expired since.
+    let family = Family::of(peer.0.ip());
+    let half = allocation.halves.of(now, family);
     Ok(Outcome::ToPeer {
-        relay: allocation.relay,
+        relay: half.ok_or(DropReason::NoPermission)?.relay,
         peer,
         payload,
     })

@@ -2,6 +2,7 @@
 
 use crate::relay::engine::counters::DropReason;
 use crate::relay::engine::five_tuple::{Family, FiveTuple, PeerAddr, RelayKey, RelayedAddr};
+use crate::relay::wire::response::ErrorCode;
 
 /// What became of one datagram. It borrows from the datagram, never from the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,4 +90,13 @@ pub enum RelayRefused {
     NoPort,
     /// The server has no address of this family: 440.
     UnsupportedFamily,
+}
+
+impl RelayRefused {
+    pub(super) fn code(self) -> ErrorCode {
+        match self {
+            Self::NoPort => ErrorCode::InsufficientCapacity,
+            Self::UnsupportedFamily => ErrorCode::AddressFamilyNotSupported,
+        }
+    }
 }

@@ -31,7 +31,10 @@ pub(super) fn create(
 ) -> Result<(), ErrorCode> {
     let peers = request.peers()?;
     let ips: Vec<_> = peers.iter().map(|peer| peer.ip()).collect();
-    if ips.iter().any(|ip| Family::of(*ip) != allocation.family()) {
+    if !ips
+        .iter()
+        .all(|ip| allocation.reaches(now, Family::of(*ip)))
+    {
         return Err(ErrorCode::PeerAddressFamilyMismatch);
     }
     admission.admit_ips(&allocation.owner.user, &ips, counters)?;
@@ -68,6 +71,11 @@ impl Permissions {
     fn fresh(&self, ips: &[IpAddr]) -> usize {
         let is_fresh = |ip: &&IpAddr| !self.until.contains_key(*ip);
         ips.iter().filter(is_fresh).count()
+    }
+
+    /// Drops those for peers of this family.
+    pub(super) fn forget(&mut self, family: Family) {
+        self.until.retain(|ip, _| Family::of(*ip) != family);
     }
 
     /// How many permit something now.

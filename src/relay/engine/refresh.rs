@@ -1,4 +1,5 @@
-//! Refresh ([RFC 8656 §8.2](https://www.rfc-editor.org/rfc/rfc8656#section-8.2)).
+//! Refresh ([RFC 8656 §8.2](https://www.rfc-editor.org/rfc/rfc8656#section-8.2)): of the whole allocation, or of the
+//! family that it names.
 
 use std::time::Duration;
 
@@ -19,26 +20,29 @@ impl Engine {
         identity: &Identity,
     ) -> Result<Vec<u8>, ErrorCode> {
         let allocation = owned(&mut self.allocations, now, client, identity)?;
-        let family: u8 = match allocation.family() {
-            Family::V4 => 0x01,
-            Family::V6 => 0x02,
+        let family = match request.requested_family()? {
+            Some(number) => Some(
+                Family::from_number(number)
+                    .filter(|family| allocation.reaches(now, *family))
+                    .ok_or(ErrorCode::PeerAddressFamilyMismatch)?,
+            ),
+            None => None,
         };
-        if request
-            .requested_family()?
-            .is_some_and(|asked| asked != family)
-        {
-            return Err(ErrorCode::PeerAddressFamilyMismatch);
-        }
         let lifetime = match request.lifetime()? {
             Some(Duration::ZERO) => Duration::ZERO,
             Some(_) | None => self.granted_lifetime(request)?,
         };
-        if lifetime.is_zero() {
-            self.let_go(client, "refreshed with lifetime 0");
-        } else {
-            self.allocations.set_expiry(client, now.mono + lifetime);
+        match family {
+            Some(family) if lifetime.is_zero() => self.let_go_of(client, family, ENDED),
+            None if lifetime.is_zero() => self.let_go(client, ENDED),
+            Some(_) | None => {
+                let expires_at = now.mono + lifetime;
+                self.allocations.set_expiry(client, family, expires_at);
+            }
         }
         let response = Response::success(request.reply_to).lifetime(lifetime);
         Ok(self.with_software(response).finish(identity.key()))
     }
 }
+
+const ENDED: &str = "refreshed with lifetime 0";

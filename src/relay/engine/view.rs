@@ -39,6 +39,8 @@ pub struct AllocationView {
     pub client: FiveTuple,
     /// The relayed transport address, as clients and peers are told.
     pub relayed: SocketAddr,
+    /// The one of the other family, where it has both.
+    pub additional_relayed: Option<SocketAddr>,
     /// How long ago it was made.
     pub age: Duration,
     /// How long it lives on unless refreshed.
@@ -75,13 +77,15 @@ impl Engine {
 
 impl AllocationView {
     pub(super) fn of(now: Now, allocation: &Allocation) -> Self {
+        let expires_at = allocation.halves.last_expiry();
         Self {
             id: allocation.id.to_string(),
             user: allocation.owner.user.clone(),
             client: allocation.client,
-            relayed: allocation.relayed.0,
+            relayed: allocation.halves.first().relayed.0,
+            additional_relayed: allocation.halves.second().map(|half| half.relayed.0),
             age: now.mono.saturating_duration_since(allocation.made_at),
-            remaining: allocation.expires_at.saturating_duration_since(now.mono),
+            remaining: expires_at.saturating_duration_since(now.mono),
             permissions: allocation.permissions.live(now) as u64,
             channels: allocation.channels.live(now) as u64,
             to_peers: allocation.to_peers,

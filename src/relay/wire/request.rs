@@ -16,6 +16,7 @@ use stun::message::{
 };
 
 use crate::relay::wire::address::XorAddress;
+use crate::relay::wire::attributes::ATTR_ADDITIONAL_ADDRESS_FAMILY;
 use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::message::{Attribute, Fingerprint, Integrity, Message, TransactionId};
 use crate::relay::wire::response::{ErrorCode, ReplyTo};
@@ -125,6 +126,16 @@ impl<'d> Request<'d> {
     /// 400 when it is malformed.
     pub fn requested_family(&self) -> Result<Option<u8>, ErrorCode> {
         let value = self.fixed(ATTR_REQUESTED_ADDRESS_FAMILY)?;
+        Ok(value.map(|[family, _, _, _]| family))
+    }
+
+    /// The number in ADDITIONAL-ADDRESS-FAMILY, known or not
+    /// ([RFC 8656 §18.11](https://www.rfc-editor.org/rfc/rfc8656#section-18.11)).
+    ///
+    /// # Errors
+    /// 400 when it is malformed.
+    pub fn additional_family(&self) -> Result<Option<u8>, ErrorCode> {
+        let value = self.fixed(ATTR_ADDITIONAL_ADDRESS_FAMILY)?;
         Ok(value.map(|[family, _, _, _]| family))
     }
 

@@ -16,6 +16,7 @@ use stun::message::{
 use stun::uattrs::UnknownAttributes;
 
 use crate::relay::wire::address::XorAddress;
+use crate::relay::wire::attributes::ATTR_ADDRESS_ERROR_CODE;
 use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::message::TransactionId;
 
@@ -140,6 +141,17 @@ impl Response {
     #[must_use]
     pub fn relayed(self, addr: SocketAddr) -> Self {
         self.xor_address(ATTR_XOR_RELAYED_ADDRESS, addr)
+    }
+
+    /// Adds ADDRESS-ERROR-CODE: why there is no relayed address of the family with this number
+    /// ([RFC 8656 §18.12](https://www.rfc-editor.org/rfc/rfc8656#section-18.12)).
+    #[must_use]
+    pub fn address_error(mut self, family: u8, code: ErrorCode) -> Self {
+        let (number, reason) = code.parts();
+        let [class, number] = [number / 100, number % 100].map(|part| part.to_be_bytes()[1]);
+        let value = [&[family, 0, class, number], reason.as_bytes()].concat();
+        self.message.add(ATTR_ADDRESS_ERROR_CODE, &value);
+        self
     }
 
     /// Adds LIFETIME, in whole seconds.
