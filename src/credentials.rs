@@ -4,19 +4,24 @@
 //! ([draft-uberti-behave-turn-rest-00](https://datatracker.ietf.org/doc/html/draft-uberti-behave-turn-rest-00)):
 //! user name `expiry:participant`, password `base64(HMAC-SHA1(secret, user name))`.
 
+mod key;
+mod names;
+
+pub use key::{LongTermKey, PasswordAlgorithm, UserHash, user_hash};
+
 use std::{
     collections::HashMap,
-    fmt,
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
-use md5::{Digest, Md5};
 use sha1::Sha1;
 
 use crate::clock::UnixSeconds;
+use crate::credentials::key::Keys;
+use crate::credentials::names::Names;
 use crate::ident::{ParticipantId, UserId};
 use crate::logging::Redacted;
 
@@ -44,19 +49,15 @@ pub struct Credential {
     pub expires_at: UnixSeconds,
 }
 
-/// MD5(user name ":" realm ":" password), 16 bytes ([RFC 8489 §9.2.2](https://www.rfc-editor.org/rfc/rfc8489#section-9.2.2)).
-#[derive(Clone, PartialEq, Eq)]
-pub struct LongTermKey([u8; 16]);
-
-/// Who a user name says it is, and the keys that would prove it.
+/// Who a user name was proven to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct Proven {
     /// Whose allocations these would be.
     pub user: UserId,
     /// The first second in which the credential has expired; static users never expire.
     pub expires_at: Option<UnixSeconds>,
-    /// One key for each secret that may have signed the credential.
-    pub keys: Vec<LongTermKey>,
+    /// The key that proved it.
+    pub key: LongTermKey,
 }
 
 /// Issues credentials and knows the keys behind them.
@@ -66,7 +67,10 @@ pub struct Credentials {
     /// Read for a request, never for a packet.
     secrets: RwLock<Vec<Redacted<String>>>,
     ttl: Duration,
-    static_keys: HashMap<String, LongTermKey>,
+    static_keys: HashMap<String, Keys>,
+    /// What a name is tried with that no static user has: it costs as much, and is never right.
+    decoy: Keys,
+    names: Names,
     /// Expiries revoked moments ago, which a credential issued in the same second must outlive.
     revoked: Mutex<HashMap<ParticipantId, UnixSeconds>>,
 }
@@ -81,18 +85,23 @@ impl Credentials {
             ttl,
             users,
         } = settings;
-        let static_keys = users
-            .into_iter()
-            .map(|(name, password)| {
-                let key = LongTermKey::derive(&name, &realm, password.expose());
-                (name, key)
-            })
-            .collect();
+        let hashed = users.iter().map(|(name, _)| {
+            let hash = user_hash(name, &realm);
+            (hash, Arc::from(name.as_str()))
+        });
+        let names = Names::new(hashed.collect());
+        let static_keys = users.into_iter().map(|(name, password)| {
+            let keys = Keys::derive(&name, &realm, password.expose());
+            (name, keys)
+        });
+        let static_keys = static_keys.collect();
         Self {
             realm,
             secrets: RwLock::new(secrets),
             ttl,
             static_keys,
+            decoy: Keys::derive("", "", ""),
+            names,
             revoked: Mutex::default(),
         }
     }
@@ -119,6 +128,8 @@ impl Credentials {
             .first()
             .map(|secret| rest_password(secret, &username))
             .unwrap_or_default();
+        let hash = user_hash(&username, &self.realm);
+        self.names.remember(hash, &username);
         Credential {
             username,
             password: Redacted::new(password),
@@ -157,26 +168,49 @@ impl Credentials {
         *latest = until.max(*latest);
     }
 
-    /// What `username` claims to be; `None` when no key could ever prove it.
+    /// Who `username` is, if `proves` says yes to one of the keys that it may have by this algorithm.
+    ///
+    /// Whatever is wrong, it costs the same: nobody learns from the time it takes which users there are.
     #[must_use]
-    pub fn claim(&self, username: &str) -> Option<Claim> {
-        if let Some(key) = self.static_keys.get(username) {
-            return Some(Claim {
+    pub fn prove(
+        &self,
+        username: &str,
+        algorithm: PasswordAlgorithm,
+        proves: impl Fn(&LongTermKey) -> bool,
+    ) -> Option<Proven> {
+        let issued = parse_username(username);
+        let by_user = || {
+            let keys = self.static_keys.get(username);
+            let key = keys.unwrap_or(&self.decoy).by(algorithm);
+            let is_proven = proves(key) && keys.is_some();
+            is_proven.then(|| Proven {
                 user: UserId::Static(username.into()),
                 expires_at: None,
-                keys: vec![key.clone()],
-            });
+                key: key.clone(),
+            })
+        };
+        let by_secret = || {
+            self.secrets().iter().find_map(|secret| {
+                let password = rest_password(secret, username);
+                let key = LongTermKey::derive(algorithm, username, &self.realm, &password);
+                let (expires_at, name) = proves(&key).then_some(issued).flatten()?;
+                Some(Proven {
+                    user: UserId::Participant(Arc::from(name)),
+                    expires_at: Some(expires_at),
+                    key,
+                })
+            })
+        };
+        match issued {
+            Some(_) => by_secret().or_else(by_user),
+            None => by_user().or_else(by_secret),
         }
-        let (expires_at, name) = parse_username(username)?;
-        let secrets = self.secrets();
-        let keys = secrets.iter().map(|secret| {
-            LongTermKey::derive(username, &self.realm, &rest_password(secret, username))
-        });
-        Some(Claim {
-            user: UserId::Participant(Arc::from(name)),
-            expires_at: Some(expires_at),
-            keys: keys.collect(),
-        })
+    }
+
+    /// The user name behind a USERHASH, if it is a static user's or was issued here lately.
+    #[must_use]
+    pub fn name_behind(&self, hash: &UserHash) -> Option<Arc<str>> {
+        self.names.by_hash(hash)
     }
 
     fn secrets(&self) -> RwLockReadGuard<'_, Vec<Redacted<String>>> {
@@ -202,30 +236,6 @@ impl Credentials {
 
     fn revoked(&self) -> std::sync::MutexGuard<'_, HashMap<ParticipantId, UnixSeconds>> {
         self.revoked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl LongTermKey {
-    /// The key for a user name and password in a realm.
-    #[must_use]
-    pub fn derive(username: &str, realm: &str, password: &str) -> Self {
-        let mut hash = Md5::new();
-        for part in [username, ":", realm, ":", password] {
-            hash.update(part);
-        }
-        Self(hash.finalize().into())
-    }
-
-    /// The 16 bytes that MESSAGE-INTEGRITY is keyed with.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for LongTermKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
     }
 }
 
@@ -263,11 +273,60 @@ mod tests {
     #[test]
     fn any_configured_secret_may_have_signed_a_credential() {
         let old = credentials(&["south"]).issue(NOW, &alice());
-        let claim = credentials(&["north", "south"])
-            .claim(&old.username)
-            .unwrap();
-        let proof = LongTermKey::derive(&old.username, REALM, old.password.expose());
-        assert!(claim.keys.contains(&proof));
+        let both = credentials(&["north", "south"]);
+        for algorithm in ALGORITHMS {
+            let signed = |password: &str| {
+                let right = LongTermKey::derive(algorithm, &old.username, REALM, password);
+                both.prove(&old.username, algorithm, |key| *key == right)
+            };
+            let proven = signed(old.password.expose()).unwrap();
+            assert_eq!(proven.user, UserId::Participant("alice".into()));
+            assert_eq!(proven.expires_at, Some(old.expires_at));
+            assert_eq!(signed("wrong"), None);
+        }
+    }
+
+    #[test]
+    fn r26_whoever_is_wrong_costs_the_same() {
+        let credentials = credentials(&["north", "south", "west"]);
+        for name in ["turnuser", "nobody", "", "1700000000:alice", "1:"] {
+            let tries = std::cell::Cell::new(0);
+            let proven = credentials.prove(name, PasswordAlgorithm::Md5, |_| {
+                tries.set(tries.get() + 1);
+                false
+            });
+            assert_eq!((proven, tries.get()), (None, 4), "{name}");
+        }
+    }
+
+    #[test]
+    fn r26_a_name_that_nobody_has_is_never_proven() {
+        let credentials = credentials(&["north"]);
+        for (name, algorithm) in ["", "nobody", "x:1"].iter().zip(ALGORITHMS.iter().cycle()) {
+            assert_eq!(credentials.prove(name, *algorithm, |_| true), None);
+        }
+    }
+
+    #[test]
+    fn r37_users_and_issued_names_are_known_by_their_hash() {
+        let credentials = credentials(&["north"]);
+        let issued = credentials.issue(NOW, &alice()).username;
+        for name in ["turnuser", &issued] {
+            let found = credentials.name_behind(&user_hash(name, REALM));
+            assert_eq!(found.as_deref(), Some(name));
+        }
+        for (name, realm) in [("nobody", REALM), ("turnuser", "other"), ("1:alice", REALM)] {
+            assert_eq!(credentials.name_behind(&user_hash(name, realm)), None);
+        }
+    }
+
+    #[test]
+    fn r39_no_password_is_kept() {
+        let text = format!("{:?}", credentials(&["north"]));
+        assert!(
+            !text.contains("turnpass") && !text.contains("north"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -306,16 +365,18 @@ mod tests {
     }
 
     #[test]
-    fn a_static_user_has_one_key_and_no_expiry() {
-        let claim = credentials(&["north"]).claim("turnuser").unwrap();
-        assert_eq!(claim.user, UserId::Static("turnuser".into()));
-        assert_eq!(claim.expires_at, None);
-        assert_eq!(
-            claim.keys,
-            [LongTermKey::derive("turnuser", REALM, "turnpass")]
-        );
+    fn a_static_user_has_a_key_by_each_algorithm_and_no_expiry() {
+        let credentials = credentials(&["north"]);
+        for algorithm in ALGORITHMS {
+            let right = LongTermKey::derive(algorithm, "turnuser", REALM, "turnpass");
+            let proven = credentials.prove("turnuser", algorithm, |key| *key == right);
+            let proven = proven.unwrap();
+            assert_eq!(proven.user, UserId::Static("turnuser".into()));
+            assert_eq!((proven.expires_at, proven.key), (None, right));
+        }
     }
 
+    const ALGORITHMS: [PasswordAlgorithm; 2] = [PasswordAlgorithm::Md5, PasswordAlgorithm::Sha256];
     const REALM: &str = "vrinda-sangha.local";
 
     fn alice() -> ParticipantId {

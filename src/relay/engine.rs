@@ -35,7 +35,9 @@ pub mod permission;
 pub mod policy;
 mod refresh;
 mod requests;
+mod revoked;
 pub mod signaled;
+mod signature;
 pub mod usage;
 mod view;
 

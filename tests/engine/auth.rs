@@ -15,7 +15,7 @@ const TURN_METHODS: [Method; 4] = [
 ];
 
 #[test]
-fn an_unsigned_request_is_challenged_with_little() {
+fn r23_r24_an_unsigned_request_is_challenged_with_little() {
     for method in TURN_METHODS {
         let mut world = World::new();
         let unknown = raw(AttrType(0x7001), b"");
@@ -30,7 +30,13 @@ fn an_unsigned_request_is_challenged_with_little() {
                 (answer.code(), answer.text(ATTR_REALM).as_str()),
                 (401, REALM)
             );
-            let shape = [ATTR_ERROR_CODE, ATTR_REALM, ATTR_NONCE].map(|typ| typ.0);
+            let shape = [
+                ATTR_ERROR_CODE,
+                ATTR_REALM,
+                ATTR_NONCE,
+                ATTR_PASSWORD_ALGORITHMS,
+            ]
+            .map(|typ| typ.0);
             assert_eq!(
                 answer
                     .shape()
@@ -47,7 +53,7 @@ fn an_unsigned_request_is_challenged_with_little() {
 }
 
 #[test]
-fn whoever_is_refused_learns_nothing_from_the_answer() {
+fn r26_r41_r42_whoever_is_refused_learns_nothing_from_the_answer() {
     let mut world = World::new();
     let (name, password) = world.issue("carol");
     let (expiry, _) = name.split_once(':').unwrap();
@@ -93,7 +99,7 @@ fn whoever_is_refused_learns_nothing_from_the_answer() {
 }
 
 #[test]
-fn a_user_name_that_is_no_text_names_nobody() {
+fn r38_a_user_name_that_is_no_text_names_nobody() {
     let mut world = World::new();
     let nonce = world.nonce(ALICE.address());
     let (user, realm, nonce) = (
@@ -107,7 +113,7 @@ fn a_user_name_that_is_no_text_names_nobody() {
 }
 
 #[test]
-fn a_signature_needs_name_realm_and_nonce() {
+fn r25_a_signature_needs_name_realm_and_nonce() {
     let mut world = World::new();
     let nonce = world.nonce(ALICE.address());
     let (user, realm, nonce) = (
@@ -135,7 +141,7 @@ fn a_signature_needs_name_realm_and_nonce() {
 }
 
 #[test]
-fn a_nonce_that_is_stale_or_somebody_elses_is_replaced() {
+fn r27_a_nonce_that_is_stale_or_somebody_elses_is_replaced() {
     let mut world = World::new();
     let old = world.nonce(ALICE.address());
     let of_bob = world.nonce(BOB.address());
@@ -159,7 +165,7 @@ fn a_nonce_that_is_stale_or_somebody_elses_is_replaced() {
 }
 
 #[test]
-fn what_follows_the_signature_counts_for_nothing() {
+fn r30_r31_what_follows_the_signature_counts_for_nothing() {
     let mut world = World::new();
     let request = world.signed(ALICE, METHOD_ALLOCATE, &[&udp()]);
     let mut message = decoded(&request).0;
@@ -171,7 +177,7 @@ fn what_follows_the_signature_counts_for_nothing() {
 }
 
 #[test]
-fn a_fingerprint_is_checked_and_returned() {
+fn r12_a_fingerprint_is_checked_and_returned() {
     let mut world = World::new();
     let request = world.signed(ALICE, METHOD_ALLOCATE, &[&udp()]);
     let mut request = fingerprinted(&request);
@@ -185,7 +191,7 @@ fn a_fingerprint_is_checked_and_returned() {
 }
 
 #[test]
-fn binding_needs_no_credentials_and_knows_no_padding() {
+fn r5_r21_binding_needs_no_credentials_and_knows_no_padding() {
     let mut world = World::new();
     let request = world.unsigned(BINDING_REQUEST, &[]);
     let answer = world.send(ALICE.address(), &request).answer();
@@ -200,7 +206,7 @@ fn binding_needs_no_credentials_and_knows_no_padding() {
 }
 
 #[test]
-fn what_is_no_request_of_ours_gets_no_answer() {
+fn r8_r9_r15_what_is_no_request_of_ours_gets_no_answer() {
     let mut world = World::new();
     let cases = [
         (METHOD_BINDING, CLASS_INDICATION),
@@ -225,7 +231,7 @@ fn what_is_no_request_of_ours_gets_no_answer() {
 }
 
 #[test]
-fn requests_without_an_allocation_are_a_mismatch() {
+fn r45_requests_without_an_allocation_are_a_mismatch() {
     let mut world = World::new();
     for method in [
         METHOD_REFRESH,
@@ -240,7 +246,7 @@ fn requests_without_an_allocation_are_a_mismatch() {
 }
 
 #[test]
-fn another_user_can_do_nothing_with_an_allocation() {
+fn r46_another_user_can_do_nothing_with_an_allocation() {
     let mut world = World::with_allocation(ALICE);
     let bob = (BOB.user, BOB.password);
     for method in [
@@ -257,7 +263,7 @@ fn another_user_can_do_nothing_with_an_allocation() {
 }
 
 #[test]
-fn a_call_outlives_its_credential_but_no_new_one_starts_with_it() {
+fn r0b_r43_a_call_outlives_its_credential_but_no_new_one_starts_with_it() {
     for (strict_expiry, code) in [(false, 0), (true, 401)] {
         let mut world = World::with(|settings| settings.strict_expiry = strict_expiry);
         let (name, password) = world.issue("carol");

@@ -9,6 +9,7 @@ mod data;
 mod dual;
 mod expiry;
 mod family;
+mod integrity;
 mod limits;
 mod permission;
 mod properties;

@@ -1,17 +1,20 @@
 //! Who sent a request ([RFC 8489 §9.2.4](https://www.rfc-editor.org/rfc/rfc8489#section-9.2.4)): 400, 401, 438 or an
 //! identity.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use crate::clock::{Now, UnixSeconds};
-use crate::credentials::{Claim, Credentials, LongTermKey};
+use crate::credentials::{Credentials, LongTermKey, Proven, UserHash, user_hash};
 use crate::ident::UserId;
 use crate::logging::Redacted;
 use crate::relay::engine::Auth;
 use crate::relay::engine::five_tuple::FiveTuple;
 use crate::relay::engine::nonce::Nonces;
+use crate::relay::engine::revoked::Revoked;
+use crate::relay::engine::signature::{Name, Signature};
+use crate::relay::wire::integrity::{Codes, SigningKey};
 use crate::relay::wire::request::{Method, Request};
-use crate::relay::wire::response::{ErrorCode, Key, ReplyTo, Response};
+use crate::relay::wire::response::{ErrorCode, ReplyTo, Response};
 
 /// Proves requests. Keeps nothing for those who have proved nothing.
 pub(super) struct Authenticator {
@@ -35,6 +38,8 @@ struct Proof {
     username: Box<str>,
     key: LongTermKey,
     expires_at: Option<UnixSeconds>,
+    /// How the answer to this request is signed.
+    codes: Codes,
 }
 
 impl Authenticator {
@@ -55,7 +60,7 @@ impl Authenticator {
 
     /// Proves `request`; `owner` is who made the allocation on the request's five-tuple.
     pub(super) fn authenticate(
-        &self,
+        &mut self,
         now: Now,
         client: FiveTuple,
         request: &Request<'_>,
@@ -64,56 +69,88 @@ impl Authenticator {
         if self.mode == Auth::None || request.method == Method::Binding {
             return Ok(Identity::anyone());
         }
-        let Some(integrity) = request.integrity() else {
-            return Err(ErrorCode::Unauthenticated);
-        };
-        let (Some(username), Some(_), Some(nonce)) =
-            (request.username(), request.realm(), request.nonce())
-        else {
-            return Err(ErrorCode::BadRequest);
-        };
-        if !integrity.is_whole() {
-            return Err(ErrorCode::BadRequest);
-        }
-        let username = readable(username);
+        let signature = Signature::of(request)?;
+        let username = self.username(signature.name, owner);
         let kept = match request.method {
             Method::Binding | Method::Allocate => None,
             Method::Refresh | Method::CreatePermission | Method::ChannelBind => {
-                owner.and_then(|owner| owner.claim_kept_for(username, self.strict_expiry))
+                owner.and_then(|owner| owner.kept_for(&username))
             }
         };
-        let Some(claim) = kept.or_else(|| self.credentials.claim(username)) else {
-            // An unknown user costs as much time as a wrong password.
-            let _ = integrity.proves(&DUMMY_KEY);
-            return Err(ErrorCode::Unauthenticated);
-        };
-        let Some(key) = claim
-            .keys
-            .into_iter()
-            .find(|key| integrity.proves(key.as_bytes()))
+        let Some(Proven {
+            user,
+            expires_at,
+            key,
+        }) = self.prove(&signature, &username, kept.as_ref())
         else {
             return Err(ErrorCode::Unauthenticated);
         };
-        let has_expired = claim.expires_at.is_some_and(|at| at <= now.unix.seconds());
-        if has_expired || self.revoked.includes(&claim.user, claim.expires_at) {
+        // A call may outlive the credential that it began with.
+        let may_have_expired = kept.is_some() && !self.strict_expiry;
+        let has_expired = expires_at.is_some_and(|at| at <= now.unix.seconds());
+        if has_expired && !may_have_expired || self.revoked.includes(&user, expires_at) {
             return Err(ErrorCode::Unauthenticated);
         }
+        let nonce = signature.nonce;
         if !self.nonces.verify(now.unix.seconds(), client.client, nonce) {
             return Err(ErrorCode::StaleNonce);
         }
         Ok(Identity {
-            user: claim.user,
+            user,
             proof: Some(Proof {
                 username: username.into(),
                 key,
-                expires_at: claim.expires_at,
+                expires_at,
+                codes: signature.codes,
             }),
+        })
+    }
+
+    /// A user name that we may have issued, else one that names nobody.
+    fn username<'d>(&self, name: Name<'d>, owner: Option<&Identity>) -> Cow<'d, str> {
+        match name {
+            Name::Plain(bytes) if bytes.len() <= USERNAME_BYTES_MAX => {
+                Cow::Borrowed(std::str::from_utf8(bytes).unwrap_or_default())
+            }
+            Name::Plain(_) => Cow::Borrowed(""),
+            Name::Hashed(hash) => Cow::Owned(self.username_behind(hash, owner).unwrap_or_default()),
+        }
+    }
+
+    fn username_behind(&self, hash: &[u8], owner: Option<&Identity>) -> Option<String> {
+        let hash: &UserHash = hash.try_into().ok()?;
+        let proof = owner.and_then(|owner| owner.proof.as_ref());
+        match proof {
+            Some(proof) if user_hash(&proof.username, self.credentials.realm()) == *hash => {
+                Some(proof.username.to_string())
+            }
+            Some(_) | None => Some(self.credentials.name_behind(hash)?.to_string()),
+        }
+    }
+
+    /// The key that an allocation was made with is at hand; any other is asked for.
+    fn prove(
+        &self,
+        signature: &Signature<'_>,
+        username: &str,
+        kept: Option<&Proven>,
+    ) -> Option<Proven> {
+        let Signature {
+            algorithm,
+            integrity,
+            ..
+        } = signature;
+        let kept = kept.filter(|kept| kept.key.algorithm() == *algorithm);
+        let kept = kept.filter(|kept| integrity.proves(kept.key.as_bytes()));
+        kept.cloned().or_else(|| {
+            let proves = |key: &LongTermKey| integrity.proves(key.as_bytes());
+            self.credentials.prove(username, *algorithm, proves)
         })
     }
 
     /// The answer to a request that proved nothing: unsigned, with the means to do better where that helps.
     pub(super) fn challenge(
-        &self,
+        &mut self,
         now: Now,
         client: FiveTuple,
         reply_to: ReplyTo,
@@ -155,8 +192,11 @@ impl Identity {
     }
 
     /// What answers are signed with.
-    pub(super) fn key(&self) -> Option<&Key> {
-        self.proof.as_ref().map(|proof| proof.key.as_bytes())
+    pub(super) fn key(&self) -> Option<SigningKey<'_>> {
+        self.proof.as_ref().map(|proof| SigningKey {
+            key: proof.key.as_bytes(),
+            codes: proof.codes,
+        })
     }
 
     /// Whether the credential is one that a revocation until then ends.
@@ -165,56 +205,16 @@ impl Identity {
         expires_at.is_some_and(|at| at <= until)
     }
 
-    /// The credential as it was proved: its expiry does not matter any more, unless `strict`.
-    fn claim_kept_for(&self, username: &str, strict: bool) -> Option<Claim> {
-        let proof = self
-            .proof
-            .as_ref()
-            .filter(|proof| *proof.username == *username)?;
-        Some(Claim {
+    /// The credential as it was proven.
+    fn kept_for(&self, username: &str) -> Option<Proven> {
+        let proof = self.proof.as_ref()?;
+        (*proof.username == *username).then(|| Proven {
             user: self.user.clone(),
-            expires_at: proof.expires_at.filter(|_| strict),
-            keys: vec![proof.key.clone()],
+            expires_at: proof.expires_at,
+            key: proof.key.clone(),
         })
-    }
-}
-
-/// Users whose credentials ended before their expiry.
-#[derive(Default)]
-struct Revoked {
-    until: HashMap<UserId, UnixSeconds>,
-    swept_len: usize,
-}
-
-impl Revoked {
-    fn insert(&mut self, now: UnixSeconds, user: &UserId, until: UnixSeconds) {
-        // Sweeping only after a doubling keeps the cost of one revocation constant.
-        if self.until.len() > 2 * self.swept_len + SWEEP_SLACK {
-            self.until.retain(|_, until| *until > now);
-            self.swept_len = self.until.len();
-        }
-        let latest = self.until.entry(user.clone()).or_insert(until);
-        *latest = until.max(*latest);
-    }
-
-    /// A credential without expiry is not one of those that were issued, and outlives every revocation.
-    fn includes(&self, user: &UserId, expires_at: Option<UnixSeconds>) -> bool {
-        let until = self.until.get(user);
-        until
-            .zip(expires_at)
-            .is_some_and(|(until, expires_at)| expires_at <= *until)
-    }
-}
-
-/// A user name that we may have issued, else one that names nobody.
-fn readable(username: &[u8]) -> &str {
-    match username.len() {
-        0..=USERNAME_BYTES_MAX => std::str::from_utf8(username).unwrap_or_default(),
-        _ => "",
     }
 }
 
 /// [RFC 8489 §14.3](https://www.rfc-editor.org/rfc/rfc8489#section-14.3): fewer than 509 bytes.
 const USERNAME_BYTES_MAX: usize = 508;
-const DUMMY_KEY: Key = [0; 16];
-const SWEEP_SLACK: usize = 64;

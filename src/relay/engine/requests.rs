@@ -76,7 +76,8 @@ impl Engine {
     /// Answers what proved nothing, as long as the limits have an answer for it.
     fn challenge(&mut self, now: Now, client: FiveTuple, request: &Request<'_>, code: ErrorCode) {
         tracing::debug!(?code, client = %Redacted::new(client.client), "request not proven");
-        let is_failed_login = code == ErrorCode::Unauthenticated && request.integrity().is_some();
+        let is_failed_login =
+            code == ErrorCode::Unauthenticated && request.integrities().decisive().is_some();
         let source = Source(client.client.ip());
         if is_failed_login && !self.limits.admit_failed_login(now, source) {
             return;

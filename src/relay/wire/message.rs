@@ -3,11 +3,11 @@
 //! Read by a borrowed walk of our own: the `stun` crate copies every attribute, admits trailing bytes and short
 //! addresses, and takes MESSAGE-INTEGRITY from where the message ends. What we write, it writes.
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
-use stun::attributes::{ATTR_FINGERPRINT, ATTR_MESSAGE_INTEGRITY, AttrType};
+use stun::attributes::{ATTR_FINGERPRINT, AttrType};
 use stun::fingerprint::fingerprint_value;
 use stun::message::{MAGIC_COOKIE, MessageType};
+
+use crate::relay::wire::integrity::{Hash, Integrities, Integrity};
 
 /// The bytes in front of the attributes.
 pub const HEADER_BYTES: usize = 20;
@@ -88,48 +88,25 @@ impl<'d> Message<'d> {
         }
     }
 
-    /// The first MESSAGE-INTEGRITY.
+    /// Its MESSAGE-INTEGRITY and MESSAGE-INTEGRITY-SHA256.
     #[must_use]
-    pub fn integrity(&self) -> Option<Integrity<'d>> {
-        let found = self
-            .attributes()
-            .find(|found| found.typ == ATTR_MESSAGE_INTEGRITY)?;
-        Some(Integrity {
-            covered: &self.bytes[..found.at],
-            code: found.value,
-        })
-    }
-}
-
-/// A MESSAGE-INTEGRITY and the bytes that it covers
-/// ([RFC 8489 §14.5](https://www.rfc-editor.org/rfc/rfc8489#section-14.5)).
-#[derive(Clone, Copy, Debug)]
-pub struct Integrity<'d> {
-    covered: &'d [u8],
-    code: &'d [u8],
-}
-
-impl Integrity<'_> {
-    /// The bytes of an HMAC-SHA1.
-    pub const CODE_BYTES: usize = 20;
-
-    /// Whether the code is as long as an HMAC-SHA1.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.code.len() == Self::CODE_BYTES
-    }
-
-    /// Whether `key` made the code; takes the same time wherever it differs.
-    #[must_use]
-    pub fn proves(&self, key: &[u8; 16]) -> bool {
-        let covered_length =
-            self.covered.len() - HEADER_BYTES + ATTRIBUTE_HEADER_BYTES + Self::CODE_BYTES;
-        let length = u16::try_from(covered_length).unwrap_or(u16::MAX);
-        let mut mac = Hmac::<Sha1>::new_from_slice(key).expect("HMAC takes keys of any length");
-        mac.update(&self.covered[..2]);
-        mac.update(&length.to_be_bytes());
-        mac.update(&self.covered[4..]);
-        mac.verify_slice(self.code).is_ok()
+    pub fn integrities(&self) -> Integrities<'d> {
+        let first = |hash: Hash| {
+            let found = self
+                .attributes()
+                .find(|found| found.typ == hash.attribute())?;
+            Some((
+                found.at,
+                Integrity::new(hash, &self.bytes[..found.at], found),
+            ))
+        };
+        let (sha1, sha256) = (first(Hash::Sha1), first(Hash::Sha256));
+        // Behind the stronger code only a FINGERPRINT counts.
+        let sha1 = sha1.filter(|(at, _)| sha256.is_none_or(|(stronger_at, _)| *at < stronger_at));
+        Integrities {
+            sha1: sha1.map(|(_, integrity)| integrity),
+            sha256: sha256.map(|(_, integrity)| integrity),
+        }
     }
 }
 
@@ -180,31 +157,6 @@ impl<'d> Iterator for Attributes<'d> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials::LongTermKey;
-
-    #[test]
-    fn rfc_5769_long_term_integrity() {
-        // RFC 5769 §2.4: the user name is "マトリックス", the password as SASLprep leaves it.
-        let message = Message::parse(LONG_TERM_REQUEST).unwrap();
-        let integrity = message.integrity().unwrap();
-        let key = LongTermKey::derive("マトリックス", "example.org", "TheMatrIX");
-        assert!(integrity.is_whole() && integrity.proves(key.as_bytes()));
-        let wrong = LongTermKey::derive("マトリックス", "example.org", "TheMatrix");
-        assert!(!integrity.proves(wrong.as_bytes()));
-        assert_eq!(message.fingerprint(), Fingerprint::Absent);
-    }
-
-    #[test]
-    fn any_flipped_bit_breaks_the_integrity() {
-        let key = LongTermKey::derive("マトリックス", "example.org", "TheMatrIX");
-        for bit in 0..LONG_TERM_REQUEST.len() * 8 {
-            let mut bytes = LONG_TERM_REQUEST.to_vec();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            let integrity = Message::parse(&bytes).and_then(|message| message.integrity());
-            let proven = integrity.is_some_and(|integrity| integrity.proves(key.as_bytes()));
-            assert!(!proven, "bit {bit}");
-        }
-    }
 
     #[test]
     fn rfc_5769_fingerprint() {
@@ -283,13 +235,6 @@ mod tests {
             "other cookie"
         );
     }
-
-    const LONG_TERM_REQUEST: &[u8] = b"\
-        \x00\x01\x00\x60\x21\x12\xa4\x42\x78\xad\x34\x33\xc6\xad\x72\xc0\x29\xda\x41\x2e\
-        \x00\x06\x00\x12\xe3\x83\x9e\xe3\x83\x88\xe3\x83\xaa\xe3\x83\x83\xe3\x82\xaf\xe3\x82\xb9\x00\x00\
-        \x00\x15\x00\x1cf//499k954d6OL34oL9FSTvy64sA\
-        \x00\x14\x00\x0bexample.org\x00\
-        \x00\x08\x00\x14\xf6\x70\x24\x65\x6d\xd6\x4a\x3e\x02\xb8\xe0\x71\x2e\x85\xc9\xa2\x8c\xa8\x96\x66";
 
     const SHORT_TERM_REQUEST: &[u8] = b"\
         \x00\x01\x00\x58\x21\x12\xa4\x42\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\xfa\x87\xdf\xae\

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use stun::attributes::{
     ATTR_CHANNEL_NUMBER, ATTR_CONNECTION_ID, ATTR_DATA, ATTR_ERROR_CODE, ATTR_EVEN_PORT,
-    ATTR_LIFETIME, ATTR_MAPPED_ADDRESS, ATTR_MESSAGE_INTEGRITY, ATTR_NONCE, ATTR_REALM,
+    ATTR_LIFETIME, ATTR_MAPPED_ADDRESS, ATTR_MESSAGE_INTEGRITY, ATTR_MESSAGE_INTEGRITY_SHA256,
+    ATTR_NONCE, ATTR_PASSWORD_ALGORITHM, ATTR_PASSWORD_ALGORITHMS, ATTR_REALM,
     ATTR_REQUESTED_ADDRESS_FAMILY, ATTR_REQUESTED_TRANSPORT, ATTR_RESERVATION_TOKEN,
-    ATTR_UNKNOWN_ATTRIBUTES, ATTR_USERNAME, ATTR_XOR_PEER_ADDRESS, ATTR_XOR_RELAYED_ADDRESS,
-    ATTR_XORMAPPED_ADDRESS, AttrType,
+    ATTR_UNKNOWN_ATTRIBUTES, ATTR_USER_HASH, ATTR_USERNAME, ATTR_XOR_PEER_ADDRESS,
+    ATTR_XOR_RELAYED_ADDRESS, ATTR_XORMAPPED_ADDRESS, AttrType,
 };
 use stun::message::{
     CLASS_REQUEST, METHOD_ALLOCATE, METHOD_BINDING, METHOD_CHANNEL_BIND, METHOD_CREATE_PERMISSION,
@@ -18,7 +19,8 @@ use stun::message::{
 use crate::relay::wire::address::XorAddress;
 use crate::relay::wire::attributes::ATTR_ADDITIONAL_ADDRESS_FAMILY;
 use crate::relay::wire::connection::ConnectionId;
-use crate::relay::wire::message::{Attribute, Fingerprint, Integrity, Message, TransactionId};
+use crate::relay::wire::integrity::Integrities;
+use crate::relay::wire::message::{Attribute, Fingerprint, Message, TransactionId};
 use crate::relay::wire::response::{ErrorCode, ReplyTo};
 
 /// The requests that this server answers.
@@ -36,7 +38,7 @@ pub enum Method {
     ChannelBind,
 }
 
-/// A request; its getters see the first attribute of a type, and none behind MESSAGE-INTEGRITY.
+/// A request; its getters see the first attribute of a type, and none behind a message integrity.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'d> {
     message: Message<'d>,
@@ -78,16 +80,34 @@ impl<'d> Request<'d> {
         self.message.transaction_id
     }
 
-    /// MESSAGE-INTEGRITY.
+    /// MESSAGE-INTEGRITY and MESSAGE-INTEGRITY-SHA256.
     #[must_use]
-    pub fn integrity(&self) -> Option<Integrity<'d>> {
-        self.message.integrity()
+    pub fn integrities(&self) -> Integrities<'d> {
+        self.message.integrities()
     }
 
     /// USERNAME.
     #[must_use]
     pub fn username(&self) -> Option<&'d [u8]> {
         self.first(ATTR_USERNAME)
+    }
+
+    /// USERHASH.
+    #[must_use]
+    pub fn user_hash(&self) -> Option<&'d [u8]> {
+        self.first(ATTR_USER_HASH)
+    }
+
+    /// PASSWORD-ALGORITHM: the chosen one with its parameters.
+    #[must_use]
+    pub fn password_algorithm(&self) -> Option<&'d [u8]> {
+        self.first(ATTR_PASSWORD_ALGORITHM)
+    }
+
+    /// PASSWORD-ALGORITHMS: those that the client was offered.
+    #[must_use]
+    pub fn password_algorithms(&self) -> Option<&'d [u8]> {
+        self.first(ATTR_PASSWORD_ALGORITHMS)
     }
 
     /// REALM.
@@ -233,7 +253,12 @@ impl<'d> Request<'d> {
 
     fn attributes(&self) -> impl Iterator<Item = Attribute<'d>> {
         let all = self.message.attributes();
-        all.take_while(|found| found.typ != ATTR_MESSAGE_INTEGRITY)
+        all.take_while(|found| {
+            !matches!(
+                found.typ,
+                ATTR_MESSAGE_INTEGRITY | ATTR_MESSAGE_INTEGRITY_SHA256
+            )
+        })
     }
 }
 
@@ -245,7 +270,7 @@ pub(super) fn unknown_type(found: Attribute<'_>) -> Option<AttrType> {
 }
 
 /// DONT-FRAGMENT is missing here: the kernel's path MTU settings are not ours yet, and the RFC lets a server refuse it.
-const KNOWN: [AttrType; 18] = [
+const KNOWN: &[AttrType] = &[
     ATTR_MAPPED_ADDRESS,
     ATTR_USERNAME,
     ATTR_MESSAGE_INTEGRITY,
@@ -264,4 +289,7 @@ const KNOWN: [AttrType; 18] = [
     ATTR_XORMAPPED_ADDRESS,
     ATTR_RESERVATION_TOKEN,
     ATTR_CONNECTION_ID,
+    ATTR_MESSAGE_INTEGRITY_SHA256,
+    ATTR_PASSWORD_ALGORITHM,
+    ATTR_USER_HASH,
 ];

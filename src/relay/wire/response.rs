@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use stun::attributes::{
-    ATTR_CONNECTION_ID, ATTR_LIFETIME, ATTR_NONCE, ATTR_REALM, ATTR_RESERVATION_TOKEN,
-    ATTR_SOFTWARE, ATTR_XOR_RELAYED_ADDRESS, ATTR_XORMAPPED_ADDRESS, AttrType,
+    ATTR_CONNECTION_ID, ATTR_LIFETIME, ATTR_NONCE, ATTR_PASSWORD_ALGORITHMS, ATTR_REALM,
+    ATTR_RESERVATION_TOKEN, ATTR_SOFTWARE, ATTR_XOR_RELAYED_ADDRESS, ATTR_XORMAPPED_ADDRESS,
+    AttrType,
 };
 use stun::error_code::ErrorCodeAttribute;
 use stun::fingerprint::FINGERPRINT;
-use stun::integrity::MessageIntegrity;
 use stun::message::{
     CLASS_ERROR_RESPONSE, CLASS_SUCCESS_RESPONSE, MessageClass, MessageType, Method, Setter,
 };
@@ -18,6 +18,7 @@ use stun::uattrs::UnknownAttributes;
 use crate::relay::wire::address::XorAddress;
 use crate::relay::wire::attributes::ATTR_ADDRESS_ERROR_CODE;
 use crate::relay::wire::connection::ConnectionId;
+use crate::relay::wire::integrity::SigningKey;
 use crate::relay::wire::message::TransactionId;
 
 /// The errors that a request may be answered with ([RFC 8656 §19](https://www.rfc-editor.org/rfc/rfc8656#section-19)).
@@ -54,12 +55,12 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// Number and reason phrase. The phrases of 401 and 438 are short: whoever forges an address shall gain nothing.
+    /// Number and reason phrase. 401 has none: whoever forges an address shall gain nothing by the answer.
     #[must_use]
     pub fn parts(self) -> (u16, &'static str) {
         match self {
             Self::BadRequest => (400, "Bad Request"),
-            Self::Unauthenticated => (401, "Unauthorized"),
+            Self::Unauthenticated => (401, ""),
             Self::Forbidden => (403, "Forbidden"),
             Self::UnknownAttribute => (420, "Unknown Attribute"),
             Self::AllocationMismatch => (437, "Allocation Mismatch"),
@@ -76,6 +77,10 @@ impl ErrorCode {
     }
 }
 
+/// The password algorithms on offer, the better one first
+/// ([RFC 8489 §14.11, §18.5](https://www.rfc-editor.org/rfc/rfc8489#section-14.11)): SHA-256 and MD5, no parameters.
+pub const PASSWORD_ALGORITHMS: [u8; 8] = [0, 2, 0, 0, 0, 1, 0, 0];
+
 /// What an answer takes over from its request.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplyTo {
@@ -86,9 +91,6 @@ pub struct ReplyTo {
     /// An answer has a FINGERPRINT where the request had one.
     pub has_fingerprint: bool,
 }
-
-/// The key that MESSAGE-INTEGRITY is made with.
-pub type Key = [u8; 16];
 
 /// An answer in the making.
 #[derive(Debug)]
@@ -123,11 +125,13 @@ impl Response {
         self
     }
 
-    /// Adds REALM and NONCE: how the next request must be signed.
+    /// Adds REALM, NONCE and PASSWORD-ALGORITHMS: how the next request must be signed.
     #[must_use]
     pub fn challenge(mut self, realm: &str, nonce: &str) -> Self {
         self.message.add(ATTR_REALM, realm.as_bytes());
         self.message.add(ATTR_NONCE, nonce.as_bytes());
+        self.message
+            .add(ATTR_PASSWORD_ALGORITHMS, &PASSWORD_ALGORITHMS);
         self
     }
 
@@ -185,9 +189,12 @@ impl Response {
 
     /// The whole message: signed where there is a key, with a FINGERPRINT where the request had one.
     #[must_use]
-    pub fn finish(mut self, key: Option<&Key>) -> Vec<u8> {
-        if let Some(key) = key {
-            self.set(&MessageIntegrity(key.to_vec()));
+    pub fn finish(mut self, key: Option<SigningKey<'_>>) -> Vec<u8> {
+        if let Some(SigningKey { key, codes }) = key {
+            for hash in codes.hashes() {
+                let code = hash.code(key, &self.message.raw);
+                self.message.add(hash.attribute(), &code);
+            }
         }
         if self.has_fingerprint {
             self.set(&FINGERPRINT);
@@ -212,7 +219,7 @@ impl Response {
         self
     }
 
-    /// The setters used here refuse nothing that we give them: reasons are short, integrity comes before fingerprint.
+    /// The setters used here refuse nothing that we give them: reasons are short.
     fn set(&mut self, attribute: &impl Setter) {
         let set = attribute.add_to(&mut self.message);
         debug_assert!(set.is_ok(), "{set:?}");
