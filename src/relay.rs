@@ -111,8 +111,13 @@ impl Relay {
     ///
     /// # Errors
     /// When an address can't be listened on, or a thread can't be set up.
-    pub fn start(settings: Settings, credentials: Arc<Credentials>) -> Result<Self, StartError> {
+    pub fn start(
+        mut settings: Settings,
+        credentials: Arc<Credentials>,
+    ) -> Result<Self, StartError> {
         let (bound, listeners) = listen::bind_all(&settings)?;
+        let policy = &mut settings.engine.policy;
+        policy.own_listeners.extend(bound.all());
         let publics = settings.external.iter().map(|own| own.public);
         let signaled = Arc::new(SignaledPeers::new(publics));
         let ports = RelayPorts::new(settings.external, settings.relay_ports);

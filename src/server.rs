@@ -34,6 +34,7 @@ use crate::store::redis::{LogEvent, Redis};
 use crate::store::{self, Store};
 
 pub mod health;
+mod off_limits;
 mod summary;
 mod urls;
 
@@ -65,8 +66,9 @@ impl Server {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let listeners = Listeners::bind(&config.http.listen)?;
         let credentials = Arc::new(Credentials::new(config.credentials.clone()));
-        let relay =
-            Relay::start(config.relay.clone(), Arc::clone(&credentials)).map_err(with_fix)?;
+        let mut relay = config.relay.clone();
+        off_limits::extend(&mut relay.engine.policy, &listeners, &config.store).await;
+        let relay = Relay::start(relay, Arc::clone(&credentials)).map_err(with_fix)?;
         let addresses = Addresses::of(&listeners, &relay);
         let urls = urls::relay_urls(&config.relay_host, relay.bound());
         let ice_servers = Arc::new(IceServers::new(urls, Arc::clone(&credentials)));

@@ -59,11 +59,9 @@ pub(super) fn relay(
             .iter()
             .map(|own| (own.public, relay_ports.clone()))
             .collect(),
-        own_listeners: [&listen_udp, &listen_tcp, &listen_tls]
-            .into_iter()
-            .flatten()
-            .map(|listen| listen.addr)
-            .collect(),
+        own_addresses: host.interfaces.iter().map(|own| own.ip).collect(),
+        // Known when they are bound.
+        own_listeners: Vec::new(),
     };
     let software = source.check("turn.software", values::short_text(&turn.software))?;
     Ok(relay::Settings {

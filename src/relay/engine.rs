@@ -137,6 +137,7 @@ impl Engine {
                 policy,
                 mode: peer_mode,
                 signaled,
+                limits: Arc::clone(&limits),
             },
             authenticator: Authenticator::new(auth, strict_expiry, nonce_key, credentials),
             allocations: Allocations::default(),

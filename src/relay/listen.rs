@@ -31,6 +31,14 @@ pub struct Bound {
     pub tls: Vec<SocketAddr>,
 }
 
+impl Bound {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = SocketAddr> {
+        let Self { udp, tcp, tls } = self;
+        [udp, tcp, tls].into_iter().flatten().copied()
+    }
+}
+
 /// One worker's listening sockets: the kernel spreads clients over those of all workers.
 #[derive(Debug)]
 pub(super) struct Listeners {

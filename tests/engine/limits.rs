@@ -3,6 +3,7 @@
 
 use setu::relay::engine::five_tuple::{FiveTuple, Transport};
 use setu::relay::engine::limits::{Limit, Settings};
+use setu::relay::engine::policy::Denial;
 use setu::relay::engine::{Auth, DropReason};
 use setu::source::PerSource;
 use stun::attributes::*;
@@ -335,6 +336,27 @@ fn r26_beyond_the_failed_logins_wrong_ones_get_silence_and_right_ones_are_served
             assert_eq!(try_in(&mut world).answer().code(), 401);
         }
     }
+}
+
+#[test]
+fn denied_peers_are_counted_by_kind_for_requests_and_data() {
+    let own: std::net::SocketAddr = "203.0.113.9:3478".parse().unwrap();
+    let mut world = World::with(|settings| settings.policy.own_listeners = vec![own])
+        .allocate(ALICE)
+        .permit(ALICE, PEER);
+    for (peer, denial) in [
+        ("192.168.1.1:9", Denial::Private),
+        ("169.254.169.254:80", Denial::LinkLocal),
+        ("127.0.0.1:9", Denial::Loopback),
+    ] {
+        let permitted = world.ask(ALICE, METHOD_CREATE_PERMISSION, &[&at(peer)]);
+        assert_eq!(permitted.code(), 403);
+        assert_eq!(world.bind_channel(ALICE, 0x4000, peer).code(), 403);
+        assert_eq!(world.limits.refused().peers(denial), 2, "{peer}");
+    }
+    let sent = world.send_data(ALICE, "203.0.113.9:3478", b"loop");
+    assert_eq!(sent.dropped(), DropReason::ForbiddenPeer);
+    assert_eq!(world.limits.refused().peers(Denial::Own), 1);
 }
 
 fn per_user(max: u32) -> Settings {

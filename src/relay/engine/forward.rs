@@ -53,8 +53,7 @@ impl Engine {
             .by_client_mut(now, client)
             .ok_or(DropReason::NoAllocation)?;
         let outcome = to_peer(now, allocation, PeerAddr(send.peer), send.payload)?;
-        // A permission covers every port of its address; the policy may not.
-        if !self.peers.policy.permits(send.peer) {
+        if !self.peers.admits_data(now, send.peer) {
             return Err(DropReason::ForbiddenPeer);
         }
         spend(now, &self.limits, allocation, send.payload.len())?;

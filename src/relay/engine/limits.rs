@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 
 use crate::clock::Now;
 use crate::ident::UserId;
+use crate::relay::engine::policy::Denial;
 use crate::source::{PerSource, Seats, Source};
 
 mod bucket;
@@ -121,6 +122,11 @@ impl Limits {
     /// Counts what a limit refused.
     pub(super) fn refuse(&self, now: Now, limit: Limit) {
         self.refusals.count(self.nanos(now), limit);
+    }
+
+    /// Counts a peer that the policy denied.
+    pub(super) fn deny(&self, now: Now, denial: Denial) {
+        self.refusals.count_denial(self.nanos(now), denial);
     }
 
     /// What has been refused since the start.

@@ -48,6 +48,11 @@ pub(super) struct Login {
 }
 
 impl RedisUrl {
+    /// Every host with its port: Redis itself, or its Sentinels.
+    pub fn hosts(&self) -> impl Iterator<Item = (&str, u16)> {
+        self.hosts.iter().map(|(host, port)| (host.as_str(), *port))
+    }
+
     /// Reads the URL.
     ///
     /// # Errors

@@ -1,8 +1,9 @@
-//! What limits refuse: a counter each, and now and then a line in the log.
+//! What limits and the peer policy refuse: a counter each, and now and then a line in the log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::SECOND_NANOS;
+use crate::relay::engine::policy::Denial;
 
 /// A limit that refuses something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,37 +59,64 @@ impl Limit {
     }
 }
 
-/// How often each limit has refused something since the start.
+/// What has been refused since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Refused([u64; Limit::ALL.len()]);
+pub struct Refused {
+    limits: [u64; Limit::ALL.len()],
+    peers: [u64; Denial::ALL.len()],
+}
 
 impl Refused {
-    /// How often this one has.
+    /// How often this limit has refused something.
     #[must_use]
     pub fn by(&self, limit: Limit) -> u64 {
-        self.0[limit as usize]
+        self.limits[limit as usize]
+    }
+
+    /// How often a peer of this kind was denied, to a request or to a datagram.
+    #[must_use]
+    pub fn peers(&self, denial: Denial) -> u64 {
+        self.peers[denial as usize]
     }
 }
 
 /// The counters themselves, shared by all workers.
 #[derive(Debug, Default)]
-pub(super) struct Refusals([Sampler; Limit::ALL.len()]);
+pub(super) struct Refusals {
+    limits: [Sampler; Limit::ALL.len()],
+    peers: [Sampler; Denial::ALL.len()],
+}
 
 impl Refusals {
     pub(super) fn count(&self, now: u64, limit: Limit) {
-        if let Some(refused) = self.0[limit as usize].count(now) {
+        if let Some(refused) = self.limits[limit as usize].count(now) {
             tracing::warn!(limit = limit.key(), refused, "a limit refuses");
         }
     }
 
+    /// Who asks for what no browser asks for may be looking for a way in.
+    pub(super) fn count_denial(&self, now: u64, denial: Denial) {
+        let Some(denied) = self.peers[denial as usize].count(now) else {
+            return;
+        };
+        let kind = denial.name();
+        match denial.is_ordinary() {
+            true => tracing::debug!(kind, denied, "a peer is denied"),
+            false => tracing::warn!(kind, denied, "a peer is denied"),
+        }
+    }
+
     pub(super) fn refused(&self) -> Refused {
-        Refused(std::array::from_fn(|index| self.0[index].total()))
+        Refused {
+            limits: std::array::from_fn(|index| self.limits[index].total()),
+            peers: std::array::from_fn(|index| self.peers[index].total()),
+        }
     }
 }
 
 /// Counts occurrences, and says when it is time to log them: the first at once, then once a second at most.
 #[derive(Debug, Default)]
-pub(in crate::relay::engine) struct Sampler {
+struct Sampler {
     total: AtomicU64,
     logged: AtomicU64,
     silent_until: AtomicU64,
@@ -96,7 +124,7 @@ pub(in crate::relay::engine) struct Sampler {
 
 impl Sampler {
     /// Counts one; `Some` of how many there were since the last line when another one is due.
-    pub(in crate::relay::engine) fn count(&self, now: u64) -> Option<u64> {
+    fn count(&self, now: u64) -> Option<u64> {
         let order = Ordering::Relaxed;
         let total = self.total.fetch_add(1, order) + 1;
         let silent_until = self.silent_until.load(order);
@@ -111,7 +139,7 @@ impl Sampler {
         Some(total.saturating_sub(self.logged.swap(total, order)))
     }
 
-    pub(in crate::relay::engine) fn total(&self) -> u64 {
+    fn total(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
     }
 }
