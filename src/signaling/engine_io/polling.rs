@@ -27,6 +27,8 @@ pub(super) struct Polling {
     pub(super) is_probed: bool,
     /// Whether the client knows that the session has ended.
     pub(super) is_told: bool,
+    /// Of the trial under way, which is void when the session ends.
+    pub(super) trial: Option<Waker>,
     /// What has taken over, until the keeper has it.
     pub(super) link: Option<Link>,
     is_polled: bool,
@@ -144,6 +146,11 @@ impl<D> Trial<D> {
     /// The WebSocket works: whoever polls is to stop.
     pub(super) fn succeed(&self) {
         self.socket.polling(|polling| polling.is_probed = true);
+    }
+
+    /// Waits until there is nothing left to take over.
+    pub(super) async fn voided(&self) {
+        poll_fn(|cx| self.socket.poll_end(cx)).await;
     }
 
     /// From now on the client is reached by this.

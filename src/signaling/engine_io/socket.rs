@@ -127,14 +127,27 @@ impl<D> Socket<D> {
             End::Cut => mem::take(&mut state.outbox),
         };
         let keeper = state.keeper.take();
-        let poller = state
-            .polling
-            .as_mut()
-            .and_then(|polling| polling.poller.take());
+        let (poller, trial) = match &mut state.polling {
+            Some(polling) => (polling.poller.take(), polling.trial.take()),
+            None => (None, None),
+        };
         drop(state);
         drop(dropped);
-        wake(keeper);
-        wake(poller);
+        for waiting in [keeper, poller, trial] {
+            wake(waiting);
+        }
+    }
+
+    /// Ready when somebody has ended it: what tries to take over from long-polling need not try any longer.
+    pub(super) fn poll_end(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.state();
+        if state.end.is_some() {
+            return Poll::Ready(());
+        }
+        if let Some(polling) = &mut state.polling {
+            polling.trial = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// The client is asked whether it is there, at its next poll.

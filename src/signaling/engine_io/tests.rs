@@ -220,6 +220,33 @@ async fn a_client_that_does_not_come_over_goes_on_polling() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_while_its_client_comes_over_ends_the_trial_too() {
+    let mut world = World::open(Times {
+        upgrade: 2 * DEADLINE,
+        ..LONG
+    })
+    .await;
+    for said in [&[][..], &["2probe"]] {
+        let sid = world.polling().await;
+        let socket = world.opened().await;
+        let client = world.websocket_of(&sid).await;
+        let client = on_thread(client, |client| {
+            said.iter().for_each(|text| say(client, text));
+            said.iter().for_each(|_| assert_eq!(read(client), "3probe"));
+        })
+        .await;
+        socket.close();
+        on_thread(client, |client| {
+            assert!(matches!(client.read(), Ok(Message::Close(Some(_)))));
+        })
+        .await;
+        assert_eq!(world.get(&sid).await, "1");
+        assert_eq!(world.call().await, Call::Closed);
+    }
+    world.is_over().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_comes_over_loses_nothing_and_hears_nothing_twice() {
     let mut world = World::open(LONG).await;
     let sid = world.polling().await;

@@ -11,7 +11,7 @@ use axum::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hyper::upgrade::OnUpgrade;
 use sha1::{Digest as _, Sha1};
-use tokio::time::timeout;
+use tokio::{select, time::timeout};
 
 use crate::clock::Now;
 
@@ -64,10 +64,14 @@ fn accept_key(key: &HeaderValue) -> Option<HeaderValue> {
 /// A client that polls tries a WebSocket: it takes over as soon as the client says so.
 pub(super) async fn attempt<D>(link: Link, trial: Trial<D>, patience: Duration) {
     let mut link = link;
-    match timeout(patience, probe(&mut link, &trial)).await {
-        Ok(Ok(())) => trial.hand_over(link),
-        Ok(Err(Over::Lost)) => {}
-        Ok(Err(Over::Closing)) | Err(_) => {
+    let probed = select! {
+        probed = timeout(patience, probe(&mut link, &trial)) => probed.unwrap_or(Err(Over::Closing)),
+        () = trial.voided() => Err(Over::Closing),
+    };
+    match probed {
+        Ok(()) => trial.hand_over(link),
+        Err(Over::Lost) => {}
+        Err(Over::Closing) => {
             drop(trial);
             let close = poll_fn(|cx| link.poll_close(Now::read().mono, cx, |_| {}));
             // It closes one way or the other.
