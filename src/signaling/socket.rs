@@ -135,10 +135,10 @@ impl Handler for Reception {
     fn message(&self, socket: &Arc<Socket>, text: &str) {
         let awaited = socket.data.attachments.load(Ordering::Relaxed);
         match Packet::parse(text).filter(|_| awaited == 0) {
-            Some(packet) if packet.namespace == "/" => self.receive(socket, &packet),
+            Some(packet) if packet.namespace.as_str() == "/" => self.receive(socket, &packet),
             Some(packet) if packet.kind == Kind::Connect => {
                 // A full outbox belongs to a client that does not read.
-                let _ = socket.send(&packet::no_namespace(packet.namespace));
+                let _ = socket.send(&packet::no_namespace(&packet.namespace));
             }
             Some(_) => {}
             None => {
@@ -164,14 +164,14 @@ impl Handler for Reception {
 }
 
 impl Reception {
-    fn receive(&self, socket: &Arc<Socket>, packet: &Packet<'_>) {
+    fn receive(&self, socket: &Arc<Socket>, packet: &Packet) {
         let now = Now::read();
         socket
             .data
             .attachments
             .store(packet.attachments, Ordering::Relaxed);
         match packet.kind {
-            Kind::Connect => self.connect(now, socket, Handshake::read(packet.data)),
+            Kind::Connect => self.connect(now, socket, Handshake::read(&packet.data)),
             Kind::Disconnect => {
                 self.part(now, socket, Parting::Goodbye);
                 self.close_later(socket, CONNECT_WITHIN);
@@ -246,14 +246,14 @@ impl Reception {
         Some(connection)
     }
 
-    fn serve(&self, now: Now, socket: &Arc<Socket>, packet: &Packet<'_>) {
+    fn serve(&self, now: Now, socket: &Arc<Socket>, packet: &Packet) {
         let mut slot = socket.data.connection();
         let Some(connection) = slot.as_deref_mut() else {
             return;
         };
         let service = &self.service;
-        let request = match self.admit_event(now, connection, packet.data) {
-            Ok(()) => Request::parse(now.unix, packet.data),
+        let request = match self.admit_event(now, connection, &packet.data) {
+            Ok(()) => Request::parse(now.unix, &packet.data),
             Err(refusal) => Some(Err(refusal)),
         };
         let Some(request) = request else {

@@ -1,10 +1,21 @@
 //! Socket.IO packets as they are sent, on the root namespace
-//! ([protocol, version 5](https://socket.io/docs/v4/socket-io-protocol/)).
+//! ([protocol, version 5](https://socket.io/docs/v4/socket-io-protocol/)). socketioxide's parser reads them. They are
+//! written here: its writer knows neither the `data` of a CONNECT_ERROR nor an event that is encoded once for many.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{
+    fmt::Write as _,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use socketioxide_core::{
+    Str, Value,
+    packet::PacketData,
+    parser::{Parse as _, ParseConfig, ParserState},
+};
+use socketioxide_parser_common::CommonParser;
 
 use crate::signaling::engine_io::Sid;
 use crate::signaling::protocol::Event;
@@ -12,14 +23,14 @@ use crate::signaling::session::socket::Ticket;
 
 /// A packet as a client sends it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Packet<'t> {
+pub(super) struct Packet {
     pub(super) kind: Kind,
-    pub(super) namespace: &'t str,
+    pub(super) namespace: Str,
     /// The number under which the client wants an answer.
     pub(super) ack: Option<i64>,
     /// How many binary packets belong to it, and follow.
     pub(super) attachments: usize,
-    pub(super) data: &'t str,
+    pub(super) data: Str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,51 +41,53 @@ pub(super) enum Kind {
     Ack,
 }
 
-impl<'t> Packet<'t> {
+impl Packet {
     /// `None`: not what a client may send.
-    pub(super) fn parse(text: &'t str) -> Option<Self> {
-        let mut rest = text.chars();
-        let (kind, has_attachments) = match rest.next()? {
-            '0' => (Kind::Connect, false),
-            '1' => (Kind::Disconnect, false),
-            '2' => (Kind::Event, false),
-            '3' => (Kind::Ack, false),
-            '5' => (Kind::Event, true),
-            '6' => (Kind::Ack, true),
-            _ => return None,
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        // Attachments are not waited for: whatever has some is refused as it comes.
+        let state = ParserState::default();
+        let decoded = CommonParser.decode_str(&CONFIG, &state, Str::copy_from_slice(text));
+        let attachments = state.incoming_binary_cnt.into_inner();
+        let decoded = match decoded {
+            Ok(decoded) => decoded,
+            Err(_) => {
+                let begun = state.partial_bin_packet.into_inner();
+                begun.unwrap_or_else(PoisonError::into_inner)?.packet
+            }
         };
-        let mut rest = rest.as_str();
-        let mut attachments = 0;
-        if has_attachments {
-            let (count, behind) = rest.split_once('-')?;
-            attachments = count
-                .parse()
-                .ok()
-                .filter(|count| *count <= ATTACHMENTS_MAX)?;
-            rest = behind;
-        }
-        let mut namespace = "/";
-        if rest.starts_with('/') {
-            (namespace, rest) = rest.split_once(',').unwrap_or((rest, ""));
-        }
-        let data = rest.trim_start_matches(|c: char| c.is_ascii_digit());
-        let ack = &rest[..rest.len() - data.len()];
+        let (kind, ack, value) = match decoded.inner {
+            PacketData::Connect(value) => (Kind::Connect, None, value),
+            PacketData::Disconnect => (Kind::Disconnect, None, None),
+            PacketData::Event(value, ack) | PacketData::BinaryEvent(value, ack) => {
+                (Kind::Event, ack, Some(value))
+            }
+            PacketData::EventAck(value, ack) | PacketData::BinaryAck(value, ack) => {
+                (Kind::Ack, Some(ack), Some(value))
+            }
+            // Only servers refuse.
+            PacketData::ConnectError(_) => return None,
+        };
+        let data = match value {
+            Some(Value::Str(text, _)) => text,
+            // The parser makes texts.
+            Some(Value::Bytes(_)) | None => Str::default(),
+        };
         Some(Self {
             kind,
-            namespace,
-            ack: if ack.is_empty() {
-                None
-            } else {
-                Some(ack.parse().ok()?)
-            },
+            namespace: decoded.ns,
+            ack,
             attachments,
             data,
         })
     }
 }
 
-/// As many as Node's server reads.
-const ATTACHMENTS_MAX: usize = 10;
+const CONFIG: ParseConfig = ParseConfig {
+    max_incoming_binary_buf_size: 0,
+    // As many as Node's server reads.
+    max_incoming_binaries: 10,
+    packet_completion_timeout: Duration::ZERO,
+};
 
 /// What a client shows when it connects.
 #[derive(Debug, Default, Deserialize)]
@@ -183,17 +196,19 @@ fn push_base36(text: &mut String, mut number: u64) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn packets_are_read_as_the_protocol_has_them() {
-        let packet = |kind, namespace, ack, attachments, data| {
+        let packet = |kind, namespace: &str, ack, attachments, data: &str| {
             Some(Packet {
                 kind,
-                namespace,
+                namespace: Str::copy_from_slice(namespace),
                 ack,
                 attachments,
-                data,
+                data: Str::copy_from_slice(data),
             })
         };
         let cases = [
@@ -233,10 +248,21 @@ mod tests {
             (r#"5["x"]"#, None),
             (r#"5-["x"]"#, None),
             (r#"511-["x"]"#, None),
-            (r#"299999999999999999999["x"]"#, None),
+            ("3[]", None),
+            (
+                r#"299999999999999999999["x"]"#,
+                packet(Kind::Event, "/", None, 0, r#"["x"]"#),
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(Packet::parse(text), expected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_client_may_send_anything(text in "[0-7é]?[0-9-]{0,4}(/[a-zé,]{0,3})?[0-9]{0,22}[\\[{\"é,x]{0,5}") {
+            let _ = Packet::parse(&text);
         }
     }
 
