@@ -1,8 +1,12 @@
 //! What clients may ask for, read from the wire.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    borrow::{Borrow, Cow},
+    collections::BTreeMap,
+    time::Duration,
+};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::access::Steering;
@@ -71,9 +75,9 @@ impl Request {
         packet: &str,
     ) -> Option<Result<Self, Refusal>> {
         let arguments: Vec<&RawValue> = serde_json::from_str(packet).ok()?;
-        let name: String = serde_json::from_str(arguments.first()?.get()).ok()?;
+        let Name(name) = serde_json::from_str(arguments.first()?.get()).ok()?;
         let payload = arguments.get(1).copied();
-        Some(match name.as_str() {
+        Some(match &*name {
             "subscribe-parser-monitor" => Ok(Self::WatchParser(true)),
             "unsubscribe-parser-monitor" => Ok(Self::WatchParser(false)),
             "test-message" => Ok(Self::Monitor(test_response(now, payload))),
@@ -165,14 +169,24 @@ const PASSED_ON: &[&str] = &[
 
 /// The fields of a payload, unread. One that is written twice counts as in JavaScript, by its last value, and is
 /// passed on once: nobody reads anything that was not checked.
-struct Payload<'p>(BTreeMap<String, &'p RawValue>);
+#[derive(Deserialize)]
+struct Payload<'p>(#[serde(borrow)] BTreeMap<Name<'p>, &'p RawValue>);
+
+/// The name of a field: as it stands there, unless it has escapes.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(transparent)]
+struct Name<'p>(#[serde(borrow)] Cow<'p, str>);
+
+impl Borrow<str> for Name<'_> {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
 
 impl<'p> Payload<'p> {
     fn read(payload: Option<&'p RawValue>) -> Result<Self, Refusal> {
         let text = payload.ok_or_else(Refusal::payload)?.get();
-        serde_json::from_str(text)
-            .map(Self)
-            .map_err(|_| Refusal::payload())
+        serde_json::from_str(text).map_err(|_| Refusal::payload())
     }
 
     fn join(&self) -> Result<Request, Refusal> {
@@ -313,7 +327,7 @@ impl<'p> Payload<'p> {
     fn stamped(self, now: UnixMillis, name: &'static str) -> Event {
         let timestamp = encode(&now);
         let mut fields = self.0;
-        fields.insert("timestamp".to_owned(), &timestamp);
+        fields.insert(Name("timestamp".into()), &timestamp);
         Event::encode(name, &fields)
     }
 
