@@ -142,7 +142,7 @@ impl Log {
     }
 
     /// A session goes its own way until it is made anew.
-    pub(super) fn diverged(&self, id: &SessionId) {
+    pub fn diverged(&self, id: &SessionId) {
         self.state().diverged.insert(id.clone());
     }
 

@@ -15,6 +15,7 @@ use crate::signaling::session::Session;
 use crate::signaling::session::op::{Op, Step};
 use crate::signaling::session::timer::Timer;
 use crate::store::log::{Body, EntryId, Envelope};
+use crate::store::redis::Redis;
 
 use super::{Connection, Job, Service};
 
@@ -154,18 +155,34 @@ impl Service {
         }
     }
 
-    /// Redis is back: what could not be appended is made anew, and all keys are written again if they were lost.
+    /// Redis is back: all keys are written again if they were lost.
     pub(in crate::signaling) fn reunite(&self, data_lost: bool) {
-        let Some(log) = self.store.log() else {
+        if data_lost {
+            self.touch_all();
+        }
+    }
+
+    /// Sessions whose steps could not all be appended are made anew for the other nodes, once there is room: when Redis
+    /// is back, what waits for it may still leave none.
+    pub(in crate::signaling) fn make_anew(&self) {
+        let log = self.store.log().filter(|_| self.is_linked());
+        let Some(log) = log else {
             return;
         };
         for session in log.take_diverged() {
             let state = self.store.view(&session, |state| Box::new(state.clone()));
-            log.append(Body::Reset { session, state });
+            let anew = Body::Reset {
+                session: session.clone(),
+                state,
+            };
+            if !log.append(anew) {
+                log.diverged(&session);
+            }
         }
-        if data_lost {
-            self.touch_all();
-        }
+    }
+
+    fn is_linked(&self) -> bool {
+        self.redis.as_ref().is_some_and(Redis::is_live)
     }
 
     /// The keys of all sessions that this node keeps are written again, and live on.
