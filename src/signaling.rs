@@ -51,7 +51,8 @@ use std::{
 use axum::Router;
 use tokio::{
     sync::{mpsc, watch},
-    time::timeout,
+    task::yield_now,
+    time::{sleep, timeout},
 };
 
 use crate::access::{Access, HostOnly};
@@ -157,6 +158,7 @@ impl Signaling {
             caught_up: watch::Sender::new(events.is_none()),
         };
         tokio::spawn(signaling.clone().keep_agenda());
+        tokio::spawn(signaling.clone().keep_clean());
         if let (Some(redis), Some(events)) = (&signaling.redis, events) {
             signaling.join_cluster(redis, events);
         }
@@ -209,8 +211,6 @@ impl Signaling {
     /// Does what was put off, for as long as the process lives.
     async fn keep_agenda(self) {
         let service = &self.service;
-        let interval = sweep_interval(service.credentials.ttl());
-        service.agenda.add(Now::read().mono + interval, Job::Sweep);
         loop {
             let due = service.agenda.due().await;
             let now = Now::read();
@@ -222,25 +222,39 @@ impl Signaling {
                     Job::Rejoin => self.transport.for_each(|connection| {
                         service.join_again(now, connection);
                     }),
-                    Job::Sweep => {
-                        self.sweep(now);
-                        service.agenda.add(now.mono + interval, Job::Sweep);
-                    }
                 }
             }
         }
     }
 
-    fn sweep(&self, now: Now) {
+    /// Forgets what nobody needs any more and replaces credentials, for as long as the process lives.
+    async fn keep_clean(self) {
+        let every = sweep_interval(self.service.credentials.ttl());
+        loop {
+            sleep(every).await;
+            self.sweep().await;
+        }
+    }
+
+    /// A few sockets at a time: events do not wait until thousands have been seen.
+    async fn sweep(&self) {
         let service = &self.service;
+        let now = Now::read();
         for session in service.store.sweep(now) {
             service.forget_addresses(&session);
         }
-        service.sockets.sweep(now);
-        self.transport
-            .for_each(|connection| service.refresh(now, connection));
+        service.sockets.expire_lost(now);
+        for some in service.sockets.all().chunks(SWEPT_AT_ONCE) {
+            let now = Now::read();
+            service.sockets.expire(now, some);
+            self.transport
+                .visit(some, |connection| service.refresh(now, connection));
+            yield_now().await;
+        }
     }
 }
+
+const SWEPT_AT_ONCE: usize = 64;
 
 /// Often enough that no credential is much older than it should be when it is replaced.
 fn sweep_interval(ttl: Duration) -> Duration {

@@ -66,8 +66,6 @@ pub(super) enum Job {
     Tick(SessionId, UnixMillis),
     /// The grace of an absence is over.
     Lapse(Absence),
-    /// What nobody needs any more is forgotten, and credentials are replaced.
-    Sweep,
     /// Members that other nodes took for dead join again.
     Rejoin,
 }

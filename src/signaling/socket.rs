@@ -91,8 +91,13 @@ impl Transport {
     }
 
     /// Lets `visit` see every connection.
-    pub(super) fn for_each(&self, mut visit: impl FnMut(&mut Connection)) {
-        for outlet in self.0.handler().service.sockets.all() {
+    pub(super) fn for_each(&self, visit: impl FnMut(&mut Connection)) {
+        self.visit(&self.0.handler().service.sockets.all(), visit);
+    }
+
+    /// Lets `visit` see the connections behind these.
+    pub(super) fn visit(&self, outlets: &[Arc<Outlet>], mut visit: impl FnMut(&mut Connection)) {
+        for outlet in outlets {
             if let Some(socket) = outlet.socket()
                 && let Some(connection) = socket.data.connection().as_deref_mut()
             {

@@ -163,11 +163,15 @@ impl Sockets {
         }
     }
 
-    /// Forgets what nobody can ask for any more.
-    pub(in crate::signaling) fn sweep(&self, now: Now) {
-        for outlet in self.all() {
+    /// Forgets what these were sent too long ago to be asked for again.
+    pub(in crate::signaling) fn expire(&self, now: Now, outlets: &[Arc<Outlet>]) {
+        for outlet in outlets {
             outlet.replay().expire(now.mono, self.recovery);
         }
+    }
+
+    /// Forgets who was lost too long ago to come back.
+    pub(in crate::signaling) fn expire_lost(&self, now: Now) {
         let recovery = self.recovery;
         self.lost()
             .retain(|_, missed| missed.since + recovery > now.mono);
@@ -249,7 +253,7 @@ impl Sockets {
     }
 
     /// Every way out there is.
-    pub(super) fn all(&self) -> Vec<Arc<Outlet>> {
+    pub(in crate::signaling) fn all(&self) -> Vec<Arc<Outlet>> {
         let outlets = self.outlets.read().unwrap_or_else(PoisonError::into_inner);
         outlets.values().cloned().collect()
     }
