@@ -232,7 +232,8 @@ impl<D> Socket<D> {
         while let Some(message) = outbox.take() {
             payload.push(payload::MESSAGE, &message);
         }
-        if end.is_some() {
+        // Not in one body with messages: a client that hears the end has no ear for what it has not yet looked at.
+        if end.is_some() && payload.is_empty() {
             payload.push(payload::CLOSE, "");
             polling.is_told = true;
             wake(keeper.take());

@@ -134,6 +134,18 @@ async fn what_waits_is_sent_before_the_goodbye() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_polls_hears_what_waits_and_then_the_goodbye() {
+    let mut world = World::open(LONG).await;
+    let sid = world.polling().await;
+    let socket = world.opened().await;
+    assert_eq!(socket.send(&"last words".into()), Ok(()));
+    socket.close();
+    assert_eq!(world.get(&sid).await, "4last words");
+    assert_eq!(world.get(&sid).await, "1");
+    world.is_over().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_take_its_leave_is_given_up() {
     let mut world = World::open(Times {
         goodbye: BRIEF,
