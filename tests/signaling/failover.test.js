@@ -69,6 +69,47 @@ test('the clients of a killed node are back in their sessions within five second
   assert.equal((await next(dave, 'verse-changed')).verse, 'before')
 })
 
+test('each tab of a participant is back within five seconds, and is one participant still', async () => {
+  const session = unique('s')
+  const alice = await first(session, 'alice')
+  const tabs = []
+  for (const id of ['bob', 'carol']) for (let tab = 0; tab < 3; tab++) tabs.push(await second(session, id))
+  // One of carol's is where nobody dies.
+  const spared = await first(session, 'carol')
+  for (const client of [alice, spared, ...tabs]) await heard(client)
+
+  const killed = Date.now()
+  const back = tabs.map((client) => occurs(client, 'connect'))
+  await nodes[1].kill()
+  proxy.leadTo(nodes[0].port)
+  await within(Promise.all(back), () => 'all tabs', BACK_WITHIN_MS)
+  for (const client of tabs) {
+    assert.equal(client.recovered, true)
+    const { participants } = await next(client, 'session-joined', ({ iceServers }) => iceServers)
+    assert.deepEqual([...participants].sort(), ['alice', 'bob', 'carol'])
+  }
+  assert.equal(Date.now() - killed < BACK_WITHIN_MS, true, `${Date.now() - killed} ms`)
+
+  const all = [alice, spared, ...tabs]
+  for (const to of ['bob', 'carol']) {
+    await done(alice, 'webrtc-offer', signal(alice, 'offer', to, `to ${to}`))
+    for (const tab of all.filter(({ id_ }) => id_ === to)) {
+      assert.equal((await next(tab, 'webrtc-offer')).data, `to ${to}`)
+    }
+  }
+  for (const client of all) {
+    assert.deepEqual((await heard(client)).filter(([event]) => event === 'webrtc-offer'), [], 'once on each tab')
+  }
+  // The dead node is buried meanwhile; nobody goes with it.
+  await eventually(async () => (await nodes[0].health()).cluster?.activeParticipants === 3, 'three')
+  const dave = await first(session, 'dave')
+  assert.deepEqual([...dave.joined.participants].sort(), ['alice', 'bob', 'carol', 'dave'])
+  for (const tab of tabs.filter(({ id_ }) => id_ === 'bob')) tab.disconnect()
+  assert.equal((await next(alice, 'participant-left', ({ participantId }) => participantId === 'bob')).participantId, 'bob')
+  const erin = await first(session, 'erin')
+  assert.deepEqual([...erin.joined.participants].sort(), ['alice', 'carol', 'dave', 'erin'], 'no ghost of bob')
+})
+
 test('one who does not come back is gone for the others too', async () => {
   const session = unique('s')
   const alice = await first(session, 'alice')

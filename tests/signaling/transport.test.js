@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { request } from 'node:http'
 import { test } from 'node:test'
-import { URL, ask, connect, eventually, heard, member, next, signal, unique } from './harness.js'
+import {
+  TRANSPORTS, URL, ask, connect, done, eventually, heard, member, next, occurs, prepare, refused, signal, unique, within,
+} from './harness.js'
 
 const APP = 'http://localhost:3000'
 const EVIL = 'https://evil.example'
@@ -30,6 +32,46 @@ test('polling is open to the allowed origin alone', async () => {
   assert.equal(preflight.headers.get('access-control-allow-methods'), 'GET,POST')
   assert.equal(preflight.headers.get('access-control-allow-headers'), 'x-one')
 })
+
+test('a preflight of a foreign page names the allowed origin, not its own', async () => {
+  const headers = { origin: EVIL, 'access-control-request-method': 'POST' }
+  const preflight = await fetch(POLLING, { method: 'OPTIONS', headers })
+  assert.equal(preflight.status, 204)
+  assert.equal(preflight.headers.get('access-control-allow-origin'), APP)
+})
+
+test('a refused request may be read by the allowed page too', async () => {
+  const answer = await fetch(`${POLLING}&sid=nobody`, { headers: { origin: APP } })
+  assert.deepEqual([answer.status, (await answer.json()).code], [400, 1])
+  assert.equal(answer.headers.get('access-control-allow-origin'), APP)
+  assert.equal(answer.headers.get('access-control-allow-credentials'), 'true')
+})
+
+for (const transports of TRANSPORTS) {
+  test(`there is one namespace (${transports})`, async () => {
+    const client = prepare({ url: `${URL}/admin`, transports })
+    const refused = occurs(client, 'connect_error')
+    client.connect()
+    const [error] = await within(refused, () => 'connect_error')
+    assert.equal(error.message, 'Invalid namespace')
+    assert.equal(client.connected, false)
+  })
+
+  test(`what has attachments is refused, and the next is heard (${transports})`, async () => {
+    const session = unique('s')
+    const [alice, bob] = [await member(session, 'alice', { transports }), await member(session, 'bob', { transports })]
+    for (const client of [alice, bob]) await heard(client)
+    const bytes = Buffer.from([1, 2, 3])
+    for (const data of [bytes, [bytes, bytes], Array(10).fill(bytes), { deep: { down: new Uint8Array(70_000) } }]) {
+      await refused(alice, 'webrtc-offer', [signal(alice, 'offer', 'bob', data)], 'INVALID_PAYLOAD', 'bytes')
+      alice.emit('whatever', data)
+      await done(alice, 'webrtc-offer', signal(alice, 'offer', 'bob', 'text'))
+      assert.equal((await next(bob, 'webrtc-offer')).data, 'text')
+    }
+    assert.deepEqual(await heard(bob), [])
+    assert.deepEqual(await heard(alice), [])
+  })
+}
 
 test('a foreign page’s WebSocket is refused', async () => {
   for (const [origin, expected] of [[undefined, 101], [APP, 101], [URL, 101], [EVIL, 403], ['null', 403]]) {
