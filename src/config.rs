@@ -10,6 +10,7 @@ use crate::signaling;
 use crate::store;
 
 mod access;
+mod alternate;
 mod external;
 mod host;
 mod keys;

@@ -75,6 +75,7 @@ pub(super) struct Turn {
     pub(super) users_file: String,
     pub(super) workers: u32,
     pub(super) software: String,
+    pub(super) alternate_servers: List,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,6 +204,7 @@ impl Default for Turn {
             users_file: String::new(),
             workers: 0,
             software: String::new(),
+            alternate_servers: List::default(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use tokio_rustls::rustls::ServerConfig;
 
+use super::alternate;
 use super::external::External;
 use super::host::Host;
 use super::raw::{AUTO, List, Raw};
@@ -81,6 +82,10 @@ pub(super) fn relay(
             strict_expiry: raw.credentials.strict_expiry,
             policy,
             peer_mode: source.check("peers.mode", values::word(&raw.peers.mode, &PEER_MODES))?,
+            alternates: source.check(
+                "turn.alternate_servers",
+                alternate::parse(&turn.alternate_servers.0),
+            )?,
             nonce_key: Redacted::new(entropy::bytes()),
         },
     })

@@ -20,6 +20,7 @@ use crate::relay::wire::send::SendIndication;
 
 pub mod allocate;
 mod allocations;
+pub mod alternate;
 mod auth;
 pub mod channel;
 pub mod counters;
@@ -51,6 +52,7 @@ pub use view::{AllocationId, AllocationView};
 
 use allocate::Pending;
 use allocations::{Allocation, Allocations};
+use alternate::Alternate;
 use auth::Authenticator;
 use five_tuple::{Family, FiveTuple, PeerAddr, RelayKey};
 use forward::TransactionIds;
@@ -77,6 +79,8 @@ pub struct Settings {
     pub policy: PeerPolicy,
     /// Which of these a participant may name.
     pub peer_mode: PeerMode,
+    /// Where clients are sent when this server is full.
+    pub alternates: Vec<Alternate>,
     /// Signs nonces: random, the same for all workers, since a client's packets may reach any of them.
     pub nonce_key: Redacted<[u8; 32]>,
 }
@@ -97,6 +101,7 @@ pub struct Engine {
     lifetimes: RangeInclusive<Duration>,
     peers: Peers,
     authenticator: Authenticator,
+    alternates: Vec<Alternate>,
     allocations: Allocations,
     pending: Option<Pending>,
     effects: VecDeque<Effect>,
@@ -127,6 +132,7 @@ impl Engine {
             strict_expiry,
             policy,
             peer_mode,
+            alternates,
             nonce_key,
         } = settings;
         Self {
@@ -140,6 +146,7 @@ impl Engine {
                 limits: Arc::clone(&limits),
             },
             authenticator: Authenticator::new(auth, strict_expiry, nonce_key, credentials),
+            alternates,
             allocations: Allocations::default(),
             pending: None,
             effects: VecDeque::new(),

@@ -11,6 +11,7 @@ use crate::clock::Now;
 use crate::config::{Config, Profile};
 use crate::ident::ParticipantId;
 use crate::relay::engine::Auth;
+use crate::relay::wire::response::SMALL_REALM_BYTES_MAX;
 use crate::signaling::ice_servers::IceServers;
 
 /// What there is to say.
@@ -178,6 +179,10 @@ impl Facts<'_> {
         warn_if(
             production && config.random_secret,
             "credentials.secret is not set: credentials handed out now are void after a restart.",
+        );
+        warn_if(
+            config.credentials.realm.len() > SMALL_REALM_BYTES_MAX,
+            "turn.realm has more than 20 bytes: whoever forges addresses can make the relay send more than 2.5 times what they send themselves.",
         );
         warn_if(
             !production,

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod allocate;
+mod alternate;
 mod auth;
 mod channel;
 mod data;
@@ -15,6 +16,7 @@ mod permission;
 mod properties;
 mod revoke;
 mod signaled;
+mod strangers;
 mod usage;
 mod view;
 mod world;

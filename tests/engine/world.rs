@@ -191,6 +191,7 @@ impl World {
                 ..PeerPolicy::default()
             },
             peer_mode: PeerMode::Any,
+            alternates: Vec::new(),
             nonce_key: Redacted::new([7; 32]),
         };
         change(&mut settings);

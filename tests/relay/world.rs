@@ -129,6 +129,7 @@ fn settings() -> Settings {
                 ..PeerPolicy::default()
             },
             peer_mode: PeerMode::Any,
+            alternates: Vec::new(),
             nonce_key: Redacted::new([7; 32]),
         },
     }

@@ -13,7 +13,7 @@ use crate::relay::engine::auth::Identity;
 use crate::relay::engine::counters::Traffic;
 use crate::relay::engine::five_tuple::{Family, FiveTuple};
 use crate::relay::engine::halves::{Half, Halves};
-use crate::relay::engine::limits::Place;
+use crate::relay::engine::limits::{Limit, Place};
 use crate::relay::engine::outcome::{
     Effect, OpenedRelay, PortKind, PortRequest, RelayRefused, ReservationToken,
 };
@@ -34,6 +34,8 @@ pub(super) struct Pending {
     place: Place,
     lifetime: Duration,
     reply_to: ReplyTo,
+    /// Whether it brought a token, which is good for nothing elsewhere.
+    is_reserved: bool,
     opening: Opening,
 }
 
@@ -79,8 +81,15 @@ impl Engine {
         }
         let wanted = wanted(request)?;
         let lifetime = self.granted_lifetime(request)?;
-        let place = self.limits.allocate(now, &owner.user);
-        let place = place.ok_or(ErrorCode::AllocationQuotaReached)?;
+        let place = match self.limits.allocate(now, &owner.user) {
+            Ok(place) => place,
+            Err(Limit::Allocations) if !wanted.is_reserved() => {
+                let code = ErrorCode::AllocationQuotaReached;
+                self.refuse_as_full(now, client, request.reply_to, &owner, code);
+                return Ok(None);
+            }
+            Err(_) => return Err(ErrorCode::AllocationQuotaReached),
+        };
         self.effects.push_back(Effect::OpenRelay(wanted.first));
         self.pending = Some(Pending {
             client,
@@ -88,6 +97,7 @@ impl Engine {
             place,
             lifetime,
             reply_to: request.reply_to,
+            is_reserved: wanted.is_reserved(),
             opening: wanted.additional.map_or(Opening::One, Opening::First),
         });
         Ok(None)
@@ -112,7 +122,16 @@ impl Engine {
         };
         match opened {
             Ok(opened) => self.allocated(now, pending, &opened),
-            Err(code) => self.refuse(now, pending.client, pending.reply_to, &pending.owner, code),
+            Err(code) => self.not_allocated(now, &pending, code),
+        }
+    }
+
+    fn not_allocated(&mut self, now: Now, pending: &Pending, code: ErrorCode) {
+        let (client, reply_to, owner) = (pending.client, pending.reply_to, &pending.owner);
+        if code == ErrorCode::InsufficientCapacity && !pending.is_reserved {
+            self.refuse_as_full(now, client, reply_to, owner, code);
+        } else {
+            self.refuse(now, client, reply_to, owner, code);
         }
     }
 
@@ -123,6 +142,7 @@ impl Engine {
             place,
             lifetime,
             reply_to,
+            is_reserved: _,
             opening: _,
         } = pending;
         let response = opened.tell(Response::success(reply_to));
@@ -161,6 +181,12 @@ impl Engine {
             Some(asked) => asked.min(longest).max(shortest),
             None => shortest,
         })
+    }
+}
+
+impl Wanted {
+    fn is_reserved(&self) -> bool {
+        matches!(self.first.kind, PortKind::Reserved(_))
     }
 }
 

@@ -162,7 +162,8 @@ impl Authenticator {
                 let nonce = self.nonces.issue(now.unix.seconds(), client.client);
                 response.challenge(self.credentials.realm(), &nonce)
             }
-            ErrorCode::BadRequest
+            ErrorCode::TryAlternate
+            | ErrorCode::BadRequest
             | ErrorCode::Forbidden
             | ErrorCode::UnknownAttribute
             | ErrorCode::AllocationMismatch

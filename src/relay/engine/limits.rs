@@ -90,9 +90,9 @@ impl Limits {
     }
 
     /// Room for one more allocation of the user's, until it is dropped.
-    pub(super) fn allocate(&self, now: Now, user: &UserId) -> Option<Place> {
+    pub(super) fn allocate(&self, now: Now, user: &UserId) -> Result<Place, Limit> {
         let place = self.quota.take(self.nanos(now), user);
-        place.map_err(|limit| self.refuse(now, limit)).ok()
+        place.inspect_err(|limit| self.refuse(now, *limit))
     }
 
     /// Whether an unproven request from `source` that came in a datagram may be answered with an error.

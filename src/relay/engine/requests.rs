@@ -117,7 +117,7 @@ impl Engine {
         );
     }
 
-    fn fail(&mut self, client: FiveTuple, message: Vec<u8>) {
+    pub(super) fn fail(&mut self, client: FiveTuple, message: Vec<u8>) {
         self.counters.refusals += 1;
         self.effects.push_back(Effect::Respond { client, message });
     }

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use stun::addr::MappedAddress;
 use stun::attributes::{
-    ATTR_CONNECTION_ID, ATTR_LIFETIME, ATTR_NONCE, ATTR_PASSWORD_ALGORITHMS, ATTR_REALM,
-    ATTR_RESERVATION_TOKEN, ATTR_SOFTWARE, ATTR_XOR_RELAYED_ADDRESS, ATTR_XORMAPPED_ADDRESS,
-    AttrType,
+    ATTR_ALTERNATE_DOMAIN, ATTR_ALTERNATE_SERVER, ATTR_CONNECTION_ID, ATTR_LIFETIME, ATTR_NONCE,
+    ATTR_PASSWORD_ALGORITHMS, ATTR_REALM, ATTR_RESERVATION_TOKEN, ATTR_SOFTWARE,
+    ATTR_XOR_RELAYED_ADDRESS, ATTR_XORMAPPED_ADDRESS, AttrType,
 };
 use stun::error_code::ErrorCodeAttribute;
 use stun::fingerprint::FINGERPRINT;
@@ -24,6 +25,8 @@ use crate::relay::wire::message::TransactionId;
 /// The errors that a request may be answered with ([RFC 8656 §19](https://www.rfc-editor.org/rfc/rfc8656#section-19)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
+    /// 300.
+    TryAlternate,
     /// 400.
     BadRequest,
     /// 401.
@@ -59,6 +62,7 @@ impl ErrorCode {
     #[must_use]
     pub fn parts(self) -> (u16, &'static str) {
         match self {
+            Self::TryAlternate => (300, "Try Alternate"),
             Self::BadRequest => (400, "Bad Request"),
             Self::Unauthenticated => (401, ""),
             Self::Forbidden => (403, "Forbidden"),
@@ -76,6 +80,10 @@ impl ErrorCode {
         }
     }
 }
+
+/// The longest realm that leaves a 401 within 2.5 times the smallest Allocate, IP and UDP headers counted: whoever
+/// forges addresses gains more from a longer one.
+pub const SMALL_REALM_BYTES_MAX: usize = 20;
 
 /// The password algorithms on offer, the better one first
 /// ([RFC 8489 §14.11, §18.5](https://www.rfc-editor.org/rfc/rfc8489#section-14.11)): SHA-256 and MD5, no parameters.
@@ -155,6 +163,25 @@ impl Response {
         let [class, number] = [number / 100, number % 100].map(|part| part.to_be_bytes()[1]);
         let value = [&[family, 0, class, number], reason.as_bytes()].concat();
         self.message.add(ATTR_ADDRESS_ERROR_CODE, &value);
+        self
+    }
+
+    /// Adds ALTERNATE-SERVER: where to try next.
+    #[must_use]
+    pub fn alternate_server(mut self, addr: SocketAddr) -> Self {
+        let at = MappedAddress {
+            ip: addr.ip(),
+            port: addr.port(),
+        };
+        let set = at.add_to_as(&mut self.message, ATTR_ALTERNATE_SERVER);
+        debug_assert!(set.is_ok(), "{set:?}");
+        self
+    }
+
+    /// Adds ALTERNATE-DOMAIN: the name in the certificate there.
+    #[must_use]
+    pub fn alternate_domain(mut self, name: &str) -> Self {
+        self.message.add(ATTR_ALTERNATE_DOMAIN, name.as_bytes());
         self
     }
 
