@@ -134,7 +134,10 @@ fn answered(world: &mut World, from: FiveTuple, request: &[u8]) {
             }
             // A response's lower class bit is set in errors only.
             Effect::Respond { message, .. } => assert_eq!(black_box(message)[1] & 0x10, 0),
-            Effect::CloseRelay(_) => {}
+            Effect::CloseRelay(_)
+            | Effect::ConnectPeer { .. }
+            | Effect::Splice { .. }
+            | Effect::ClosePeer(_) => {}
         }
     }
 }

@@ -29,6 +29,7 @@ use crate::credentials::Credentials;
 use crate::ident::UserId;
 use crate::relay::engine::five_tuple::Transport;
 use crate::relay::engine::limits::{self, Limits};
+use crate::relay::engine::share::Share;
 use crate::relay::engine::signaled::{PeerMode, SignaledPeers};
 use crate::relay::worker::{Mailbox, RelayPorts, Seat};
 
@@ -84,9 +85,11 @@ pub struct Snapshot {
     pub unsent: Unsent,
     /// What the limits have refused since the start.
     pub refused: limits::Refused,
-    /// Relay ports in use or reserved, of all families.
+    /// UDP relay ports in use or reserved, of all families.
     pub ports_in_use: usize,
-    /// Relay ports that there are, of all families.
+    /// TCP relay ports in use, of all families.
+    pub tcp_ports_in_use: usize,
+    /// Relay ports that there are, of all families: so many of UDP, and of TCP.
     pub ports_total: usize,
 }
 
@@ -101,7 +104,7 @@ struct Inner {
     signaled: Arc<SignaledPeers>,
     limits: Arc<Limits>,
     peer_mode: PeerMode,
-    mailboxes: Vec<Arc<Mailbox>>,
+    mailboxes: Arc<[Arc<Mailbox>]>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     ended: Arc<Notify>,
 }
@@ -124,28 +127,34 @@ impl Relay {
         let ports = Arc::new(ports);
         let limits = Limits::new(Now::read(), settings.limits);
         let ended = Arc::new(Notify::new());
-        let seats = listeners.into_iter().map(|listeners| Seat {
+        let mailboxes: Arc<[Arc<Mailbox>]> = listeners.iter().map(|_| Arc::default()).collect();
+        let of = u32::try_from(mailboxes.len()).unwrap_or(u32::MAX);
+        let seats = (0..).zip(listeners).zip(&*mailboxes);
+        let seats = seats.map(|((number, listeners), mailbox)| Seat {
             udp: listeners.udp,
             tcp: listeners.tcp,
             tls: listeners.tls,
             acceptor: TlsAcceptor::from(Arc::clone(&settings.tls)),
             ports: Arc::clone(&ports),
-            engine: settings.engine.clone(),
+            engine: engine::Settings {
+                share: Share { number, of },
+                ..settings.engine.clone()
+            },
             credentials: Arc::clone(&credentials),
             signaled: Arc::clone(&signaled),
             limits: Arc::clone(&limits),
-            mailbox: Arc::default(),
+            mailbox: Arc::clone(mailbox),
+            mailboxes: Arc::clone(&mailboxes),
             ended: Arc::clone(&ended),
         });
         let seats: Vec<_> = seats.collect();
-        let mailboxes = seats.iter().map(|seat| Arc::clone(&seat.mailbox));
         let relay = Self(Arc::new(Inner {
             bound,
             ports,
             signaled: Arc::clone(&signaled),
             limits: Arc::clone(&limits),
             peer_mode: settings.engine.peer_mode,
-            mailboxes: mailboxes.collect(),
+            mailboxes: Arc::clone(&mailboxes),
             threads: Mutex::default(),
             ended,
         }));
@@ -177,7 +186,7 @@ impl Relay {
     ///
     /// Never blocks; the ports are free a moment later.
     pub fn revoke(&self, user: UserId, until: UnixSeconds) {
-        for mailbox in &self.0.mailboxes {
+        for mailbox in &*self.0.mailboxes {
             mailbox.revoke(user.clone(), until);
         }
     }
@@ -231,7 +240,7 @@ impl Relay {
 
 impl Inner {
     fn tell_all_to_stop(&self) {
-        for mailbox in &self.mailboxes {
+        for mailbox in &*self.mailboxes {
             mailbox.stop();
         }
     }

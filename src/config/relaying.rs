@@ -13,7 +13,7 @@ use super::{Profile, limits, values};
 use crate::entropy;
 use crate::logging::Redacted;
 use crate::relay::engine::{
-    Auth, ChannelRange, allocate::LIFETIMES, policy::PeerPolicy, signaled::PeerMode,
+    Auth, ChannelRange, allocate::LIFETIMES, policy::PeerPolicy, share::Share, signaled::PeerMode,
 };
 use crate::relay::tls::{self, Identity};
 use crate::relay::{self, Listen};
@@ -87,6 +87,8 @@ pub(super) fn relay(
                 alternate::parse(&turn.alternate_servers.0),
             )?,
             nonce_key: Redacted::new(entropy::bytes()),
+            tcp_relay: turn.tcp_relay,
+            share: Share::ALONE,
         },
     })
 }

@@ -37,15 +37,18 @@ pub mod policy;
 mod refresh;
 mod requests;
 mod revoked;
+pub mod share;
 pub mod signaled;
 mod signature;
+pub mod tcp;
 pub mod usage;
 mod view;
 
 pub use crate::relay::wire::channel_data::ChannelRange;
 pub use counters::{DropReason, Snapshot, Traffic};
 pub use outcome::{
-    Effect, OpenedRelay, Outcome, PortKind, PortRequest, RelayRefused, ReservationToken,
+    Effect, OpenedRelay, Outcome, PortKind, PortRequest, RelayRefused, RelayTransport,
+    ReservationToken,
 };
 pub use usage::Usage;
 pub use view::{AllocationId, AllocationView};
@@ -59,7 +62,9 @@ use forward::TransactionIds;
 use limits::Limits;
 use peers::Peers;
 use policy::PeerPolicy;
+use share::Share;
 use signaled::{PeerMode, SignaledPeers};
+use tcp::Connections;
 use usage::Finished;
 
 /// What the operator decides about the relay; the realm comes with the credentials.
@@ -83,6 +88,10 @@ pub struct Settings {
     pub alternates: Vec<Alternate>,
     /// Signs nonces: random, the same for all workers, since a client's packets may reach any of them.
     pub nonce_key: Redacted<[u8; 32]>,
+    /// Whether there are TCP allocations ([RFC 6062](https://www.rfc-editor.org/rfc/rfc6062)).
+    pub tcp_relay: bool,
+    /// Which worker of how many the engine is; the others have the same settings but for this.
+    pub share: Share,
 }
 
 /// Who may allocate.
@@ -103,6 +112,8 @@ pub struct Engine {
     authenticator: Authenticator,
     alternates: Vec<Alternate>,
     allocations: Allocations,
+    tcp_relay: bool,
+    connections: Connections,
     pending: Option<Pending>,
     effects: VecDeque<Effect>,
     transaction_ids: TransactionIds,
@@ -134,7 +145,10 @@ impl Engine {
             peer_mode,
             alternates,
             nonce_key,
+            tcp_relay,
+            share,
         } = settings;
+        let connections = Connections::new(Redacted::clone(&nonce_key), share);
         Self {
             channels,
             software,
@@ -148,6 +162,8 @@ impl Engine {
             authenticator: Authenticator::new(auth, strict_expiry, nonce_key, credentials),
             alternates,
             allocations: Allocations::default(),
+            tcp_relay,
+            connections,
             pending: None,
             effects: VecDeque::new(),
             transaction_ids: TransactionIds::new(seed),
@@ -196,9 +212,9 @@ impl Engine {
     }
 
     /// A TCP or TLS connection ended: its allocation goes at once.
-    pub fn handle_client_closed(&mut self, _now: Now, client: FiveTuple) {
+    pub fn handle_client_closed(&mut self, now: Now, client: FiveTuple) {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
-        self.let_go(client, "connection closed");
+        self.let_go(now, client, "connection closed");
     }
 
     /// Removes what has expired.
@@ -212,7 +228,7 @@ impl Engine {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
         self.authenticator.revoke(now, user, until);
         while let Some(allocation) = self.allocations.remove_of(user, until) {
-            self.close(allocation, "revoked");
+            self.close(now, allocation, "revoked");
         }
     }
 
@@ -224,7 +240,11 @@ impl Engine {
     /// When [`handle_timeout`](Self::handle_timeout) is due: a peek; may be early, never late.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.allocations.next_deadline()
+        let deadlines = [
+            self.allocations.next_deadline(),
+            self.connections.next_deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Whether an allocation lives on this five-tuple.
@@ -242,6 +262,7 @@ impl Engine {
             snapshot.permissions += allocation.permissions.len() as u64;
             snapshot.channels += allocation.channels.len() as u64;
         }
+        snapshot.peer_connections = self.connections.len() as u64;
         snapshot
     }
 
@@ -266,25 +287,29 @@ impl Engine {
 
     fn expire(&mut self, now: Now) {
         while let Some((client, family)) = self.allocations.next_expired(now) {
-            self.let_go_of(client, family, "expired");
+            self.let_go_of(now, client, family, "expired");
         }
+        self.expire_connections(now);
     }
 
-    fn let_go(&mut self, client: FiveTuple, why: &str) {
+    fn let_go(&mut self, now: Now, client: FiveTuple, why: &str) {
         if let Some(allocation) = self.allocations.remove(client) {
-            self.close(allocation, why);
+            self.close(now, allocation, why);
         }
     }
 
     /// Ends one family of an allocation; the allocation, where that was its only one.
-    fn let_go_of(&mut self, client: FiveTuple, family: Family, why: &str) {
+    fn let_go_of(&mut self, now: Now, client: FiveTuple, family: Family, why: &str) {
         match self.allocations.remove_half(client, family) {
-            Some(half) => self.effects.push_back(Effect::CloseRelay(half.relay)),
-            None => self.let_go(client, why),
+            Some(half) => {
+                self.close_connections_of(now, client, family);
+                self.effects.push_back(Effect::CloseRelay(half.relay));
+            }
+            None => self.let_go(now, client, why),
         }
     }
 
-    fn close(&mut self, allocation: Allocation, why: &str) {
+    fn close(&mut self, now: Now, allocation: Allocation, why: &str) {
         tracing::info!(
             user = %Redacted::new(&allocation.owner.user),
             relayed_port = allocation.halves.first().relayed.0.port(),
@@ -294,6 +319,7 @@ impl Engine {
         let (to_peers, to_clients) = (allocation.to_peers, allocation.to_clients);
         self.finished
             .add(&allocation.owner.user, to_peers, to_clients);
+        self.close_connections(now, &allocation);
         let relays = allocation.halves.iter().map(|half| half.relay);
         self.effects.extend(relays.map(Effect::CloseRelay));
     }

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::Now;
 use crate::ident::UserId;
-use crate::relay::engine::{AllocationId, AllocationView, Usage};
+use crate::relay::engine::{AllocationId, AllocationView, RelayTransport, Usage};
 use crate::relay::worker::{self, Mailbox, Question};
 use crate::relay::{Relay, Snapshot};
 
@@ -26,7 +26,8 @@ impl Relay {
             connections: sum.connections,
             unsent: sum.unsent,
             refused: self.0.limits.refused(),
-            ports_in_use: ports.in_use(now),
+            ports_in_use: ports.in_use(now, RelayTransport::Udp),
+            tcp_ports_in_use: ports.in_use(now, RelayTransport::Tcp),
             ports_total: ports.total(),
         }
     }
@@ -52,7 +53,7 @@ impl Relay {
     ///
     /// Never blocks.
     pub fn forget_usage(&self, user: &UserId) {
-        for mailbox in &self.0.mailboxes {
+        for mailbox in &*self.0.mailboxes {
             mailbox.forget_usage(user.clone());
         }
     }

@@ -3,19 +3,24 @@
 //! Its tasks share the [`Worker`] and borrow it only between awaits; no lock is on the path of relayed data.
 
 mod client_udp;
+mod connection;
 mod external;
+mod hand_over;
 mod mailbox;
 mod outbox;
+mod peer_tcp;
 mod ports;
 mod relay_udp;
 mod sending;
 mod sockets;
+mod splice;
 mod stream;
 mod thread;
 
 pub use external::ExternalAddr;
 pub use sending::Unsent;
 
+pub(crate) use hand_over::HandedOver;
 pub(crate) use mailbox::{Mailbox, Question};
 pub(crate) use relay_udp::RelayPorts;
 pub(crate) use sockets::{client_tcp, client_udp, probe_tcp, probe_udp};
@@ -24,23 +29,32 @@ pub(crate) use thread::{Seat, run};
 use std::{
     cell::RefCell,
     io,
+    net::SocketAddr,
     ops::AddAssign,
     rc::{Rc, Weak},
+    sync::Arc,
     time::Instant,
 };
 
 use tokio::{
+    net::TcpStream,
     sync::{Notify, oneshot},
     task::spawn_local,
 };
 
 use crate::clock::{Now, UnixSeconds};
 use crate::ident::UserId;
-use crate::relay::engine::five_tuple::{FiveTuple, RelayKey};
-use crate::relay::engine::{self, Effect, Engine, OpenedRelay, PortRequest, RelayRefused};
+use crate::relay::engine::five_tuple::{FiveTuple, PeerAddr, RelayKey};
+use crate::relay::engine::tcp::Towards;
+use crate::relay::engine::{
+    self, Effect, Engine, OpenedRelay, PortRequest, RelayRefused, RelayTransport,
+};
+use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::frame::{Frame, HEADROOM_BYTES, TAILROOM_BYTES};
+use crate::relay::worker::hand_over::Crew;
 use crate::relay::worker::mailbox::Orders;
 use crate::relay::worker::outbox::Outbox;
+use crate::relay::worker::peer_tcp::PeerConnections;
 use crate::relay::worker::relay_udp::{DATAGRAMS_PER_TURN, Relays};
 use crate::relay::worker::sending::Sockets;
 
@@ -55,6 +69,9 @@ pub(crate) struct Snapshot {
 pub(crate) struct Worker {
     engine: Engine,
     sockets: Sockets,
+    crew: Crew,
+    /// The connection that the last message was bound to.
+    bound: Option<ConnectionId>,
     /// Where a peer's datagram lands, with room around it for its wrapping.
     frame: Box<[u8]>,
     /// What the time-keeping task waits for.
@@ -67,11 +84,13 @@ pub(crate) struct Worker {
 pub(crate) type SharedWorker = Rc<RefCell<Worker>>;
 
 impl Worker {
-    fn new(engine: Engine, sockets: Sockets) -> SharedWorker {
+    fn new(engine: Engine, sockets: Sockets, crew: Crew) -> SharedWorker {
         Rc::new_cyclic(|this| {
             RefCell::new(Self {
                 engine,
                 sockets,
+                crew,
+                bound: None,
                 frame: vec![0; FRAME_BYTES].into_boxed_slice(),
                 armed: None,
                 rearm: Rc::default(),
@@ -132,8 +151,58 @@ impl Worker {
         current.is_some_and(|current| Rc::ptr_eq(current, outbox))
     }
 
+    /// Whose a message of a stream is, if not this worker's.
+    fn other_for(&self, message: &[u8]) -> Option<Arc<Mailbox>> {
+        self.crew.other_for(message)
+    }
+
+    /// The peer's connection that the client's last message has bound its own to.
+    fn take_bound(&mut self) -> Option<ConnectionId> {
+        self.bound.take()
+    }
+
+    /// A peer has connected to a relay socket.
+    fn peer_accepted(&mut self, now: Now, key: RelayKey, socket: TcpStream, source: SocketAddr) {
+        let peer = self.sockets.relays.peer(source);
+        if let Some(id) = self.engine.handle_peer_accepted(now, key, peer) {
+            self.sockets.peers.waiting(id, socket);
+        }
+        self.settle(now);
+    }
+
+    /// A peer has answered a Connect, or not.
+    fn peer_answered(&mut self, now: Now, id: ConnectionId, connected: io::Result<TcpStream>) {
+        match connected {
+            Ok(socket) => {
+                self.sockets.peers.waiting(id, socket);
+                self.engine.handle_peer_connected(now, id);
+                self.settle(now);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "cannot connect to a peer");
+                self.peer_ended(now, id);
+            }
+        }
+    }
+
+    /// A connection to a peer is over.
+    fn peer_ended(&mut self, now: Now, id: ConnectionId) {
+        self.sockets.peers.close(id);
+        self.engine.handle_peer_closed(now, id);
+        self.settle(now);
+    }
+
+    /// Whether bytes may pass between a client's connection and the peer's that it is bound to.
+    fn splices(&mut self, now: Now, id: ConnectionId, towards: Towards, bytes: usize) -> bool {
+        self.engine.handle_spliced(now, id, towards, bytes)
+    }
+
     fn has_allocation(&self, client: &FiveTuple) -> bool {
         self.engine.has_allocation(client)
+    }
+
+    fn peers(&mut self) -> &mut PeerConnections {
+        &mut self.sockets.peers
     }
 
     fn relays(&self) -> &Relays {
@@ -194,6 +263,9 @@ impl Worker {
                     self.engine.handle_relay_opened(now, opened);
                 }
                 Effect::CloseRelay(key) => self.sockets.relays.close(key),
+                Effect::ConnectPeer { id, relay, peer } => self.connect_peer(id, relay, peer),
+                Effect::Splice { client: _, id } => self.bound = Some(id),
+                Effect::ClosePeer(id) => self.sockets.peers.close(id),
             }
         }
         let due = self.engine.poll_timeout();
@@ -205,8 +277,22 @@ impl Worker {
     fn open_relay(&mut self, now: Now, request: PortRequest) -> Result<OpenedRelay, RelayRefused> {
         let worker = self.this.upgrade().ok_or(RelayRefused::NoPort)?;
         self.sockets.relays.open(now, request, |key| {
-            spawn_local(relay_udp::serve(worker, key)).abort_handle()
+            let serving = match request.transport {
+                RelayTransport::Udp => spawn_local(relay_udp::serve(worker, key)),
+                RelayTransport::Tcp => spawn_local(peer_tcp::serve(worker, key)),
+            };
+            serving.abort_handle()
         })
+    }
+
+    fn connect_peer(&mut self, id: ConnectionId, relay: RelayKey, peer: PeerAddr) {
+        let (Some(worker), Some(route)) =
+            (self.this.upgrade(), self.sockets.relays.route(relay, peer))
+        else {
+            return;
+        };
+        let task = spawn_local(peer_tcp::connect(worker, id, route));
+        self.sockets.peers.connecting(id, task.abort_handle());
     }
 
     fn arm(&mut self) -> Option<Instant> {

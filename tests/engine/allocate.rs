@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use setu::relay::engine::five_tuple::{Family, Transport};
-use setu::relay::engine::{PortKind, PortRequest};
+use setu::relay::engine::{PortKind, PortRequest, RelayTransport};
 use stun::attributes::*;
 use stun::message::*;
 use stun::uattrs::UnknownAttributes;
@@ -112,7 +112,12 @@ fn refusals() {
     let cases: &[(&str, &[&dyn Setter], u16)] = &[
         ("no transport", &[], 400),
         ("transport cut short", &[&transport], 400),
-        ("TCP", &[&tcp()], 442),
+        ("TCP over UDP", &[&tcp()], 400),
+        (
+            "SCTP",
+            &[&raw(ATTR_REQUESTED_TRANSPORT, &[132, 0, 0, 0])],
+            442,
+        ),
         (
             "DONT-FRAGMENT",
             &[&udp(), &raw(ATTR_DONT_FRAGMENT, &[])],
@@ -194,7 +199,14 @@ fn the_wanted_port_is_passed_on() {
         let mut world = World::new();
         let answer = world.ask(ALICE, METHOD_ALLOCATE, &[&udp(), *attribute]);
         let (family, kind) = (Family::V4, *kind);
-        assert_eq!(world.asked, Some(PortRequest { family, kind }));
+        assert_eq!(
+            world.asked,
+            Some(PortRequest {
+                transport: RelayTransport::Udp,
+                family,
+                kind
+            })
+        );
         let token = answer.0.get(ATTR_RESERVATION_TOKEN).ok();
         assert_eq!(
             token,

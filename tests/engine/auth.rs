@@ -214,7 +214,7 @@ fn r8_r9_r15_what_is_no_request_of_ours_gets_no_answer() {
         (METHOD_ALLOCATE, CLASS_ERROR_RESPONSE),
         (METHOD_SEND, CLASS_REQUEST),
         (METHOD_DATA, CLASS_INDICATION),
-        (METHOD_CONNECT, CLASS_REQUEST),
+        (METHOD_CONNECTION_ATTEMPT, CLASS_REQUEST),
     ];
     for (method, class) in cases {
         let message = world.unsigned(MessageType::new(method, class), &[]);

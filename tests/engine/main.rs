@@ -17,6 +17,7 @@ mod properties;
 mod revoke;
 mod signaled;
 mod strangers;
+mod tcp;
 mod usage;
 mod view;
 mod world;

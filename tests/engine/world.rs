@@ -15,11 +15,13 @@ use setu::relay::engine::five_tuple::{
 };
 use setu::relay::engine::limits::{self, Limits};
 use setu::relay::engine::policy::PeerPolicy;
+use setu::relay::engine::share::Share;
 use setu::relay::engine::signaled::{PeerMode, SignaledPeers};
 use setu::relay::engine::{
     AllocationId, Auth, ChannelRange, DropReason, Effect, Engine, OpenedRelay, Outcome, PortKind,
     PortRequest, RelayRefused, ReservationToken, Settings, Snapshot,
 };
+use setu::relay::wire::connection::ConnectionId;
 use setu::relay::wire::frame::{Frame, HEADROOM_BYTES, TAILROOM_BYTES};
 use stun::attributes::*;
 use stun::fingerprint::FINGERPRINT;
@@ -73,7 +75,7 @@ pub(crate) enum Did {
     ToPeer(SocketAddr, Vec<u8>),
     ToClient(FiveTuple, Vec<u8>),
     Dropped(DropReason),
-    /// A request that a limit leaves unanswered.
+    /// A request that a limit leaves unanswered, or that is answered later.
     Silence,
 }
 
@@ -152,6 +154,8 @@ pub(crate) struct World {
     pub(crate) open: BTreeSet<u32>,
     /// The last OpenRelay.
     pub(crate) asked: Option<PortRequest>,
+    /// What was to be done about connections to peers, in order.
+    pub(crate) effects: Vec<Effect>,
     nonces: HashMap<FiveTuple, String>,
     transactions: u64,
 }
@@ -193,6 +197,8 @@ impl World {
             peer_mode: PeerMode::Any,
             alternates: Vec::new(),
             nonce_key: Redacted::new([7; 32]),
+            tcp_relay: true,
+            share: Share::ALONE,
         };
         change(&mut settings);
         let secret = |text: &str| Redacted::new(text.to_owned());
@@ -222,6 +228,7 @@ impl World {
             full: None,
             open: BTreeSet::new(),
             asked: None,
+            effects: Vec::new(),
             nonces: HashMap::new(),
             transactions: 0,
         }
@@ -264,6 +271,11 @@ impl World {
 
     /// Lets time pass, as the worker does: in one go, with the timeouts that it was asked for.
     pub(crate) fn advance(&mut self, by: Duration) {
+        self.advance_heard(by);
+    }
+
+    /// The same; what clients hear of it.
+    pub(crate) fn advance_heard(&mut self, by: Duration) -> Vec<(FiveTuple, Answer)> {
         self.now = self.now.advanced(by);
         if self
             .engine
@@ -271,8 +283,8 @@ impl World {
             .is_some_and(|at| at <= self.now.mono)
         {
             self.engine.handle_timeout(self.now);
-            self.drain();
         }
+        self.heard()
     }
 
     /// Signs a request as the client's static user, sends it, and checks that the answer is signed too.
@@ -412,6 +424,29 @@ impl World {
         did.unwrap()
     }
 
+    /// The connection of a Connect stands: the answer to it.
+    pub(crate) fn peer_connected(&mut self, id: ConnectionId) -> Option<Answer> {
+        self.engine.handle_peer_connected(self.now, id);
+        self.heard().pop().map(|(_, answer)| answer)
+    }
+
+    /// A connection to a peer failed or ended: the answer to its Connect, if it still waits.
+    pub(crate) fn peer_closed(&mut self, id: ConnectionId) -> Option<Answer> {
+        self.engine.handle_peer_closed(self.now, id);
+        self.heard().pop().map(|(_, answer)| answer)
+    }
+
+    /// A peer connects to a relay: whether it may stay, and who is told.
+    pub(crate) fn peer_accepted(
+        &mut self,
+        relay: RelayKey,
+        peer: &str,
+    ) -> (Option<ConnectionId>, Option<(FiveTuple, Answer)>) {
+        let peer = PeerAddr(peer.parse().unwrap());
+        let id = self.engine.handle_peer_accepted(self.now, relay, peer);
+        (id, self.heard().pop())
+    }
+
     pub(crate) fn close_connection(&mut self, from: FiveTuple) {
         self.engine.handle_client_closed(self.now, from);
         self.drain();
@@ -441,6 +476,12 @@ impl World {
         (issued.username, issued.password.expose().clone())
     }
 
+    fn heard(&mut self) -> Vec<(FiveTuple, Answer)> {
+        let answers = self.drain();
+        let decode = |(to, bytes): (FiveTuple, Vec<u8>)| (to, decoded(&bytes));
+        answers.into_iter().map(decode).collect()
+    }
+
     fn drain(&mut self) -> Vec<(FiveTuple, Vec<u8>)> {
         let mut answers = Vec::new();
         while let Some(effect) = self.engine.poll_effect() {
@@ -452,6 +493,9 @@ impl World {
                 Effect::OpenRelay(request) => {
                     let opened = self.open_relay(request);
                     self.engine.handle_relay_opened(self.now, opened);
+                }
+                Effect::ConnectPeer { .. } | Effect::Splice { .. } | Effect::ClosePeer(_) => {
+                    self.effects.push(effect);
                 }
             }
         }

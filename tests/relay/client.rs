@@ -221,6 +221,18 @@ impl Client {
         self.wire.as_stream().shutdown().await.unwrap();
     }
 
+    /// What is left of the connection, once it is no TURN any more.
+    pub(crate) fn into_stream(self) -> Box<dyn Stream> {
+        match self.wire {
+            Wire::Udp(_) => panic!("asked of stream clients only"),
+            Wire::Stream { stream, inbound } => {
+                let early = std::io::Cursor::new(inbound.into_rest());
+                let (reader, writer) = tokio::io::split(stream);
+                Box::new(tokio::io::join(early.chain(reader), writer))
+            }
+        }
+    }
+
     /// The next message; panics when it doesn't come in time.
     pub(crate) async fn receive(&mut self) -> Vec<u8> {
         let received = timeout(PATIENCE, self.wire.receive()).await;
@@ -255,7 +267,7 @@ impl Client {
     }
 
     /// A request, signed as soon as the server has given a nonce.
-    async fn request(
+    pub(crate) async fn request(
         &mut self,
         method: Method,
         attributes: impl Fn() -> Attributes,
@@ -277,7 +289,7 @@ impl Client {
         Err(401)
     }
 
-    fn signed(&self, method: Method, mut attributes: Attributes) -> Message {
+    pub(crate) fn signed(&self, method: Method, mut attributes: Attributes) -> Message {
         if let Some(nonce) = &self.nonce {
             attributes.push(Box::new(Username::new(
                 ATTR_USERNAME,
@@ -372,13 +384,13 @@ pub(crate) fn error_code(answer: &Message) -> u16 {
     error.code.0
 }
 
-fn parsed(bytes: &[u8]) -> Message {
+pub(crate) fn parsed(bytes: &[u8]) -> Message {
     let mut message = Message::new();
     message.unmarshal_binary(bytes).unwrap();
     message
 }
 
-fn peer_attribute(peer: SocketAddr) -> Box<dyn Setter> {
+pub(crate) fn peer_attribute(peer: SocketAddr) -> Box<dyn Setter> {
     Box::new(PeerAddress {
         ip: peer.ip(),
         port: peer.port(),

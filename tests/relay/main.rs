@@ -15,4 +15,5 @@ mod listening;
 mod relaying;
 mod revoke;
 mod signaled;
+mod tcp;
 mod webrtc_rs;

@@ -17,6 +17,7 @@ use setu::logging::Redacted;
 use setu::relay::engine::allocate::LIFETIMES;
 use setu::relay::engine::limits;
 use setu::relay::engine::policy::PeerPolicy;
+use setu::relay::engine::share::Share;
 use setu::relay::engine::signaled::PeerMode;
 use setu::relay::engine::{Auth, ChannelRange, Settings as EngineSettings};
 use setu::relay::tls::{Identity, server_config};
@@ -131,6 +132,8 @@ fn settings() -> Settings {
             peer_mode: PeerMode::Any,
             alternates: Vec::new(),
             nonce_key: Redacted::new([7; 32]),
+            tcp_relay: true,
+            share: Share::ALONE,
         },
     }
 }

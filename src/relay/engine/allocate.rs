@@ -15,7 +15,7 @@ use crate::relay::engine::five_tuple::{Family, FiveTuple};
 use crate::relay::engine::halves::{Half, Halves};
 use crate::relay::engine::limits::{Limit, Place};
 use crate::relay::engine::outcome::{
-    Effect, OpenedRelay, PortKind, PortRequest, RelayRefused, ReservationToken,
+    Effect, OpenedRelay, PortKind, PortRequest, RelayRefused, RelayTransport, ReservationToken,
 };
 use crate::relay::engine::view::AllocationId;
 use crate::relay::wire::request::Request;
@@ -36,6 +36,7 @@ pub(super) struct Pending {
     reply_to: ReplyTo,
     /// Whether it brought a token, which is good for nothing elsewhere.
     is_reserved: bool,
+    transport: RelayTransport,
     opening: Opening,
 }
 
@@ -79,7 +80,7 @@ impl Engine {
             }
             return Ok(Some(allocation.answer.clone()));
         }
-        let wanted = wanted(request)?;
+        let wanted = self.wanted(client, request)?;
         let lifetime = self.granted_lifetime(request)?;
         let place = match self.limits.allocate(now, &owner.user) {
             Ok(place) => place,
@@ -98,6 +99,7 @@ impl Engine {
             lifetime,
             reply_to: request.reply_to,
             is_reserved: wanted.is_reserved(),
+            transport: wanted.first.transport,
             opening: wanted.additional.map_or(Opening::One, Opening::First),
         });
         Ok(None)
@@ -143,6 +145,7 @@ impl Engine {
             lifetime,
             reply_to,
             is_reserved: _,
+            transport,
             opening: _,
         } = pending;
         let response = opened.tell(Response::success(reply_to));
@@ -166,12 +169,31 @@ impl Engine {
             made_at: now.mono,
             permissions: Default::default(),
             channels: Default::default(),
+            connections: match transport {
+                RelayTransport::Udp => None,
+                RelayTransport::Tcp => Some(Vec::new()),
+            },
             to_peers: Traffic::default(),
             to_clients: Traffic::default(),
             made_by: reply_to.transaction_id,
             answer: answer.clone(),
         });
         self.succeed(client, answer);
+    }
+
+    /// REQUESTED-TRANSPORT comes first
+    /// ([RFC 6062 §5.1](https://www.rfc-editor.org/rfc/rfc6062#section-5.1)).
+    fn wanted(&self, client: FiveTuple, request: &Request<'_>) -> Result<Wanted, ErrorCode> {
+        let transport = match request.requested_transport()? {
+            None => return Err(ErrorCode::BadRequest),
+            Some(UDP) => RelayTransport::Udp,
+            Some(TCP) if self.tcp_relay && !client.transport.is_stream() => {
+                return Err(ErrorCode::BadRequest);
+            }
+            Some(TCP) if self.tcp_relay => RelayTransport::Tcp,
+            Some(_) => return Err(ErrorCode::UnsupportedTransport),
+        };
+        wanted(request, transport)
     }
 
     /// What LIFETIME asks, within the server's bounds; 400 when it is malformed.
@@ -188,6 +210,49 @@ impl Wanted {
     fn is_reserved(&self) -> bool {
         matches!(self.first.kind, PortKind::Reserved(_))
     }
+}
+
+fn wanted(request: &Request<'_>, transport: RelayTransport) -> Result<Wanted, ErrorCode> {
+    let (token, even_port) = (request.reservation_token()?, request.even_port()?);
+    let (requested, additional) = (request.requested_family()?, request.additional_family()?);
+    let names_family = requested.is_some() || additional.is_some();
+    // RFC 6062 §5.1: what has to do with pairs of ports is for datagrams.
+    if transport == RelayTransport::Tcp && (token.is_some() || even_port.is_some()) {
+        return Err(ErrorCode::BadRequest);
+    }
+    if token.is_some() && (even_port.is_some() || names_family) {
+        return Err(ErrorCode::BadRequest);
+    }
+    if requested.is_some() && additional.is_some() {
+        return Err(ErrorCode::BadRequest);
+    }
+    let family = requested.map_or(Some(Family::V4), Family::from_number);
+    let family = family.ok_or(ErrorCode::AddressFamilyNotSupported)?;
+    if even_port == Some(true) && additional.is_some() {
+        return Err(ErrorCode::BadRequest);
+    }
+    let kind = match (token, even_port) {
+        (Some(token), _) => PortKind::Reserved(ReservationToken(token)),
+        (None, Some(true)) => PortKind::EvenWithNext,
+        (None, Some(false)) => PortKind::Even,
+        (None, None) => PortKind::Any,
+    };
+    let request_for = |family| PortRequest {
+        transport,
+        family,
+        kind,
+    };
+    let additional = match additional.map(Family::from_number) {
+        None => None,
+        Some(Some(Family::V6)) => Some(request_for(Family::V6)),
+        // IPv4 comes without asking.
+        Some(Some(Family::V4)) => return Err(ErrorCode::BadRequest),
+        Some(None) => return Err(ErrorCode::AddressFamilyNotSupported),
+    };
+    Ok(Wanted {
+        first: request_for(family),
+        additional,
+    })
 }
 
 impl Opened {
@@ -241,47 +306,6 @@ fn both(
     })
 }
 
-fn wanted(request: &Request<'_>) -> Result<Wanted, ErrorCode> {
-    match request.requested_transport()? {
-        None => return Err(ErrorCode::BadRequest),
-        Some(UDP) => {}
-        Some(_) => return Err(ErrorCode::UnsupportedTransport),
-    }
-    let (token, even_port) = (request.reservation_token()?, request.even_port()?);
-    let (requested, additional) = (request.requested_family()?, request.additional_family()?);
-    let names_family = requested.is_some() || additional.is_some();
-    if token.is_some() && (even_port.is_some() || names_family) {
-        return Err(ErrorCode::BadRequest);
-    }
-    if requested.is_some() && additional.is_some() {
-        return Err(ErrorCode::BadRequest);
-    }
-    let family = requested.map_or(Some(Family::V4), Family::from_number);
-    let family = family.ok_or(ErrorCode::AddressFamilyNotSupported)?;
-    if even_port == Some(true) && additional.is_some() {
-        return Err(ErrorCode::BadRequest);
-    }
-    let kind = match (token, even_port) {
-        (Some(token), _) => PortKind::Reserved(ReservationToken(token)),
-        (None, Some(true)) => PortKind::EvenWithNext,
-        (None, Some(false)) => PortKind::Even,
-        (None, None) => PortKind::Any,
-    };
-    let additional = match additional.map(Family::from_number) {
-        None => None,
-        Some(Some(Family::V6)) => Some(PortRequest {
-            family: Family::V6,
-            kind,
-        }),
-        // IPv4 comes without asking.
-        Some(Some(Family::V4)) => return Err(ErrorCode::BadRequest),
-        Some(None) => return Err(ErrorCode::AddressFamilyNotSupported),
-    };
-    Ok(Wanted {
-        first: PortRequest { family, kind },
-        additional,
-    })
-}
-
-/// The protocol number of UDP, the only transport that is relayed.
+/// Protocol numbers.
 const UDP: u8 = 17;
+const TCP: u8 = 6;

@@ -16,6 +16,7 @@ use crate::relay::engine::halves::{Half, Halves};
 use crate::relay::engine::limits::Place;
 use crate::relay::engine::permission::Permissions;
 use crate::relay::engine::view::AllocationId;
+use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::message::TransactionId;
 
 /// What a client holds ([RFC 8656 §3.2](https://www.rfc-editor.org/rfc/rfc8656#section-3.2)).
@@ -31,6 +32,8 @@ pub(super) struct Allocation {
     pub(super) made_at: Instant,
     pub(super) permissions: Permissions,
     pub(super) channels: Channels,
+    /// Its connections to peers; `None` where it relays datagrams.
+    pub(super) connections: Option<Vec<ConnectionId>>,
     pub(super) to_peers: Traffic,
     pub(super) to_clients: Traffic,
     /// The Allocate that made it, and its answer: a retransmission gets the same once more.
@@ -58,7 +61,7 @@ pub(super) struct Allocations {
     /// At the relay's number: workers number their sockets from 0 upwards.
     by_relay: Vec<Option<usize>>,
     by_user: HashMap<UserId, Vec<usize>>,
-    deadlines: Deadlines,
+    deadlines: Deadlines<usize>,
 }
 
 impl Allocations {

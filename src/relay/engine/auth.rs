@@ -58,7 +58,7 @@ impl Authenticator {
         }
     }
 
-    /// Proves `request`; `owner` is who made the allocation on the request's five-tuple.
+    /// Proves `request`; `owner` is who made the allocation that it is about.
     pub(super) fn authenticate(
         &mut self,
         now: Now,
@@ -73,9 +73,11 @@ impl Authenticator {
         let username = self.username(signature.name, owner);
         let kept = match request.method {
             Method::Binding | Method::Allocate => None,
-            Method::Refresh | Method::CreatePermission | Method::ChannelBind => {
-                owner.and_then(|owner| owner.kept_for(&username))
-            }
+            Method::Refresh
+            | Method::CreatePermission
+            | Method::ChannelBind
+            | Method::Connect
+            | Method::ConnectionBind => owner.and_then(|owner| owner.kept_for(&username)),
         };
         let Some(Proven {
             user,

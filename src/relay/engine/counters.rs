@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a datagram was dropped in silence.
+/// Why a datagram was dropped in silence, or a peer's connection closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DropReason {
     /// Its first byte belongs to neither STUN nor ChannelData.
@@ -29,11 +29,15 @@ pub enum DropReason {
     TooLong,
     /// More bytes than `[limits]` has for the allocation, its user, or all.
     OverLimit,
+    /// A Send indication, where the allocation relays connections.
+    WrongTransport,
+    /// A peer connected to an allocation that has as many connections as it may.
+    TooManyConnections,
 }
 
 impl DropReason {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::UnknownProtocol,
         Self::Malformed,
         Self::WrongFingerprint,
@@ -45,6 +49,8 @@ impl DropReason {
         Self::ForbiddenPeer,
         Self::TooLong,
         Self::OverLimit,
+        Self::WrongTransport,
+        Self::TooManyConnections,
     ];
 }
 
@@ -80,6 +86,8 @@ pub struct Snapshot {
     pub permissions: u64,
     /// Channel bindings held by them, those that lapsed unnoticed included.
     pub channels: u64,
+    /// Connections to peers of TCP allocations, those in the making included.
+    pub peer_connections: u64,
     /// Relayed from clients to peers since the start.
     pub to_peers: Traffic,
     /// Relayed from peers to clients since the start.
@@ -112,6 +120,7 @@ impl AddAssign for Snapshot {
         self.allocations += other.allocations;
         self.permissions += other.permissions;
         self.channels += other.channels;
+        self.peer_connections += other.peer_connections;
         self.to_peers += other.to_peers;
         self.to_clients += other.to_clients;
         self.successes += other.successes;

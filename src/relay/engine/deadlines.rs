@@ -2,15 +2,15 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, time::Instant};
 
-/// When to look at which slot of the allocation table.
-#[derive(Debug, Default)]
-pub(super) struct Deadlines {
-    heap: BinaryHeap<Reverse<(Instant, usize)>>,
+/// When to look at what: a slot of the allocation table, a connection.
+#[derive(Debug)]
+pub(super) struct Deadlines<K> {
+    heap: BinaryHeap<Reverse<(Instant, K)>>,
 }
 
-impl Deadlines {
-    pub(super) fn push(&mut self, at: Instant, slot: usize) {
-        self.heap.push(Reverse((at, slot)));
+impl<K: Copy + Ord> Deadlines<K> {
+    pub(super) fn push(&mut self, at: Instant, key: K) {
+        self.heap.push(Reverse((at, key)));
     }
 
     /// The earliest deadline.
@@ -18,12 +18,12 @@ impl Deadlines {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// The slot of the earliest deadline that has come.
-    pub(super) fn pop_due(&mut self, now: Instant) -> Option<usize> {
+    /// What the earliest deadline that has come is about.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<K> {
         if self.next()? > now {
             return None;
         }
-        self.heap.pop().map(|Reverse((_, slot))| slot)
+        self.heap.pop().map(|Reverse((_, key))| key)
     }
 
     /// Entries, those out of date included.
@@ -32,7 +32,15 @@ impl Deadlines {
     }
 
     /// Starts over with entries that are all up to date.
-    pub(super) fn rebuild(&mut self, entries: impl Iterator<Item = (Instant, usize)>) {
+    pub(super) fn rebuild(&mut self, entries: impl Iterator<Item = (Instant, K)>) {
         self.heap = entries.map(Reverse).collect();
+    }
+}
+
+impl<K: Ord> Default for Deadlines<K> {
+    fn default() -> Self {
+        Self {
+            heap: BinaryHeap::new(),
+        }
     }
 }

@@ -52,6 +52,9 @@ impl Engine {
             .allocations
             .by_client_mut(now, client)
             .ok_or(DropReason::NoAllocation)?;
+        if allocation.connections.is_some() {
+            return Err(DropReason::WrongTransport);
+        }
         let outcome = to_peer(now, allocation, PeerAddr(send.peer), send.payload)?;
         if !self.peers.admits_data(now, send.peer) {
             return Err(DropReason::ForbiddenPeer);
@@ -136,7 +139,7 @@ impl TransactionIds {
         Self { state: seed }
     }
 
-    fn next(&mut self) -> TransactionId {
+    pub(super) fn next(&mut self) -> TransactionId {
         let mut id = [0; 12];
         id[..8].copy_from_slice(&self.number().to_be_bytes());
         id[8..].copy_from_slice(&self.number().to_be_bytes()[..4]);

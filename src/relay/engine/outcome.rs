@@ -2,6 +2,7 @@
 
 use crate::relay::engine::counters::DropReason;
 use crate::relay::engine::five_tuple::{Family, FiveTuple, PeerAddr, RelayKey, RelayedAddr};
+use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::response::ErrorCode;
 
 /// What became of one datagram. It borrows from the datagram, never from the engine.
@@ -44,15 +45,46 @@ pub enum Effect {
     OpenRelay(PortRequest),
     /// Close the relay socket: its port is free again.
     CloseRelay(RelayKey),
+    /// Connect a relay socket's address to a peer, then call `Engine::handle_peer_connected` or `handle_peer_closed`.
+    ConnectPeer {
+        /// The name of the connection.
+        id: ConnectionId,
+        /// Where from.
+        relay: RelayKey,
+        /// Where to.
+        peer: PeerAddr,
+    },
+    /// Bind the client's connection to that of a peer, as soon as it has been sent what was said to it before: it is a
+    /// stream of bytes from now on, and no STUN. Then call `Engine::handle_spliced` for what passes, and
+    /// `handle_peer_closed` when it ends.
+    Splice {
+        /// The client's, which has no allocation.
+        client: FiveTuple,
+        /// The peer's.
+        id: ConnectionId,
+    },
+    /// Close the connection to a peer, and the client's that is bound to it; say nothing more of it.
+    ClosePeer(ConnectionId),
 }
 
 /// The relayed transport address that an Allocate asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortRequest {
+    /// REQUESTED-TRANSPORT.
+    pub transport: RelayTransport,
     /// REQUESTED-ADDRESS-FAMILY; IPv4 where the client named none. Says nothing where the port is reserved.
     pub family: Family,
     /// EVEN-PORT and RESERVATION-TOKEN.
     pub kind: PortKind,
+}
+
+/// What is relayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelayTransport {
+    /// Datagrams.
+    Udp,
+    /// Connections: the relay socket is a listener ([RFC 6062](https://www.rfc-editor.org/rfc/rfc6062)).
+    Tcp,
 }
 
 /// Which port will do.

@@ -33,8 +33,8 @@ impl Engine {
             Some(_) | None => self.granted_lifetime(request)?,
         };
         match family {
-            Some(family) if lifetime.is_zero() => self.let_go_of(client, family, ENDED),
-            None if lifetime.is_zero() => self.let_go(client, ENDED),
+            Some(family) if lifetime.is_zero() => self.let_go_of(now, client, family, ENDED),
+            None if lifetime.is_zero() => self.let_go(now, client, ENDED),
             Some(_) | None => {
                 let expires_at = now.mono + lifetime;
                 self.allocations.set_expiry(client, family, expires_at);

@@ -6,7 +6,7 @@ use crate::relay::engine::allocations::{Allocation, Allocations};
 use crate::relay::engine::auth::Identity;
 use crate::relay::engine::five_tuple::{FiveTuple, Transport};
 use crate::relay::engine::outcome::Effect;
-use crate::relay::engine::{Engine, channel, permission};
+use crate::relay::engine::{Engine, channel, permission, tcp};
 use crate::relay::wire::request::{Method, Request};
 use crate::relay::wire::response::{ErrorCode, ReplyTo, Response};
 use crate::source::Source;
@@ -14,10 +14,7 @@ use crate::source::Source;
 impl Engine {
     pub(super) fn handle_request(&mut self, now: Now, client: FiveTuple, request: &Request<'_>) {
         self.expire(now);
-        let owner = self
-            .allocations
-            .by_client(now, client)
-            .map(|allocation| &allocation.owner);
+        let owner = tcp::owner(now, &self.allocations, &self.connections, client, request);
         let identity = match self.authenticator.authenticate(now, client, request, owner) {
             Ok(identity) => identity,
             Err(code) => return self.challenge(now, client, request, code),
@@ -40,7 +37,7 @@ impl Engine {
         }
     }
 
-    /// The answer to a proven request; `None` where it comes with the relay socket.
+    /// The answer to a proven request; `None` where it comes by another way: with the relay socket, or a connection.
     fn decide(
         &mut self,
         now: Now,
@@ -58,8 +55,18 @@ impl Engine {
                 permission::create(now, request, allocation, &self.peers, &mut self.counters)?;
                 Ok(Some(success().finish(identity.key())))
             }
+            Method::Connect => self.connect(now, client, request, identity).map(|()| None),
+            Method::ConnectionBind => {
+                let id = self.bind_connection(now, client, request, identity)?;
+                self.succeed(client, success().finish(identity.key()));
+                self.effects.push_back(Effect::Splice { client, id });
+                Ok(None)
+            }
             Method::ChannelBind => {
                 let allocation = owned(&mut self.allocations, now, client, identity)?;
+                if allocation.connections.is_some() {
+                    return Err(ErrorCode::Forbidden);
+                }
                 channel::bind(
                     now,
                     request,

@@ -64,13 +64,13 @@ impl Engine {
     }
 
     /// Ends one allocation; its user may make another. Says whether there was one.
-    pub fn close_allocation(&mut self, _now: Now, id: AllocationId) -> bool {
+    pub fn close_allocation(&mut self, now: Now, id: AllocationId) -> bool {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
         let found = self.allocations.iter().find(|other| other.id == id);
         let Some(client) = found.map(|allocation| allocation.client) else {
             return false;
         };
-        self.let_go(client, "closed by an operator");
+        self.let_go(now, client, "closed by an operator");
         true
     }
 }

@@ -13,7 +13,7 @@ use crate::relay::wire::message::{Message, TransactionId};
 
 /// Names a connection to a peer, in CONNECTION-ID
 /// ([RFC 6062 §6.2.1](https://www.rfc-editor.org/rfc/rfc6062#section-6.2.1)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u32);
 
 impl ConnectionId {

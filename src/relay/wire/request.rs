@@ -12,8 +12,8 @@ use stun::attributes::{
     ATTR_XOR_RELAYED_ADDRESS, ATTR_XORMAPPED_ADDRESS, AttrType,
 };
 use stun::message::{
-    CLASS_REQUEST, METHOD_ALLOCATE, METHOD_BINDING, METHOD_CHANNEL_BIND, METHOD_CREATE_PERMISSION,
-    METHOD_REFRESH,
+    CLASS_REQUEST, METHOD_ALLOCATE, METHOD_BINDING, METHOD_CHANNEL_BIND, METHOD_CONNECT,
+    METHOD_CONNECTION_BIND, METHOD_CREATE_PERMISSION, METHOD_REFRESH,
 };
 
 use crate::relay::wire::address::XorAddress;
@@ -36,6 +36,10 @@ pub enum Method {
     CreatePermission,
     /// RFC 8656 §12.
     ChannelBind,
+    /// RFC 6062 §4.3.
+    Connect,
+    /// RFC 6062 §4.3.
+    ConnectionBind,
 }
 
 /// A request; its getters see the first attribute of a type, and none behind a message integrity.
@@ -61,6 +65,8 @@ impl<'d> Request<'d> {
             METHOD_REFRESH => Method::Refresh,
             METHOD_CREATE_PERMISSION => Method::CreatePermission,
             METHOD_CHANNEL_BIND => Method::ChannelBind,
+            METHOD_CONNECT => Method::Connect,
+            METHOD_CONNECTION_BIND => Method::ConnectionBind,
             _ => return None,
         };
         Some(Self {

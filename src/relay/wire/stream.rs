@@ -9,6 +9,8 @@
 pub struct Inbound {
     bytes: Vec<u8>,
     taken: usize,
+    /// Where the last message taken began.
+    began: usize,
 }
 
 /// The stream is no sequence of STUN messages and ChannelData, and there is no way to find the next one.
@@ -20,7 +22,7 @@ impl Inbound {
     /// Where the next read appends, with room for at least `bytes` more.
     pub fn room(&mut self, bytes: usize) -> &mut Vec<u8> {
         self.bytes.drain(..self.taken);
-        self.taken = 0;
+        (self.taken, self.began) = (0, 0);
         if self.bytes.is_empty() && self.bytes.capacity() > IDLE_BYTES_MAX {
             self.bytes = Vec::new();
         }
@@ -40,8 +42,20 @@ impl Inbound {
         if rest.len() < extent.padded_bytes {
             return Ok(None);
         }
+        self.began = self.taken;
         self.taken += extent.padded_bytes;
         Ok(Some(&rest[..extent.message_bytes]))
+    }
+
+    /// Puts the message taken last back: it is the next one again.
+    pub fn put_back(&mut self) {
+        self.taken = self.began;
+    }
+
+    /// What has come behind the message taken last: no messages any more.
+    #[must_use]
+    pub fn into_rest(mut self) -> Vec<u8> {
+        self.bytes.split_off(self.taken)
     }
 
     /// Whether the stream stands within a message.
@@ -138,6 +152,20 @@ mod tests {
         inbound.room(0).extend_from_slice(&bytes[7..]);
         assert_eq!(inbound.next_message(), Ok(Some(&bytes[..5])));
         assert!(!inbound.is_mid_message());
+    }
+
+    #[test]
+    fn a_message_put_back_is_the_next_again_and_the_rest_is_what_follows_it() {
+        let messages = [stun(4), stun(8)];
+        let mut inbound = Inbound::default();
+        let bytes = [padded(&messages), b"raw bytes".to_vec()].concat();
+        inbound.room(0).extend_from_slice(&bytes);
+        for message in &messages {
+            assert_eq!(inbound.next_message(), Ok(Some(&message[..])));
+            inbound.put_back();
+            assert_eq!(inbound.next_message(), Ok(Some(&message[..])));
+        }
+        assert_eq!(inbound.into_rest(), b"raw bytes");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::clock::UnixSeconds;
 use crate::ident::UserId;
 use crate::relay::engine::{AllocationId, AllocationView, Usage};
-use crate::relay::worker::Snapshot;
+use crate::relay::worker::{HandedOver, Snapshot};
 
 /// Orders to one worker. Posting never blocks and nothing is lost: revocations of one user merge into one.
 #[derive(Debug, Default)]
@@ -26,6 +26,8 @@ pub(super) struct Orders {
     pub(super) revocations: HashMap<UserId, UnixSeconds>,
     /// Whose ended allocations are no longer of interest.
     pub(super) forgotten: HashSet<UserId>,
+    /// Connections that another worker accepted.
+    pub(super) handed_over: Vec<HandedOver>,
     /// What the worker is asked, and who waits for the answer.
     pub(super) questions: Vec<Question>,
     /// The worker is to end.
@@ -69,6 +71,16 @@ impl Mailbox {
         self.posted.notify_one();
     }
 
+    /// Gives the worker a client's connection; closes it where too many wait, or the worker has ended.
+    pub(super) fn hand_over(&self, connection: HandedOver) {
+        let mut orders = self.orders();
+        if orders.stop || orders.handed_over.len() >= HANDED_OVER_MAX {
+            return;
+        }
+        orders.handed_over.push(connection);
+        self.posted.notify_one();
+    }
+
     /// Asks the worker; the answer fails once the worker has ended.
     pub(crate) fn ask<A>(
         &self,
@@ -95,6 +107,7 @@ impl Mailbox {
         let mut orders = self.orders();
         orders.stop = true;
         orders.questions.clear();
+        orders.handed_over.clear();
     }
 
     /// Waits for orders and takes them all.
@@ -111,6 +124,9 @@ impl Mailbox {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// How many connections may wait for a worker that is busy.
+const HANDED_OVER_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {

@@ -43,25 +43,24 @@ impl Outbox {
         self.changed.notify_one();
     }
 
-    /// Writes until closed or the connection fails, and then shuts the connection's writing side.
+    /// Writes until closed or the connection fails; says whether all was written.
     ///
     /// Each message is a write of its own, hence over TLS a record of its own: coturn's client takes a record for a
     /// message. `writer` buffers, so that it is one system call all the same.
-    pub(super) async fn write_to(&self, mut writer: impl AsyncWrite + Unpin) {
+    pub(super) async fn write_to(&self, mut writer: impl AsyncWrite + Unpin) -> bool {
         let mut writing = Messages::default();
         while self.swap_waiting(&mut writing).await {
             for message in writing.iter() {
                 if writer.write_all(message).await.is_err() {
-                    return;
+                    return false;
                 }
             }
             if writer.flush().await.is_err() {
-                return;
+                return false;
             }
             writing.clear();
         }
-        // Nobody is left to tell when this fails.
-        let _ = writer.shutdown().await;
+        true
     }
 
     /// Waits for messages and takes them all; `false` when there will be none.
@@ -140,7 +139,7 @@ mod tests {
         assert!(outbox.push_answer(b"one "));
         assert!(outbox.push_data(b"two"));
         outbox.close();
-        outbox.write_to(&mut written).await;
+        assert!(outbox.write_to(&mut written).await);
         assert_eq!(written, b"one two");
     }
 
@@ -151,7 +150,7 @@ mod tests {
             assert!(outbox.push_data(message));
         }
         outbox.close();
-        outbox.write_to(&mut writer).await;
+        assert!(outbox.write_to(&mut writer).await);
         assert_eq!(writer.0, [&b"one"[..], b"two", b"three"]);
     }
 

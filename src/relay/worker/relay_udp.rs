@@ -1,4 +1,5 @@
-//! Relay sockets: they belong to the worker, which numbers them, and lead to the peers.
+//! Relay sockets: they belong to the worker, which numbers them, and lead to the peers. Those of TCP allocations are
+//! listeners, served by `peer_tcp`.
 
 use std::{
     future::poll_fn,
@@ -12,13 +13,13 @@ use std::{
 use rustix::net::{SendFlags, sendto};
 use slab::Slab;
 use tokio::{
-    net::UdpSocket,
+    net::{TcpListener, UdpSocket},
     task::{AbortHandle, yield_now},
 };
 
 use crate::clock::Now;
 use crate::relay::engine::five_tuple::{Family, PeerAddr, RelayKey, RelayedAddr};
-use crate::relay::engine::{OpenedRelay, PortKind, PortRequest, RelayRefused};
+use crate::relay::engine::{OpenedRelay, PortKind, PortRequest, RelayRefused, RelayTransport};
 use crate::relay::worker::SharedWorker;
 use crate::relay::worker::external::{External, ExternalAddr};
 use crate::relay::worker::ports::{Lease, Leased, Ports};
@@ -28,6 +29,13 @@ use crate::relay::worker::sockets;
 #[derive(Debug)]
 pub(crate) struct RelayPorts {
     external: External,
+    udp: Families,
+    tcp: Families,
+}
+
+/// A port of TCP has nothing to do with the port of UDP that has its number.
+#[derive(Debug)]
+struct Families {
     v4: Arc<Ports>,
     v6: Arc<Ports>,
 }
@@ -42,9 +50,15 @@ pub(super) struct Relays {
 /// The socket comes first: it closes before its port is free for somebody else.
 #[derive(Debug)]
 struct Relay {
-    socket: UdpSocket,
+    socket: RelaySocket,
     lease: Lease,
     serving: AbortHandle,
+}
+
+#[derive(Debug)]
+enum RelaySocket {
+    Udp(UdpSocket),
+    Tcp(TcpListener),
 }
 
 /// Feeds the engine from this relay socket until it closes.
@@ -136,8 +150,34 @@ impl Relays {
         Ok((bytes, self.ports.external.inbound(source)))
     }
 
+    /// Where peers connect to, of a TCP allocation.
+    pub(super) fn listener(&self, key: RelayKey) -> Option<&TcpListener> {
+        match &self.open.get(key.0 as usize)?.socket {
+            RelaySocket::Tcp(listener) => Some(listener),
+            RelaySocket::Udp(_) => None,
+        }
+    }
+
+    /// The way of a connection from a relay socket's address to a peer.
+    pub(super) fn route(&self, key: RelayKey, peer: PeerAddr) -> Option<Route> {
+        let relay = self.open.get(key.0 as usize)?;
+        let external = self.ports.external.for_family(Family::of(peer.0.ip()))?;
+        Some(Route {
+            from: SocketAddr::new(external.local, relay.lease.port()),
+            to: self.ports.external.outbound(peer),
+        })
+    }
+
+    /// Whom a connection counts as coming from.
+    pub(super) fn peer(&self, source: SocketAddr) -> PeerAddr {
+        self.ports.external.inbound(source)
+    }
+
     fn socket(&self, key: RelayKey) -> Option<&UdpSocket> {
-        self.open.get(key.0 as usize).map(|relay| &relay.socket)
+        match &self.open.get(key.0 as usize)?.socket {
+            RelaySocket::Udp(socket) => Some(socket),
+            RelaySocket::Tcp(_) => None,
+        }
     }
 }
 
@@ -145,20 +185,22 @@ impl RelayPorts {
     /// The ports of `range` on every external address.
     pub(crate) fn new(external: Vec<ExternalAddr>, range: RangeInclusive<u16>) -> Self {
         Self {
-            v4: Arc::new(Ports::new(range.clone())),
-            v6: Arc::new(Ports::new(range.clone())),
+            udp: Families::new(&range),
+            tcp: Families::new(&range),
             external: External::new(external, range),
         }
     }
 
-    /// How many ports are leased or reserved.
-    pub(crate) fn in_use(&self, now: Now) -> usize {
-        self.pools().map(|pool| pool.ports.in_use(now)).sum()
+    /// How many ports of a transport are leased or reserved.
+    pub(crate) fn in_use(&self, now: Now, transport: RelayTransport) -> usize {
+        let pools = self.pools(transport);
+        pools.map(|pool| pool.ports.in_use(now)).sum()
     }
 
-    /// How many ports there are.
+    /// How many ports there are of each transport.
     pub(crate) fn total(&self) -> usize {
-        self.pools().map(|pool| pool.ports.total()).sum()
+        let pools = self.pools(RelayTransport::Udp);
+        pools.map(|pool| pool.ports.total()).sum()
     }
 
     fn lease(&self, now: Now, request: PortRequest) -> Result<Opened, RelayRefused> {
@@ -170,10 +212,10 @@ impl RelayPorts {
             }
         };
         let mut refused = RelayRefused::UnsupportedFamily;
-        for pool in self.pools().filter(fits) {
+        for pool in self.pools(request.transport).filter(fits) {
             let bind = |port| {
-                let socket = sockets::relay_udp(SocketAddr::new(pool.external.local, port))?;
-                UdpSocket::from_std(socket)
+                let addr = SocketAddr::new(pool.external.local, port);
+                RelaySocket::bind(request.transport, addr)
             };
             if let Some(leased) = pool.ports.open(now, request.kind, bind) {
                 let relayed = SocketAddr::new(pool.external.public, leased.lease.port());
@@ -185,8 +227,12 @@ impl RelayPorts {
     }
 
     /// The families that have an external address.
-    fn pools(&self) -> impl Iterator<Item = Pool<'_>> {
-        let families = [(Family::V4, &self.v4), (Family::V6, &self.v6)];
+    fn pools(&self, transport: RelayTransport) -> impl Iterator<Item = Pool<'_>> {
+        let ports = match transport {
+            RelayTransport::Udp => &self.udp,
+            RelayTransport::Tcp => &self.tcp,
+        };
+        let families = [(Family::V4, &ports.v4), (Family::V6, &ports.v6)];
         families.into_iter().filter_map(|(family, ports)| {
             let external = self.external.for_family(family)?;
             Some(Pool {
@@ -198,7 +244,31 @@ impl RelayPorts {
     }
 }
 
-type Opened = (RelayedAddr, Leased<UdpSocket>);
+impl Families {
+    fn new(range: &RangeInclusive<u16>) -> Self {
+        Self {
+            v4: Arc::new(Ports::new(range.clone())),
+            v6: Arc::new(Ports::new(range.clone())),
+        }
+    }
+}
+
+impl RelaySocket {
+    fn bind(transport: RelayTransport, addr: SocketAddr) -> io::Result<Self> {
+        Ok(match transport {
+            RelayTransport::Udp => Self::Udp(UdpSocket::from_std(sockets::relay_udp(addr)?)?),
+            RelayTransport::Tcp => Self::Tcp(TcpListener::from_std(sockets::relay_tcp(addr)?)?),
+        })
+    }
+}
+
+/// Where a connection to a peer begins and ends, as sockets know it.
+pub(super) struct Route {
+    pub(super) from: SocketAddr,
+    pub(super) to: SocketAddr,
+}
+
+type Opened = (RelayedAddr, Leased<RelaySocket>);
 
 struct Pool<'p> {
     family: Family,

@@ -8,6 +8,7 @@ use crate::relay::engine::Outcome;
 use crate::relay::engine::five_tuple::{FiveTuple, Transport};
 use crate::relay::worker::client_udp::ClientUdp;
 use crate::relay::worker::outbox::Outbox;
+use crate::relay::worker::peer_tcp::PeerConnections;
 use crate::relay::worker::relay_udp::Relays;
 
 /// Everything that leads out.
@@ -15,6 +16,7 @@ pub(super) struct Sockets {
     pub(super) udp: Vec<Rc<ClientUdp>>,
     pub(super) streams: HashMap<FiveTuple, Rc<Outbox>, FxBuildHasher>,
     pub(super) relays: Relays,
+    pub(super) peers: PeerConnections,
     pub(super) unsent: Unsent,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener, UdpSocket},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::AsFd,
 };
 
@@ -60,6 +60,27 @@ pub(crate) fn relay_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
+/// A relay socket of a TCP allocation: this port is ours alone, but for our own connections from it.
+pub(crate) fn relay_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = open(addr, Type::STREAM)?;
+    // Connections of the past don't count.
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(RELAY_BACKLOG)?;
+    // Only now: bound with it, the port could be somebody else's as well.
+    socket.set_reuse_port(true)?;
+    Ok(socket.into())
+}
+
+/// A socket that will be connected to a peer, from the address of a relay socket.
+pub(crate) fn peer_tcp(addr: SocketAddr) -> io::Result<TcpStream> {
+    let socket = open(addr, Type::STREAM)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
+
 /// Lets datagrams of any size out, in fragments where they must
 /// ([RFC 8656 §15](https://www.rfc-editor.org/rfc/rfc8656#section-15): DF is 0 unless the client asks).
 pub(crate) fn fragmenting(socket: &UdpSocket) -> io::Result<()> {
@@ -89,3 +110,4 @@ fn open(addr: SocketAddr, kind: Type) -> io::Result<Socket> {
 
 const CLIENT_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 const BACKLOG: i32 = 1024;
+const RELAY_BACKLOG: i32 = 64;

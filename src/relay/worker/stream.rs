@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     select,
     task::{spawn_local, yield_now},
@@ -21,9 +21,11 @@ use tokio_rustls::TlsAcceptor;
 use crate::clock::Now;
 use crate::relay::engine::five_tuple::{FiveTuple, Transport};
 use crate::relay::engine::limits::{Connected, Limits};
+use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::stream::{Inbound, Unframed};
-use crate::relay::worker::SharedWorker;
+use crate::relay::worker::connection::{Connection, Socket};
 use crate::relay::worker::outbox::Outbox;
+use crate::relay::worker::{HandedOver, Mailbox, SharedWorker, splice};
 use crate::source::Source;
 
 /// Accepts TCP connections for as long as the worker lives.
@@ -32,9 +34,9 @@ pub(super) async fn serve_tcp(worker: SharedWorker, listener: TcpListener, limit
         let (socket, client, connected) = admit(&listener, &limits).await;
         let worker = SharedWorker::clone(&worker);
         spawn_local(async move {
-            let _connected = connected;
             if let Ok(client) = five_tuple(Transport::Tcp, client, &socket) {
-                converse(worker, client, BufWriter::new(socket)).await;
+                let connection = Connection::tcp(Socket::buffered(socket), connected);
+                converse(worker, client, connection, Inbound::default()).await;
             }
         });
     }
@@ -51,13 +53,15 @@ pub(super) async fn serve_tls(
         let (socket, client, connected) = admit(&listener, &limits).await;
         let (worker, tls) = (SharedWorker::clone(&worker), tls.clone());
         spawn_local(async move {
-            let _connected = connected;
             let Ok(client) = five_tuple(Transport::Tls, client, &socket) else {
                 return;
             };
-            let handshake = tls.accept(BufWriter::new(socket)).into_fallible();
+            let handshake = tls.accept(Socket::buffered(socket)).into_fallible();
             match timeout(HANDSHAKE_TIME_MAX, handshake).await {
-                Ok(Ok(session)) => converse(worker, client, session).await,
+                Ok(Ok(session)) => {
+                    let connection = Connection::tls(session, connected);
+                    converse(worker, client, connection, Inbound::default()).await;
+                }
                 Ok(Err((error, mut connection))) => {
                     tracing::debug!(%error, "TLS handshake failed");
                     // The alert that tells the client why is in the buffer yet.
@@ -95,7 +99,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-fn concerns_one_connection(error: &io::Error) -> bool {
+pub(super) fn concerns_one_connection(error: &io::Error) -> bool {
     let kinds = [
         ErrorKind::ConnectionAborted,
         ErrorKind::ConnectionReset,
@@ -117,66 +121,109 @@ fn five_tuple(
     })
 }
 
-/// One connection, from its first byte to its last.
-async fn converse(
+/// What becomes of a connection that has no more messages.
+enum Next {
+    /// It closes, once the client has taken the last answers.
+    End,
+    /// It closes at once.
+    Drop,
+    /// It is bound to a peer's.
+    Splice(ConnectionId),
+    /// Another worker goes on with it.
+    HandOver(Arc<Mailbox>),
+}
+
+/// One connection, from its first message to its last; `inbound` is what was read from it before.
+pub(super) async fn converse(
     worker: SharedWorker,
     client: FiveTuple,
-    connection: impl AsyncRead + AsyncWrite,
+    connection: Connection,
+    mut inbound: Inbound,
 ) {
-    let (reader, writer) = tokio::io::split(connection);
+    let (mut reader, mut writer) = tokio::io::split(connection);
     let outbox = Rc::new(Outbox::default());
     worker
         .borrow_mut()
         .client_connected(Now::read(), client, &outbox);
-    let mut writing = pin!(outbox.write_to(writer));
-    // Both at once: a client that waits for us to read before it reads must not wait for ever.
-    let may_write = select! {
-        () = &mut writing => false,
-        () = read_messages(&worker, client, reader, &outbox) => !outbox.is_overrun(),
-    };
-    worker
-        .borrow_mut()
-        .client_disconnected(Now::read(), client, &outbox);
-    if may_write {
+    let (next, is_written) = {
+        let mut writing = pin!(outbox.write_to(&mut writer));
+        // Both at once: a client that waits for us to read before it reads must not wait for ever.
+        let next = select! {
+            _ = &mut writing => Next::Drop,
+            next = read_messages(&worker, client, &mut reader, &mut inbound, &outbox) => next,
+        };
+        worker
+            .borrow_mut()
+            .client_disconnected(Now::read(), client, &outbox);
         outbox.close();
-        // The last answers leave with the connection, if the client takes them.
-        let _ = timeout(FAREWELL_TIME_MAX, writing).await;
+        // The last answers leave first, if the client takes them.
+        let is_written = match next {
+            Next::Drop => false,
+            Next::End | Next::Splice(_) | Next::HandOver(_) => {
+                timeout(FAREWELL_TIME_MAX, writing).await == Ok(true)
+            }
+        };
+        (next, is_written)
+    };
+    match next {
+        Next::Splice(id) if is_written => {
+            let connection = reader.unsplit(writer);
+            splice::begin(&worker, id, connection, inbound.into_rest());
+        }
+        Next::Splice(id) => worker.borrow_mut().peer_ended(Now::read(), id),
+        Next::HandOver(mailbox) if is_written => {
+            match HandedOver::new(client, reader.unsplit(writer), inbound) {
+                Ok(connection) => mailbox.hand_over(connection),
+                Err(error) => tracing::warn!(%error, "cannot hand over a connection"),
+            }
+        }
+        Next::End if is_written => {
+            let _ = timeout(FAREWELL_TIME_MAX, writer.shutdown()).await;
+        }
+        Next::End | Next::Drop | Next::HandOver(_) => {}
     }
 }
 
-/// Returns when the connection is of no further use.
+/// Returns when no more messages are to be read.
 async fn read_messages(
     worker: &SharedWorker,
     client: FiveTuple,
-    mut reader: impl AsyncRead + Unpin,
+    reader: &mut (impl AsyncRead + Unpin),
+    inbound: &mut Inbound,
     outbox: &Rc<Outbox>,
-) {
-    let mut inbound = Inbound::default();
+) -> Next {
     let mut deadline = after(Now::read(), FIRST_BYTES_TIME_MAX);
+    // What came with a connection that was handed over.
+    let mut has_unread = inbound.is_mid_message();
     loop {
         let was_mid_message = inbound.is_mid_message();
-        let reading = reader.read_buf(inbound.room(READ_BYTES));
-        match timeout_at(deadline, reading).await {
-            Ok(Ok(1..)) => {}
-            Ok(Ok(0) | Err(_)) => return,
-            Err(_) if was_mid_message || !worker.borrow().has_allocation(&client) => {
-                return;
-            }
-            Err(_) => {
-                deadline = after(Now::read(), IDLE_TIME_MAX);
-                continue;
+        if !has_unread {
+            let reading = reader.read_buf(inbound.room(READ_BYTES));
+            match timeout_at(deadline, reading).await {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0) | Err(_)) => return Next::End,
+                Err(_) if was_mid_message || !worker.borrow().has_allocation(&client) => {
+                    return Next::End;
+                }
+                Err(_) => {
+                    deadline = after(Now::read(), IDLE_TIME_MAX);
+                    continue;
+                }
             }
         }
+        has_unread = false;
         // A newer connection has taken the five-tuple: nothing said here is for its allocation.
         if !worker.borrow().is_connected(&client, outbox) {
-            return;
+            return Next::End;
         }
         let now = Now::read();
-        let Ok(messages) = hand_over(worker, now, client, &mut inbound) else {
-            return;
+        let messages = match feed(worker, now, client, inbound) {
+            Ok(Fed::Messages(messages)) => messages,
+            Ok(Fed::Last(next)) => return next,
+            Err(Unframed) => return Next::End,
         };
         if outbox.is_overrun() {
-            return;
+            return Next::Drop;
         }
         // A message may take its time once, from its first byte.
         if messages > 0 || !was_mid_message {
@@ -193,20 +240,34 @@ async fn read_messages(
     }
 }
 
-/// Gives the engine every message that has come whole; says how many.
-fn hand_over(
+enum Fed {
+    /// So many messages; more may follow.
+    Messages(usize),
+    /// The last one was taken.
+    Last(Next),
+}
+
+/// Gives the engine every message that has come whole.
+fn feed(
     worker: &SharedWorker,
     now: Now,
     client: FiveTuple,
     inbound: &mut Inbound,
-) -> Result<usize, Unframed> {
+) -> Result<Fed, Unframed> {
     let mut worker = worker.borrow_mut();
     let mut messages = 0;
     while let Some(message) = inbound.next_message()? {
+        if let Some(mailbox) = worker.other_for(message) {
+            inbound.put_back();
+            return Ok(Fed::Last(Next::HandOver(mailbox)));
+        }
         worker.client_sent(now, client, message);
+        if let Some(id) = worker.take_bound() {
+            return Ok(Fed::Last(Next::Splice(id)));
+        }
         messages += 1;
     }
-    Ok(messages)
+    Ok(Fed::Messages(messages))
 }
 
 fn after(now: Now, patience: Duration) -> Instant {
@@ -225,5 +286,5 @@ const STRANGERS_MESSAGE_TIME_MAX: Duration = Duration::from_secs(3);
 const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long the last answers may take.
 const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const READ_BYTES: usize = 4096;

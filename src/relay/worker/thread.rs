@@ -21,7 +21,9 @@ use crate::credentials::Credentials;
 use crate::entropy;
 use crate::relay::engine::{self, Engine, limits::Limits, signaled::SignaledPeers};
 use crate::relay::worker::client_udp::{self, Batch, ClientUdp};
+use crate::relay::worker::hand_over::Crew;
 use crate::relay::worker::mailbox::Mailbox;
+use crate::relay::worker::peer_tcp::PeerConnections;
 use crate::relay::worker::relay_udp::{RelayPorts, Relays};
 use crate::relay::worker::sending::{Sockets, Unsent};
 use crate::relay::worker::{SharedWorker, Worker, stream};
@@ -38,6 +40,8 @@ pub(crate) struct Seat {
     pub(crate) signaled: Arc<SignaledPeers>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) mailbox: Arc<Mailbox>,
+    /// Those of all workers, by their numbers.
+    pub(crate) mailboxes: Arc<[Arc<Mailbox>]>,
     /// Told when the worker ends, whyever.
     pub(crate) ended: Arc<Notify>,
 }
@@ -86,6 +90,10 @@ fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
         .into_iter()
         .map(|socket| ClientUdp::new(socket).map(Rc::new))
         .collect::<io::Result<Vec<_>>>()?;
+    let crew = Crew {
+        share: seat.engine.share,
+        mailboxes: seat.mailboxes,
+    };
     let worker = Worker::new(
         Engine::new(
             seat.engine,
@@ -98,8 +106,10 @@ fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
             udp: udp.clone(),
             streams: HashMap::default(),
             relays: Relays::new(seat.ports),
+            peers: PeerConnections::default(),
             unsent: Unsent::default(),
         },
+        crew,
     );
     let mut serving = JoinSet::new();
     let batch = Rc::new(RefCell::new(Batch::new()));
@@ -131,9 +141,12 @@ fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
 
 async fn obey(worker: &SharedWorker, mailbox: &Mailbox) {
     loop {
-        let orders = mailbox.collect().await;
+        let mut orders = mailbox.collect().await;
         if orders.stop {
             return;
+        }
+        for connection in orders.handed_over.drain(..) {
+            connection.receive(worker);
         }
         worker.borrow_mut().carry_out(Now::read(), orders);
     }

@@ -1,0 +1,72 @@
+//! From worker to worker: the kernel gives a client's connection to any of them, but what it is about may be another's.
+
+use std::{io, sync::Arc};
+
+use tokio::task::spawn_local;
+
+use crate::relay::engine::five_tuple::FiveTuple;
+use crate::relay::engine::share::Share;
+use crate::relay::wire::connection::ConnectionId;
+use crate::relay::wire::stream::Inbound;
+use crate::relay::worker::connection::{Connection, Parked};
+use crate::relay::worker::mailbox::Mailbox;
+use crate::relay::worker::{SharedWorker, stream};
+
+/// All workers, and which of them this one is.
+pub(super) struct Crew {
+    pub(super) share: Share,
+    /// By their numbers.
+    pub(super) mailboxes: Arc<[Arc<Mailbox>]>,
+}
+
+impl Crew {
+    /// Where a message leads to, if not here: a ConnectionBind names another worker's connection.
+    pub(super) fn other_for(&self, message: &[u8]) -> Option<Arc<Mailbox>> {
+        let owner = self.share.owner_of(ConnectionId::named_in(message)?.0);
+        let is_other = owner != self.share.number;
+        let mailbox = self.mailboxes.get(usize::try_from(owner).ok()?)?;
+        is_other.then(|| Arc::clone(mailbox))
+    }
+}
+
+/// A client's connection on its way, with all that was read from it and not yet answered.
+#[derive(Debug)]
+pub(crate) struct HandedOver {
+    client: FiveTuple,
+    connection: Parked,
+    inbound: Inbound,
+}
+
+impl HandedOver {
+    /// Takes the connection away from this worker, which has forgotten it.
+    ///
+    /// # Errors
+    /// When the runtime can't let go of the socket.
+    pub(super) fn new(
+        client: FiveTuple,
+        connection: Connection,
+        inbound: Inbound,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            client,
+            connection: connection.park()?,
+            inbound,
+        })
+    }
+
+    /// Goes on with it here, as if this worker had accepted it.
+    pub(super) fn receive(self, worker: &SharedWorker) {
+        let Self {
+            client,
+            connection,
+            inbound,
+        } = self;
+        match connection.unpark() {
+            Ok(connection) => {
+                let worker = SharedWorker::clone(worker);
+                spawn_local(stream::converse(worker, client, connection, inbound));
+            }
+            Err(error) => tracing::warn!(%error, "cannot take over a connection"),
+        }
+    }
+}
