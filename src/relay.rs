@@ -50,6 +50,8 @@ pub struct Settings {
     pub relay_ports: RangeInclusive<u16>,
     /// How many threads; at least 1.
     pub workers: usize,
+    /// Whether clients are told of ICMP messages about what they sent.
+    pub icmp: bool,
     /// How much there may be of anything.
     pub limits: limits::Settings,
     /// The rules.
@@ -136,6 +138,7 @@ impl Relay {
             tls: listeners.tls,
             acceptor: TlsAcceptor::from(Arc::clone(&settings.tls)),
             ports: Arc::clone(&ports),
+            icmp: settings.icmp,
             engine: engine::Settings {
                 share: Share { number, of },
                 ..settings.engine.clone()

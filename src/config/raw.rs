@@ -75,6 +75,7 @@ pub(super) struct Turn {
     pub(super) users: List,
     pub(super) users_file: String,
     pub(super) workers: u32,
+    pub(super) icmp: bool,
     pub(super) software: String,
     pub(super) alternate_servers: List,
 }
@@ -205,6 +206,7 @@ impl Default for Turn {
             users: List::of(&[AUTO]),
             users_file: String::new(),
             workers: 0,
+            icmp: true,
             software: String::new(),
             alternate_servers: List::default(),
         }

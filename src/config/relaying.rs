@@ -73,6 +73,7 @@ pub(super) fn relay(
         external: external.addresses.clone(),
         relay_ports,
         workers: workers(source, raw, host)?,
+        icmp: turn.icmp,
         limits: limits::relay(source, raw),
         engine: relay::engine::Settings {
             auth: auth(source, raw, profile)?,

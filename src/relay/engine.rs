@@ -28,6 +28,7 @@ mod deadlines;
 pub mod five_tuple;
 mod forward;
 mod halves;
+pub mod icmp;
 pub mod limits;
 mod nonce;
 pub mod outcome;

@@ -6,6 +6,7 @@ pub mod channel_data;
 pub mod connection;
 pub mod demux;
 pub mod frame;
+pub mod icmp;
 pub mod integrity;
 pub mod message;
 pub mod request;

@@ -4,6 +4,7 @@
 
 mod client_udp;
 mod connection;
+mod errors;
 mod external;
 mod hand_over;
 mod mailbox;
@@ -50,7 +51,7 @@ use crate::relay::engine::{
     self, Effect, Engine, OpenedRelay, PortRequest, RelayRefused, RelayTransport,
 };
 use crate::relay::wire::connection::ConnectionId;
-use crate::relay::wire::frame::{Frame, HEADROOM_BYTES, TAILROOM_BYTES};
+use crate::relay::wire::frame::{FRAME_BYTES_ICMP, Frame, HEADROOM_BYTES, TAILROOM_BYTES};
 use crate::relay::worker::hand_over::Crew;
 use crate::relay::worker::mailbox::Orders;
 use crate::relay::worker::outbox::Outbox;
@@ -124,6 +125,21 @@ impl Worker {
             self.settle(now);
         }
         DATAGRAMS_PER_TURN
+    }
+
+    /// What became of datagrams from a relay socket, up to one turn's worth; says whether there is more.
+    fn peer_errors(&mut self, now: Now, key: RelayKey) -> bool {
+        for _ in 0..DATAGRAMS_PER_TURN {
+            let (peer, icmp) = match self.sockets.relays.next_error(key) {
+                Ok(Some(error)) => error,
+                Ok(None) => continue,
+                Err(_) => return false,
+            };
+            let mut room = [0; FRAME_BYTES_ICMP];
+            let outcome = self.engine.handle_icmp(now, key, peer, icmp, &mut room);
+            self.sockets.deliver(outcome);
+        }
+        true
     }
 
     /// A connection opened; one before it on the same five-tuple is over, whatever its task knows.

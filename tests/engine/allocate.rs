@@ -118,11 +118,6 @@ fn refusals() {
             &[&raw(ATTR_REQUESTED_TRANSPORT, &[132, 0, 0, 0])],
             442,
         ),
-        (
-            "DONT-FRAGMENT",
-            &[&udp(), &raw(ATTR_DONT_FRAGMENT, &[])],
-            420,
-        ),
         ("token and even port", &[&udp(), &token, &even], 400),
         ("token and family", &[&udp(), &token, &v4], 400),
         (
@@ -153,6 +148,17 @@ fn refusals() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn r53_dont_fragment_is_understood() {
+    let mut world = World::new();
+    let answer = world.ask(
+        ALICE,
+        METHOD_ALLOCATE,
+        &[&udp(), &raw(ATTR_DONT_FRAGMENT, &[])],
+    );
+    assert_eq!(answer.code(), 0);
 }
 
 #[test]

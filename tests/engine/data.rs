@@ -53,11 +53,6 @@ fn a_send_that_is_not_whole_or_not_understood_is_discarded() {
             &[&peer, &data, &raw(AttrType(0x7001), b"")],
             DropReason::UnknownAttribute,
         ),
-        (
-            "DONT-FRAGMENT",
-            &[&raw(ATTR_DONT_FRAGMENT, b""), &peer, &data],
-            DropReason::UnknownAttribute,
-        ),
     ];
     for (name, attributes, reason) in cases {
         let bytes = world.unsigned(SEND(), attributes);
@@ -76,6 +71,33 @@ fn a_send_that_is_not_whole_or_not_understood_is_discarded() {
         panic!()
     };
     assert_eq!(payload, b"x");
+}
+
+#[test]
+fn r53_only_a_send_that_asks_for_it_leaves_unfragmented() {
+    let mut world = World::with_allocation(ALICE).bind(ALICE, 0x4000, PEER);
+    let (peer, data) = (at(PEER), raw(ATTR_DATA, b"x"));
+    let whole = raw(ATTR_DONT_FRAGMENT, b"");
+    let cases: [(&[&dyn Setter], bool); 3] = [
+        (&[&peer, &data], false),
+        (&[&whole, &peer, &data], true),
+        (&[&peer, &data, &whole], true),
+    ];
+    for (attributes, unfragmented) in cases {
+        let bytes = world.unsigned(SEND(), attributes);
+        let Did::ToPeer(_, payload) = world.send(ALICE.address(), &bytes) else {
+            panic!()
+        };
+        assert_eq!(
+            (world.unfragmented, &payload[..]),
+            (unfragmented, &b"x"[..])
+        );
+    }
+    assert!(matches!(
+        world.send_channel(ALICE, 0x4000, b"x"),
+        Did::ToPeer(..)
+    ));
+    assert!(!world.unfragmented);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod data;
 mod dual;
 mod expiry;
 mod family;
+mod icmp;
 mod integrity;
 mod limits;
 mod permission;

@@ -22,7 +22,8 @@ use setu::relay::engine::{
     PortRequest, RelayRefused, ReservationToken, Settings, Snapshot,
 };
 use setu::relay::wire::connection::ConnectionId;
-use setu::relay::wire::frame::{Frame, HEADROOM_BYTES, TAILROOM_BYTES};
+use setu::relay::wire::frame::{FRAME_BYTES_ICMP, Frame, HEADROOM_BYTES, TAILROOM_BYTES};
+use setu::relay::wire::icmp::Icmp;
 use stun::attributes::*;
 use stun::fingerprint::FINGERPRINT;
 use stun::integrity::MessageIntegrity;
@@ -149,6 +150,8 @@ pub(crate) struct World {
     pub(crate) relays_max: usize,
     /// Whether relays may have IPv6 addresses.
     pub(crate) has_ipv6: bool,
+    /// Whether the last datagram to a peer must not be fragmented.
+    pub(crate) unfragmented: bool,
     /// A family that has no port left.
     pub(crate) full: Option<Family>,
     pub(crate) open: BTreeSet<u32>,
@@ -225,6 +228,7 @@ impl World {
             limits,
             relays_max: 4,
             has_ipv6: false,
+            unfragmented: false,
             full: None,
             open: BTreeSet::new(),
             asked: None,
@@ -377,7 +381,11 @@ impl World {
 
     /// Hands a datagram to the engine and carries out its effects.
     pub(crate) fn send(&mut self, from: FiveTuple, bytes: &[u8]) -> Did {
-        let did = owned(self.engine.handle_client(self.now, from, bytes));
+        let outcome = self.engine.handle_client(self.now, from, bytes);
+        if let Outcome::ToPeer { dont_fragment, .. } = outcome {
+            self.unfragmented = dont_fragment;
+        }
+        let did = owned(outcome);
         let mut answers = self.drain();
         assert!(
             answers.iter().all(|(to, _)| *to == from),
@@ -445,6 +453,16 @@ impl World {
         let peer = PeerAddr(peer.parse().unwrap());
         let id = self.engine.handle_peer_accepted(self.now, relay, peer);
         (id, self.heard().pop())
+    }
+
+    /// Something is said about a datagram from a relay to a peer.
+    pub(crate) fn icmp(&mut self, relay: RelayKey, peer: &str, icmp: Icmp) -> Did {
+        let peer = PeerAddr(peer.parse().unwrap());
+        let mut room = [0xEE; FRAME_BYTES_ICMP];
+        let outcome = self
+            .engine
+            .handle_icmp(self.now, relay, peer, icmp, &mut room);
+        owned(outcome).unwrap()
     }
 
     pub(crate) fn close_connection(&mut self, from: FiveTuple) {

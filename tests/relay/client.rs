@@ -5,10 +5,15 @@ use std::{
     sync::Arc,
 };
 
+use setu::relay::wire::address::XorAddress;
+use setu::relay::wire::attributes::ATTR_ICMP;
 use setu::relay::wire::stream::Inbound;
 use stun::{
     agent::TransactionId,
-    attributes::{ATTR_NONCE, ATTR_REALM, ATTR_USERNAME},
+    attributes::{
+        ATTR_DATA, ATTR_DONT_FRAGMENT, ATTR_NONCE, ATTR_REALM, ATTR_REQUESTED_ADDRESS_FAMILY,
+        ATTR_USERNAME, ATTR_XOR_RELAYED_ADDRESS, AttrType, RawAttribute,
+    },
     error_code::ErrorCodeAttribute,
     integrity::MessageIntegrity,
     message::{
@@ -131,6 +136,12 @@ impl Client {
         })
     }
 
+    /// Allocate with an IPv6 relayed address.
+    pub(crate) async fn allocate_v6(&mut self) -> SocketAddr {
+        let v6 = || -> Attributes { vec![family_attribute(ATTR_REQUESTED_ADDRESS_FAMILY, 2)] };
+        relayed(&self.allocate_with(v6).await.unwrap())[0]
+    }
+
     pub(crate) async fn allocate_with(
         &mut self,
         more: impl Fn() -> Attributes,
@@ -180,21 +191,50 @@ impl Client {
         self.send(&channel_data(number, payload)).await;
     }
 
-    /// The next ChannelData message's payload.
+    /// The next ChannelData message's payload; ICMP is passed over.
     pub(crate) async fn receive_channel_data(&mut self, number: u16) -> Vec<u8> {
-        let bytes = self.receive().await;
+        let mut bytes = self.receive().await;
+        while bytes[0] <= 3 && parsed(&bytes).contains(ATTR_ICMP) {
+            bytes = self.receive().await;
+        }
         assert_eq!(bytes[..2], number.to_be_bytes(), "not on this channel");
         let length = usize::from(u16::from_be_bytes([bytes[2], bytes[3]]));
         bytes[4..4 + length].to_vec()
     }
 
-    /// The next Data indication: from whom, and what.
+    /// The next Data indication with data: from whom, and what.
     pub(crate) async fn receive_data_indication(&mut self) -> (SocketAddr, Vec<u8>) {
-        let indication = parsed(&self.receive().await);
-        let (mut peer, mut data) = (PeerAddress::default(), Data::default());
-        peer.get_from(&indication).unwrap();
-        data.get_from(&indication).unwrap();
-        (SocketAddr::new(peer.ip, peer.port), data.0)
+        loop {
+            let indication = parsed(&self.receive().await);
+            let mut data = Data::default();
+            if data.get_from(&indication).is_ok() {
+                return (peer_of(&indication), data.0);
+            }
+        }
+    }
+
+    /// The next Data indication about a datagram sent to a peer: to whom, and its ICMP attribute.
+    pub(crate) async fn receive_icmp(&mut self) -> (SocketAddr, Vec<u8>) {
+        loop {
+            let indication = parsed(&self.receive().await);
+            if let Ok(icmp) = indication.get(ATTR_ICMP) {
+                assert!(!indication.contains(ATTR_DATA));
+                return (peer_of(&indication), icmp);
+            }
+        }
+    }
+
+    /// A Send indication whose datagram must not be fragmented.
+    pub(crate) async fn send_unfragmented(&mut self, peer: SocketAddr, payload: &[u8]) {
+        let indication = message(
+            MessageType::new(METHOD_SEND, CLASS_INDICATION),
+            vec![
+                peer_attribute(peer),
+                raw_attribute(ATTR_DONT_FRAGMENT, &[]),
+                Box::new(Data(payload.to_vec())),
+            ],
+        );
+        self.send(&indication.raw).await;
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
@@ -388,6 +428,33 @@ pub(crate) fn parsed(bytes: &[u8]) -> Message {
     let mut message = Message::new();
     message.unmarshal_binary(bytes).unwrap();
     message
+}
+
+/// Every relayed address of an answer, in order.
+pub(crate) fn relayed(answer: &Message) -> Vec<SocketAddr> {
+    let all = answer.attributes.0.iter();
+    let relayed = all.filter(|found| found.typ == ATTR_XOR_RELAYED_ADDRESS);
+    relayed
+        .map(|found| XorAddress::decode(&found.value, answer.transaction_id.0).unwrap())
+        .collect()
+}
+
+pub(crate) fn family_attribute(typ: AttrType, family: u8) -> Box<dyn Setter> {
+    raw_attribute(typ, &[family, 0, 0, 0])
+}
+
+pub(crate) fn raw_attribute(typ: AttrType, value: &[u8]) -> Box<dyn Setter> {
+    Box::new(RawAttribute {
+        typ,
+        value: value.to_vec(),
+        ..RawAttribute::default()
+    })
+}
+
+fn peer_of(indication: &Message) -> SocketAddr {
+    let mut peer = PeerAddress::default();
+    peer.get_from(indication).unwrap();
+    SocketAddr::new(peer.ip, peer.port)
 }
 
 pub(crate) fn peer_attribute(peer: SocketAddr) -> Box<dyn Setter> {

@@ -1,7 +1,7 @@
 //! A relay of the test's own, with ports of its own.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     ops::RangeInclusive,
     sync::{
         Arc,
@@ -39,6 +39,13 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn start() -> Self {
         Self::with(|_| {})
+    }
+
+    /// With relayed addresses of both families.
+    pub(crate) fn dual() -> Self {
+        Self::with(|settings| {
+            settings.external = vec![on(Ipv4Addr::LOCALHOST), on(Ipv6Addr::LOCALHOST)];
+        })
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
@@ -100,24 +107,29 @@ impl World {
     }
 }
 
+fn on(ip: impl Into<IpAddr>) -> ExternalAddr {
+    let ip = ip.into();
+    ExternalAddr {
+        public: ip,
+        local: ip,
+    }
+}
+
 fn settings() -> Settings {
     let listen = Listen {
         addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         required: true,
     };
-    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let names = vec!["localhost".to_owned()];
     Settings {
         listen_udp: vec![listen],
         listen_tcp: vec![listen],
         listen_tls: vec![listen],
         tls: server_config(Identity::SelfSigned { names }).unwrap(),
-        external: vec![ExternalAddr {
-            public: loopback,
-            local: loopback,
-        }],
+        external: vec![on(Ipv4Addr::LOCALHOST)],
         relay_ports: free_range(),
         workers: 2,
+        icmp: true,
         limits: limits::Settings::default(),
         engine: EngineSettings {
             auth: Auth::Required,

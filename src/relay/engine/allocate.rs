@@ -13,6 +13,7 @@ use crate::relay::engine::auth::Identity;
 use crate::relay::engine::counters::Traffic;
 use crate::relay::engine::five_tuple::{Family, FiveTuple};
 use crate::relay::engine::halves::{Half, Halves};
+use crate::relay::engine::icmp::IcmpBudget;
 use crate::relay::engine::limits::{Limit, Place};
 use crate::relay::engine::outcome::{
     Effect, OpenedRelay, PortKind, PortRequest, RelayRefused, RelayTransport, ReservationToken,
@@ -175,6 +176,7 @@ impl Engine {
             },
             to_peers: Traffic::default(),
             to_clients: Traffic::default(),
+            icmp: IcmpBudget::default(),
             made_by: reply_to.transaction_id,
             answer: answer.clone(),
         });

@@ -13,6 +13,7 @@ use crate::relay::engine::counters::Traffic;
 use crate::relay::engine::deadlines::Deadlines;
 use crate::relay::engine::five_tuple::{Family, FiveTuple, RelayKey};
 use crate::relay::engine::halves::{Half, Halves};
+use crate::relay::engine::icmp::IcmpBudget;
 use crate::relay::engine::limits::Place;
 use crate::relay::engine::permission::Permissions;
 use crate::relay::engine::view::AllocationId;
@@ -36,6 +37,7 @@ pub(super) struct Allocation {
     pub(super) connections: Option<Vec<ConnectionId>>,
     pub(super) to_peers: Traffic,
     pub(super) to_clients: Traffic,
+    pub(super) icmp: IcmpBudget,
     /// The Allocate that made it, and its answer: a retransmission gets the same once more.
     pub(super) made_by: TransactionId,
     pub(super) answer: Vec<u8>,

@@ -31,7 +31,7 @@ impl Engine {
             .channels
             .peer(now, data.number)
             .ok_or(DropReason::NoChannel)?;
-        let outcome = to_peer(now, allocation, peer, data.payload)?;
+        let outcome = to_peer(now, allocation, peer, data.payload, false)?;
         spend(now, &self.limits, allocation, data.payload.len())?;
         allocation.to_peers.count(data.payload.len());
         self.counters.to_peers.count(data.payload.len());
@@ -55,7 +55,8 @@ impl Engine {
         if allocation.connections.is_some() {
             return Err(DropReason::WrongTransport);
         }
-        let outcome = to_peer(now, allocation, PeerAddr(send.peer), send.payload)?;
+        let peer = PeerAddr(send.peer);
+        let outcome = to_peer(now, allocation, peer, send.payload, send.dont_fragment)?;
         if !self.peers.admits_data(now, send.peer) {
             return Err(DropReason::ForbiddenPeer);
         }
@@ -100,6 +101,7 @@ fn to_peer<'d>(
     allocation: &Allocation,
     peer: PeerAddr,
     payload: &'d [u8],
+    dont_fragment: bool,
 ) -> Result<Outcome<'d>, DropReason> {
     if !allocation.permissions.permit(now, peer.0.ip()) {
         return Err(DropReason::NoPermission);
@@ -111,6 +113,7 @@ fn to_peer<'d>(
         relay: half.ok_or(DropReason::NoPermission)?.relay,
         peer,
         payload,
+        dont_fragment,
     })
 }
 

@@ -16,6 +16,9 @@ pub enum Outcome<'d> {
         peer: PeerAddr,
         /// The datagram, whole; may be empty.
         payload: &'d [u8],
+        /// Whether it must arrive unfragmented or not at all
+        /// ([RFC 8656 §15](https://www.rfc-editor.org/rfc/rfc8656#section-15)).
+        dont_fragment: bool,
     },
     /// Send these bytes to the client: a ChannelData message (padded where the transport is a stream) or a Data
     /// indication.

@@ -6,7 +6,9 @@ use stun::attributes::{ATTR_DATA, ATTR_XOR_PEER_ADDRESS, AttrType};
 use stun::message::{CLASS_INDICATION, MAGIC_COOKIE, METHOD_DATA, MessageType};
 
 use crate::relay::wire::address::XorAddress;
+use crate::relay::wire::attributes::ATTR_ICMP;
 use crate::relay::wire::channel_data::{self, ChannelNumber};
+use crate::relay::wire::icmp::{self, Icmp};
 use crate::relay::wire::message::{ATTRIBUTE_HEADER_BYTES, HEADER_BYTES, TransactionId};
 
 /// Room a [`Frame`] keeps in front of its payload: STUN header 20, XOR-PEER-ADDRESS over IPv6 24, DATA header 4.
@@ -14,6 +16,9 @@ pub const HEADROOM_BYTES: usize = 48;
 
 /// Room a [`Frame`] keeps behind its payload: padding to a multiple of 4.
 pub const TAILROOM_BYTES: usize = 3;
+
+/// The room that an ICMP message needs, wrapped.
+pub const FRAME_BYTES_ICMP: usize = HEADROOM_BYTES + icmp::VALUE_BYTES + TAILROOM_BYTES;
 
 /// A datagram from a peer, inside a buffer with at least [`HEADROOM_BYTES`] before and [`TAILROOM_BYTES`] after it.
 #[derive(Debug)]
@@ -60,7 +65,36 @@ impl<'b> Frame<'b> {
     /// `None` when it is too long for one.
     #[must_use]
     pub fn into_data_indication(
+        self,
+        peer: SocketAddr,
+        transaction_id: TransactionId,
+    ) -> Option<&'b [u8]> {
+        self.into_indication(ATTR_DATA, peer, transaction_id)
+    }
+
+    /// A Data indication about what became of a datagram to `peer`, built in `room`
+    /// ([RFC 8656 §11.5](https://www.rfc-editor.org/rfc/rfc8656#section-11.5)).
+    #[must_use]
+    pub fn icmp_indication(
+        room: &'b mut [u8; FRAME_BYTES_ICMP],
+        peer: SocketAddr,
+        icmp: Icmp,
+        transaction_id: TransactionId,
+    ) -> &'b [u8] {
+        room[HEADROOM_BYTES..][..icmp::VALUE_BYTES].copy_from_slice(&icmp.to_bytes());
+        let frame = Self {
+            buffer: room,
+            payload_bytes: icmp::VALUE_BYTES,
+        };
+        frame
+            .into_indication(ATTR_ICMP, peer, transaction_id)
+            .unwrap_or_default()
+    }
+
+    /// XOR-PEER-ADDRESS, and the payload as an attribute of this type.
+    fn into_indication(
         mut self,
+        typ: AttrType,
         peer: SocketAddr,
         transaction_id: TransactionId,
     ) -> Option<&'b [u8]> {
@@ -69,15 +103,15 @@ impl<'b> Frame<'b> {
         let attributes_bytes =
             2 * ATTRIBUTE_HEADER_BYTES + peer.as_bytes().len() + end - HEADROOM_BYTES;
         let length = u16::try_from(attributes_bytes).ok()?;
-        let typ = MessageType::new(METHOD_DATA, CLASS_INDICATION);
+        let message_type = MessageType::new(METHOD_DATA, CLASS_INDICATION);
         let mut front = Front::new(self.buffer);
-        front.put_attribute_header(ATTR_DATA, self.payload_bytes);
+        front.put_attribute_header(typ, self.payload_bytes);
         front.put(peer.as_bytes());
         front.put_attribute_header(ATTR_XOR_PEER_ADDRESS, peer.as_bytes().len());
         front.put(&transaction_id);
         front.put(&MAGIC_COOKIE.to_be_bytes());
         front.put(&length.to_be_bytes());
-        front.put(&typ.value().to_be_bytes());
+        front.put(&message_type.value().to_be_bytes());
         let start = front.start;
         debug_assert_eq!(HEADER_BYTES + attributes_bytes, end - start);
         Some(&self.buffer[start..end])

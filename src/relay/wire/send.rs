@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use stun::attributes::{ATTR_DATA, ATTR_XOR_PEER_ADDRESS};
+use stun::attributes::{ATTR_DATA, ATTR_DONT_FRAGMENT, ATTR_XOR_PEER_ADDRESS};
 use stun::message::{CLASS_INDICATION, METHOD_SEND, MessageType};
 
 use crate::relay::wire::address::XorAddress;
@@ -16,6 +16,8 @@ pub struct SendIndication<'d> {
     pub peer: SocketAddr,
     /// DATA; may be empty.
     pub payload: &'d [u8],
+    /// DONT-FRAGMENT.
+    pub dont_fragment: bool,
 }
 
 /// Why a Send indication is discarded.
@@ -23,7 +25,7 @@ pub struct SendIndication<'d> {
 pub enum Discard {
     /// XOR-PEER-ADDRESS or DATA is missing, or the address malformed.
     Incomplete,
-    /// It has a comprehension-required attribute that this server does not know, DONT-FRAGMENT among them.
+    /// It has a comprehension-required attribute that this server does not know.
     UnknownAttribute,
 }
 
@@ -39,11 +41,12 @@ impl<'d> SendIndication<'d> {
     /// # Errors
     /// When it must be discarded.
     pub fn parse(message: &Message<'d>) -> Result<Self, Discard> {
-        let (mut peer, mut payload) = (None, None);
+        let (mut peer, mut payload, mut dont_fragment) = (None, None, false);
         for found in message.attributes() {
             match found.typ {
                 ATTR_XOR_PEER_ADDRESS => peer = peer.or(Some(found.value)),
                 ATTR_DATA => payload = payload.or(Some(found.value)),
+                ATTR_DONT_FRAGMENT => dont_fragment = true,
                 _ if unknown_type(found).is_some() => return Err(Discard::UnknownAttribute),
                 _ => {}
             }
@@ -52,6 +55,10 @@ impl<'d> SendIndication<'d> {
         let (Some(peer), Some(payload)) = (peer, payload) else {
             return Err(Discard::Incomplete);
         };
-        Ok(Self { peer, payload })
+        Ok(Self {
+            peer,
+            payload,
+            dont_fragment,
+        })
     }
 }

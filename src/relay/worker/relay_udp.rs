@@ -2,6 +2,7 @@
 //! listeners, served by `peer_tcp`.
 
 use std::{
+    cell::Cell,
     future::poll_fn,
     io::{self, ErrorKind},
     net::SocketAddr,
@@ -10,7 +11,10 @@ use std::{
     task::Poll,
 };
 
-use rustix::net::{SendFlags, sendto};
+use rustix::{
+    io::Errno,
+    net::{SendFlags, sendto},
+};
 use slab::Slab;
 use tokio::{
     net::{TcpListener, UdpSocket},
@@ -20,7 +24,9 @@ use tokio::{
 use crate::clock::Now;
 use crate::relay::engine::five_tuple::{Family, PeerAddr, RelayKey, RelayedAddr};
 use crate::relay::engine::{OpenedRelay, PortKind, PortRequest, RelayRefused, RelayTransport};
+use crate::relay::wire::icmp::Icmp;
 use crate::relay::worker::SharedWorker;
+use crate::relay::worker::errors::{self, Errors};
 use crate::relay::worker::external::{External, ExternalAddr};
 use crate::relay::worker::ports::{Lease, Leased, Ports};
 use crate::relay::worker::sockets;
@@ -45,6 +51,8 @@ struct Families {
 pub(super) struct Relays {
     ports: Arc<RelayPorts>,
     open: Slab<Relay>,
+    /// Where clients are told of ICMP messages.
+    errors: Option<Errors>,
 }
 
 /// The socket comes first: it closes before its port is free for somebody else.
@@ -53,6 +61,10 @@ struct Relay {
     socket: RelaySocket,
     lease: Lease,
     serving: AbortHandle,
+    /// Whether datagrams leave unfragmented or not at all: what the last one wanted.
+    unfragmented: Cell<bool>,
+    /// Where the last one went that was too big for that.
+    too_big: Cell<Option<SocketAddr>>,
 }
 
 #[derive(Debug)]
@@ -85,10 +97,11 @@ async fn readable(worker: &SharedWorker, key: RelayKey) -> bool {
 }
 
 impl Relays {
-    pub(super) fn new(ports: Arc<RelayPorts>) -> Self {
+    pub(super) fn new(ports: Arc<RelayPorts>, errors: Option<Errors>) -> Self {
         Self {
             ports,
             open: Slab::new(),
+            errors,
         }
     }
 
@@ -103,11 +116,20 @@ impl Relays {
         let entry = self.open.vacant_entry();
         let key = u32::try_from(entry.key()).map_err(|_| RelayRefused::NoPort)?;
         let key = RelayKey(key);
+        if let Some(errors) = &self.errors
+            && let RelaySocket::Udp(socket) = &leased.socket
+            && let Err(error) = errors.watch(socket, key)
+        {
+            // It relays all the same.
+            tracing::warn!(%error, "a relay socket's errors go unnoticed");
+        }
         tracing::debug!(port = leased.lease.port(), "relay port opened");
         entry.insert(Relay {
             socket: leased.socket,
             lease: leased.lease,
             serving: serve(key),
+            unfragmented: Cell::new(false),
+            too_big: Cell::new(None),
         });
         Ok(OpenedRelay {
             key,
@@ -129,13 +151,55 @@ impl Relays {
     ///
     /// # Errors
     /// When the kernel has no room, or no way to the peer.
-    pub(super) fn send(&self, key: RelayKey, peer: PeerAddr, payload: &[u8]) -> io::Result<()> {
-        let Some(socket) = self.socket(key) else {
+    pub(super) fn send(
+        &self,
+        key: RelayKey,
+        peer: PeerAddr,
+        payload: &[u8],
+        dont_fragment: bool,
+    ) -> io::Result<()> {
+        let Some((relay, socket)) = self.udp(key) else {
             return Err(ErrorKind::NotConnected.into());
         };
+        if relay.unfragmented.get() != dont_fragment {
+            set_unfragmented(socket, dont_fragment)?;
+            relay.unfragmented.set(dont_fragment);
+        }
         let destination = self.ports.external.outbound(peer);
-        sendto(socket, payload, SendFlags::DONTWAIT, &destination)?;
+        let send = || sendto(socket, payload, SendFlags::DONTWAIT, &destination);
+        let sent = send().or_else(|error| match error {
+            Errno::AGAIN | Errno::NOBUFS | Errno::PERM => Err(error),
+            // Most others are about an earlier datagram, and keep this one from leaving.
+            _ => send(),
+        });
+        if sent == Err(Errno::MSGSIZE) && dont_fragment {
+            relay.too_big.set(Some(destination));
+        }
+        sent?;
         Ok(())
+    }
+
+    /// The next thing said about a datagram that left a relay socket earlier, and who should have got it; `None` for
+    /// what concerns no client.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is nothing.
+    pub(super) fn next_error(&self, key: RelayKey) -> io::Result<Option<(PeerAddr, Icmp)>> {
+        let Some((relay, socket)) = self.udp(key) else {
+            return Err(ErrorKind::WouldBlock.into());
+        };
+        let Some(error) = errors::next_error(socket)? else {
+            return Ok(None);
+        };
+        let mut destination = error.destination;
+        if let Some(too_big) = relay.too_big.get()
+            && destination.port() == 0
+            && destination.ip() == too_big.ip()
+        {
+            destination = too_big;
+        }
+        let peer = self.ports.external.inbound(destination);
+        Ok(Some((peer, error.icmp)))
     }
 
     /// The next datagram waiting on a relay socket, read into `room`.
@@ -174,10 +238,23 @@ impl Relays {
     }
 
     fn socket(&self, key: RelayKey) -> Option<&UdpSocket> {
-        match &self.open.get(key.0 as usize)?.socket {
-            RelaySocket::Udp(socket) => Some(socket),
+        self.udp(key).map(|(_, socket)| socket)
+    }
+
+    fn udp(&self, key: RelayKey) -> Option<(&Relay, &UdpSocket)> {
+        let relay = self.open.get(key.0 as usize)?;
+        match &relay.socket {
+            RelaySocket::Udp(socket) => Some((relay, socket)),
             RelaySocket::Tcp(_) => None,
         }
+    }
+}
+
+fn set_unfragmented(socket: &UdpSocket, wanted: bool) -> io::Result<()> {
+    if wanted {
+        sockets::unfragmented(socket)
+    } else {
+        sockets::fragmenting(socket)
     }
 }
 

@@ -36,8 +36,10 @@ impl Sockets {
                 relay,
                 peer,
                 payload,
+                dont_fragment,
             } => {
-                let sent = self.relays.send(relay, peer, payload).is_ok();
+                let sent = self.relays.send(relay, peer, payload, dont_fragment);
+                let sent = sent.is_ok();
                 self.unsent.to_peers += u64::from(!sent);
             }
             Outcome::ToClient { client, bytes } => {

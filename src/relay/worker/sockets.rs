@@ -10,7 +10,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
 };
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// Binds `addr` for us alone, for a moment; says where, for port 0.
 ///
@@ -83,12 +83,22 @@ pub(crate) fn peer_tcp(addr: SocketAddr) -> io::Result<TcpStream> {
 
 /// Lets datagrams of any size out, in fragments where they must
 /// ([RFC 8656 §15](https://www.rfc-editor.org/rfc/rfc8656#section-15): DF is 0 unless the client asks).
-pub(crate) fn fragmenting(socket: &UdpSocket) -> io::Result<()> {
-    if socket.local_addr()?.is_ipv4() {
-        set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT)?;
+pub(crate) fn fragmenting(socket: impl AsFd) -> io::Result<()> {
+    if is_ipv4(&socket)? {
+        set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DONT)?;
     } else {
-        set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DONT)?;
+        set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::DONT)?;
         setsockopt(&socket.as_fd(), sockopt::Ipv6DontFrag, &false)?;
+    }
+    Ok(())
+}
+
+/// Lets nothing out but whole datagrams: what is too big for the path is refused.
+pub(crate) fn unfragmented(socket: impl AsFd) -> io::Result<()> {
+    if is_ipv4(&socket)? {
+        set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DO)?;
+    } else {
+        setsockopt(&socket.as_fd(), sockopt::Ipv6DontFrag, &true)?;
     }
     Ok(())
 }
@@ -97,6 +107,10 @@ pub(crate) fn fragmenting(socket: &UdpSocket) -> io::Result<()> {
 pub(crate) fn without_timestamps(socket: &UdpSocket) -> io::Result<()> {
     setsockopt(&socket.as_fd(), sockopt::ReceiveTimestampns, &false)?;
     Ok(())
+}
+
+fn is_ipv4(socket: impl AsFd) -> io::Result<bool> {
+    Ok(SockRef::from(&socket).local_addr()?.is_ipv4())
 }
 
 fn open(addr: SocketAddr, kind: Type) -> io::Result<Socket> {

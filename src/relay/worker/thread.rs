@@ -21,6 +21,7 @@ use crate::credentials::Credentials;
 use crate::entropy;
 use crate::relay::engine::{self, Engine, limits::Limits, signaled::SignaledPeers};
 use crate::relay::worker::client_udp::{self, Batch, ClientUdp};
+use crate::relay::worker::errors::{self, Errors};
 use crate::relay::worker::hand_over::Crew;
 use crate::relay::worker::mailbox::Mailbox;
 use crate::relay::worker::peer_tcp::PeerConnections;
@@ -35,6 +36,8 @@ pub(crate) struct Seat {
     pub(crate) tls: Vec<TcpListener>,
     pub(crate) acceptor: TlsAcceptor,
     pub(crate) ports: Arc<RelayPorts>,
+    /// Whether clients are told of ICMP messages.
+    pub(crate) icmp: bool,
     pub(crate) engine: engine::Settings,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) signaled: Arc<SignaledPeers>,
@@ -90,6 +93,7 @@ fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
         .into_iter()
         .map(|socket| ClientUdp::new(socket).map(Rc::new))
         .collect::<io::Result<Vec<_>>>()?;
+    let errors = seat.icmp.then(Errors::new).transpose()?;
     let crew = Crew {
         share: seat.engine.share,
         mailboxes: seat.mailboxes,
@@ -105,7 +109,7 @@ fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
         Sockets {
             udp: udp.clone(),
             streams: HashMap::default(),
-            relays: Relays::new(seat.ports),
+            relays: Relays::new(seat.ports, errors.clone()),
             peers: PeerConnections::default(),
             unsent: Unsent::default(),
         },
@@ -134,6 +138,9 @@ fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
             Arc::clone(&seat.limits),
             acceptor,
         ));
+    }
+    if let Some(errors) = errors {
+        serving.spawn_local(errors::serve(Rc::clone(&worker), errors));
     }
     serving.spawn_local(keep_time(Rc::clone(&worker)));
     Ok((worker, serving))

@@ -1,0 +1,77 @@
+//! ICMP about what a client sent, told to the client
+//! ([RFC 8656 §11.5](https://www.rfc-editor.org/rfc/rfc8656#section-11.5)).
+
+use std::time::{Duration, Instant};
+
+use crate::clock::Now;
+use crate::relay::engine::Engine;
+use crate::relay::engine::counters::DropReason;
+use crate::relay::engine::five_tuple::{PeerAddr, RelayKey};
+use crate::relay::engine::outcome::Outcome;
+use crate::relay::wire::frame::{FRAME_BYTES_ICMP, Frame};
+use crate::relay::wire::icmp::Icmp;
+
+/// How many ICMP messages one client is told of in a second: whoever can forge them can't flood with them.
+pub const ICMP_PER_SECOND_MAX: u8 = 20;
+
+impl Engine {
+    /// Takes an ICMP message about a datagram from a relayed transport address to `peer`; `room` is for its wrapping.
+    pub fn handle_icmp<'b>(
+        &mut self,
+        now: Now,
+        relay: RelayKey,
+        peer: PeerAddr,
+        icmp: Icmp,
+        room: &'b mut [u8; FRAME_BYTES_ICMP],
+    ) -> Outcome<'b> {
+        debug_assert!(self.effects.is_empty() && self.pending.is_none());
+        let outcome = self.forward_icmp(now, relay, peer, icmp, room);
+        outcome.unwrap_or_else(|reason| self.dropped(reason))
+    }
+
+    fn forward_icmp<'b>(
+        &mut self,
+        now: Now,
+        relay: RelayKey,
+        peer: PeerAddr,
+        icmp: Icmp,
+        room: &'b mut [u8; FRAME_BYTES_ICMP],
+    ) -> Result<Outcome<'b>, DropReason> {
+        let allocation = self
+            .allocations
+            .by_relay_mut(now, relay)
+            .ok_or(DropReason::NoAllocation)?;
+        if !allocation.permissions.permit(now, peer.0.ip()) {
+            return Err(DropReason::NoPermission);
+        }
+        if !allocation.icmp.admit(now) {
+            return Err(DropReason::OverLimit);
+        }
+        let bytes = Frame::icmp_indication(room, peer.0, icmp, self.transaction_ids.next());
+        Ok(Outcome::ToClient {
+            client: allocation.client,
+            bytes,
+        })
+    }
+}
+
+/// How many ICMP messages a client was told of within the present second.
+#[derive(Debug, Default)]
+pub(super) struct IcmpBudget {
+    second: Option<Instant>,
+    told: u8,
+}
+
+impl IcmpBudget {
+    fn admit(&mut self, now: Now) -> bool {
+        let second_ago = |since: Instant| now.mono.saturating_duration_since(since) >= SECOND;
+        if self.second.is_none_or(second_ago) {
+            (self.second, self.told) = (Some(now.mono), 0);
+        }
+        let admitted = self.told < ICMP_PER_SECOND_MAX;
+        self.told += u8::from(admitted);
+        admitted
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
