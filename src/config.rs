@@ -15,6 +15,7 @@ mod external;
 mod host;
 mod keys;
 mod limits;
+mod oauth;
 mod raw;
 mod relaying;
 mod resolve;

@@ -6,8 +6,10 @@
 
 mod key;
 mod names;
+mod token;
 
 pub use key::{LongTermKey, PasswordAlgorithm, UserHash, user_hash};
+pub use token::{Opened, Tokens};
 
 use std::{
     collections::HashMap,

@@ -78,6 +78,9 @@ pub(super) struct Turn {
     pub(super) icmp: bool,
     pub(super) software: String,
     pub(super) alternate_servers: List,
+    pub(super) oauth_server: String,
+    pub(super) oauth_keys: List,
+    pub(super) oauth_keys_file: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,13 +129,14 @@ pub(super) struct Log {
 pub(super) const AUTO: &str = "auto";
 
 /// The keys whose values are never printed.
-pub(super) const SECRET_KEYS: [&str; 6] = [
+pub(super) const SECRET_KEYS: [&str; 7] = [
     "http.admin_token",
     "access.jwt_secret",
     "store.redis_url",
     "credentials.secret",
     "credentials.previous_secrets",
     "turn.users",
+    "turn.oauth_keys",
 ];
 
 impl Default for Raw {
@@ -209,6 +213,9 @@ impl Default for Turn {
             icmp: true,
             software: String::new(),
             alternate_servers: List::default(),
+            oauth_server: String::new(),
+            oauth_keys: List::default(),
+            oauth_keys_file: String::new(),
         }
     }
 }

@@ -7,6 +7,7 @@ use tokio_rustls::rustls::ServerConfig;
 use super::alternate;
 use super::external::External;
 use super::host::Host;
+use super::oauth;
 use super::raw::{AUTO, List, Raw};
 use super::source::{ConfigError, Source};
 use super::{Profile, limits, values};
@@ -87,6 +88,7 @@ pub(super) fn relay(
                 "turn.alternate_servers",
                 alternate::parse(&turn.alternate_servers.0),
             )?,
+            tokens: oauth::tokens(source, raw)?,
             nonce_key: Redacted::new(entropy::bytes()),
             tcp_relay: turn.tcp_relay,
             share: Share::ALONE,

@@ -105,7 +105,7 @@ fn users(
 }
 
 /// The secrets of `key`, typed or one a line in the file that `key` with `_file` names.
-fn secrets(
+pub(super) fn secrets(
     source: &Source,
     key: &str,
     typed: &List,

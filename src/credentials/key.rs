@@ -22,6 +22,7 @@ pub struct LongTermKey(Bytes);
 enum Bytes {
     Md5([u8; 16]),
     Sha256([u8; 32]),
+    Token(Box<[u8]>),
 }
 
 impl LongTermKey {
@@ -46,16 +47,30 @@ impl LongTermKey {
         match &self.0 {
             Bytes::Md5(bytes) => bytes,
             Bytes::Sha256(bytes) => bytes,
+            Bytes::Token(bytes) => bytes,
         }
     }
 
-    /// How it was derived.
+    /// The key that came in an access token.
     #[must_use]
-    pub fn algorithm(&self) -> PasswordAlgorithm {
+    pub fn from_token(mac_key: Box<[u8]>) -> Self {
+        Self(Bytes::Token(mac_key))
+    }
+
+    /// Whether a client that names this algorithm means this key; those from tokens know no algorithms.
+    #[must_use]
+    pub fn suits(&self, algorithm: PasswordAlgorithm) -> bool {
         match self.0 {
-            Bytes::Md5(_) => PasswordAlgorithm::Md5,
-            Bytes::Sha256(_) => PasswordAlgorithm::Sha256,
+            Bytes::Md5(_) => algorithm == PasswordAlgorithm::Md5,
+            Bytes::Sha256(_) => algorithm == PasswordAlgorithm::Sha256,
+            Bytes::Token(_) => true,
         }
+    }
+
+    /// Whether it came in an access token.
+    #[must_use]
+    pub fn is_from_token(&self) -> bool {
+        matches!(self.0, Bytes::Token(_))
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::clock::{Now, UnixSeconds};
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Tokens};
 use crate::ident::UserId;
 use crate::logging::Redacted;
 use crate::relay::wire::demux::{self, Protocol};
@@ -87,6 +87,8 @@ pub struct Settings {
     pub peer_mode: PeerMode,
     /// Where clients are sent when this server is full.
     pub alternates: Vec<Alternate>,
+    /// Lets in clients with access tokens too.
+    pub tokens: Option<Tokens>,
     /// Signs nonces: random, the same for all workers, since a client's packets may reach any of them.
     pub nonce_key: Redacted<[u8; 32]>,
     /// Whether there are TCP allocations ([RFC 6062](https://www.rfc-editor.org/rfc/rfc6062)).
@@ -145,6 +147,7 @@ impl Engine {
             policy,
             peer_mode,
             alternates,
+            tokens,
             nonce_key,
             tcp_relay,
             share,
@@ -160,7 +163,7 @@ impl Engine {
                 signaled,
                 limits: Arc::clone(&limits),
             },
-            authenticator: Authenticator::new(auth, strict_expiry, nonce_key, credentials),
+            authenticator: Authenticator::new(auth, strict_expiry, nonce_key, credentials, tokens),
             alternates,
             allocations: Allocations::default(),
             tcp_relay,

@@ -19,6 +19,7 @@ mod revoke;
 mod signaled;
 mod strangers;
 mod tcp;
+mod token;
 mod usage;
 mod view;
 mod world;

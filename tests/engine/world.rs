@@ -199,6 +199,7 @@ impl World {
             },
             peer_mode: PeerMode::Any,
             alternates: Vec::new(),
+            tokens: None,
             nonce_key: Redacted::new([7; 32]),
             tcp_relay: true,
             share: Share::ALONE,

@@ -143,6 +143,7 @@ fn settings() -> Settings {
             },
             peer_mode: PeerMode::Any,
             alternates: Vec::new(),
+            tokens: None,
             nonce_key: Redacted::new([7; 32]),
             tcp_relay: true,
             share: Share::ALONE,

@@ -82,7 +82,7 @@ impl Engine {
             return Ok(Some(allocation.answer.clone()));
         }
         let wanted = self.wanted(client, request)?;
-        let lifetime = self.granted_lifetime(request)?;
+        let lifetime = self.granted_lifetime(now, request, &owner)?;
         let place = match self.limits.allocate(now, &owner.user) {
             Ok(place) => place,
             Err(Limit::Allocations) if !wanted.is_reserved() => {
@@ -199,12 +199,19 @@ impl Engine {
     }
 
     /// What LIFETIME asks, within the server's bounds; 400 when it is malformed.
-    pub(super) fn granted_lifetime(&self, request: &Request<'_>) -> Result<Duration, ErrorCode> {
+    pub(super) fn granted_lifetime(
+        &self,
+        now: Now,
+        request: &Request<'_>,
+        identity: &Identity,
+    ) -> Result<Duration, ErrorCode> {
         let (shortest, longest) = (*self.lifetimes.start(), *self.lifetimes.end());
-        Ok(match request.lifetime()? {
+        let granted = match request.lifetime()? {
             Some(asked) => asked.min(longest).max(shortest),
             None => shortest,
-        })
+        };
+        let left = identity.ends_at().map(|at| at.millis().since(now.unix));
+        Ok(left.map_or(granted, |left| granted.min(left)))
     }
 }
 

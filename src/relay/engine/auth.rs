@@ -4,7 +4,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use crate::clock::{Now, UnixSeconds};
-use crate::credentials::{Credentials, LongTermKey, Proven, UserHash, user_hash};
+use crate::credentials::{Credentials, LongTermKey, Proven, Tokens, UserHash, user_hash};
 use crate::ident::UserId;
 use crate::logging::Redacted;
 use crate::relay::engine::Auth;
@@ -21,6 +21,7 @@ pub(super) struct Authenticator {
     mode: Auth,
     strict_expiry: bool,
     credentials: Arc<Credentials>,
+    tokens: Option<Tokens>,
     nonces: Nonces,
     revoked: Revoked,
 }
@@ -48,11 +49,13 @@ impl Authenticator {
         strict_expiry: bool,
         nonce_key: Redacted<[u8; 32]>,
         credentials: Arc<Credentials>,
+        tokens: Option<Tokens>,
     ) -> Self {
         Self {
             mode,
             strict_expiry,
             credentials,
+            tokens,
             nonces: Nonces::new(nonce_key),
             revoked: Revoked::default(),
         }
@@ -83,12 +86,12 @@ impl Authenticator {
             user,
             expires_at,
             key,
-        }) = self.prove(&signature, &username, kept.as_ref())
+        }) = self.prove(now, &signature, &username, kept.as_ref())
         else {
             return Err(ErrorCode::Unauthenticated);
         };
         // A call may outlive the credential that it began with.
-        let may_have_expired = kept.is_some() && !self.strict_expiry;
+        let may_have_expired = kept.is_some() && !self.strict_expiry && !key.is_from_token();
         let has_expired = expires_at.is_some_and(|at| at <= now.unix.seconds());
         if has_expired && !may_have_expired || self.revoked.includes(&user, expires_at) {
             return Err(ErrorCode::Unauthenticated);
@@ -133,6 +136,7 @@ impl Authenticator {
     /// The key that an allocation was made with is at hand; any other is asked for.
     fn prove(
         &self,
+        now: Now,
         signature: &Signature<'_>,
         username: &str,
         kept: Option<&Proven>,
@@ -142,7 +146,10 @@ impl Authenticator {
             integrity,
             ..
         } = signature;
-        let kept = kept.filter(|kept| kept.key.algorithm() == *algorithm);
+        if let (Some(tokens), Some(token)) = (&self.tokens, signature.token) {
+            return prove_by_token(now, tokens, token, signature, username);
+        }
+        let kept = kept.filter(|kept| kept.key.suits(*algorithm));
         let kept = kept.filter(|kept| integrity.proves(kept.key.as_bytes()));
         kept.cloned().or_else(|| {
             let proves = |key: &LongTermKey| integrity.proves(key.as_bytes());
@@ -162,7 +169,11 @@ impl Authenticator {
         match code {
             ErrorCode::Unauthenticated | ErrorCode::StaleNonce => {
                 let nonce = self.nonces.issue(now.unix.seconds(), client.client);
-                response.challenge(self.credentials.realm(), &nonce)
+                let response = response.challenge(self.credentials.realm(), &nonce);
+                match &self.tokens {
+                    Some(tokens) => response.third_party(tokens.server()),
+                    None => response,
+                }
             }
             ErrorCode::TryAlternate
             | ErrorCode::BadRequest
@@ -178,6 +189,11 @@ impl Authenticator {
             | ErrorCode::AllocationQuotaReached
             | ErrorCode::InsufficientCapacity => response,
         }
+    }
+
+    /// Whether ACCESS-TOKEN means something here.
+    pub(super) fn takes_tokens(&self) -> bool {
+        self.tokens.is_some()
     }
 
     /// Refuses the user's credentials that expire at or before `until`.
@@ -202,6 +218,13 @@ impl Identity {
         })
     }
 
+    /// When an allocation must end at the latest: with the access token
+    /// ([RFC 7635 §4](https://www.rfc-editor.org/rfc/rfc7635#section-4)).
+    pub(super) fn ends_at(&self) -> Option<UnixSeconds> {
+        let proof = self.proof.as_ref()?;
+        proof.expires_at.filter(|_| proof.key.is_from_token())
+    }
+
     /// Whether the credential is one that a revocation until then ends.
     pub(super) fn ends_by(&self, until: UnixSeconds) -> bool {
         let expires_at = self.proof.as_ref().and_then(|proof| proof.expires_at);
@@ -217,6 +240,23 @@ impl Identity {
             key: proof.key.clone(),
         })
     }
+}
+
+/// A token speaks for itself: the user name tells which key opens it, and whoever has tokens by the same key is one user.
+fn prove_by_token(
+    now: Now,
+    tokens: &Tokens,
+    token: &[u8],
+    signature: &Signature<'_>,
+    key_id: &str,
+) -> Option<Proven> {
+    let opened = tokens.open(now.unix.seconds(), key_id, token)?;
+    let is_proven = signature.integrity.proves(&opened.mac_key);
+    is_proven.then(|| Proven {
+        user: UserId::Static(format!("{key_id}@{}", tokens.server()).into()),
+        expires_at: Some(opened.expires_at),
+        key: LongTermKey::from_token(opened.mac_key),
+    })
 }
 
 /// [RFC 8489 §14.3](https://www.rfc-editor.org/rfc/rfc8489#section-14.3): fewer than 509 bytes.

@@ -30,7 +30,7 @@ impl Engine {
         };
         let lifetime = match request.lifetime()? {
             Some(Duration::ZERO) => Duration::ZERO,
-            Some(_) | None => self.granted_lifetime(request)?,
+            Some(_) | None => self.granted_lifetime(now, request, identity)?,
         };
         match family {
             Some(family) if lifetime.is_zero() => self.let_go_of(now, client, family, ENDED),

@@ -7,6 +7,7 @@ use crate::relay::engine::auth::Identity;
 use crate::relay::engine::five_tuple::{FiveTuple, Transport};
 use crate::relay::engine::outcome::Effect;
 use crate::relay::engine::{Engine, channel, permission, tcp};
+use crate::relay::wire::attributes::ATTR_ACCESS_TOKEN;
 use crate::relay::wire::request::{Method, Request};
 use crate::relay::wire::response::{ErrorCode, ReplyTo, Response};
 use crate::source::Source;
@@ -19,7 +20,8 @@ impl Engine {
             Ok(identity) => identity,
             Err(code) => return self.challenge(now, client, request, code),
         };
-        let unknown = request.unknown_attributes();
+        let mut unknown = request.unknown_attributes();
+        unknown.retain(|typ| *typ != ATTR_ACCESS_TOKEN || !self.authenticator.takes_tokens());
         if !unknown.is_empty() {
             if identity.key().is_none() && !self.may_answer_strangers(now, client) {
                 return;

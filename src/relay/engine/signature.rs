@@ -11,6 +11,8 @@ use crate::relay::wire::response::{ErrorCode, PASSWORD_ALGORITHMS};
 pub(super) struct Signature<'d> {
     pub(super) name: Name<'d>,
     pub(super) nonce: &'d [u8],
+    /// ACCESS-TOKEN.
+    pub(super) token: Option<&'d [u8]>,
     /// How the client made its key.
     pub(super) algorithm: PasswordAlgorithm,
     pub(super) integrity: Integrity<'d>,
@@ -51,6 +53,7 @@ impl<'d> Signature<'d> {
         Ok(Self {
             name,
             nonce,
+            token: request.access_token(),
             algorithm: chosen.unwrap_or(PasswordAlgorithm::Md5),
             integrity,
             codes: Codes {

@@ -2,6 +2,12 @@
 
 use stun::attributes::AttrType;
 
+/// [RFC 7635 §6.2](https://www.rfc-editor.org/rfc/rfc7635#section-6.2).
+pub const ATTR_ACCESS_TOKEN: AttrType = AttrType(0x001B);
+
+/// [RFC 7635 §6.1](https://www.rfc-editor.org/rfc/rfc7635#section-6.1).
+pub const ATTR_THIRD_PARTY_AUTHORIZATION: AttrType = AttrType(0x802E);
+
 /// [RFC 8656 §18.11](https://www.rfc-editor.org/rfc/rfc8656#section-18.11).
 pub const ATTR_ADDITIONAL_ADDRESS_FAMILY: AttrType = AttrType(0x8000);
 

@@ -17,7 +17,7 @@ use stun::message::{
 };
 
 use crate::relay::wire::address::XorAddress;
-use crate::relay::wire::attributes::ATTR_ADDITIONAL_ADDRESS_FAMILY;
+use crate::relay::wire::attributes::{ATTR_ACCESS_TOKEN, ATTR_ADDITIONAL_ADDRESS_FAMILY};
 use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::integrity::Integrities;
 use crate::relay::wire::message::{Attribute, Fingerprint, Message, TransactionId};
@@ -102,6 +102,12 @@ impl<'d> Request<'d> {
     #[must_use]
     pub fn user_hash(&self) -> Option<&'d [u8]> {
         self.first(ATTR_USER_HASH)
+    }
+
+    /// ACCESS-TOKEN.
+    #[must_use]
+    pub fn access_token(&self) -> Option<&'d [u8]> {
+        self.first(ATTR_ACCESS_TOKEN)
     }
 
     /// PASSWORD-ALGORITHM: the chosen one with its parameters.

@@ -17,7 +17,7 @@ use stun::message::{
 use stun::uattrs::UnknownAttributes;
 
 use crate::relay::wire::address::XorAddress;
-use crate::relay::wire::attributes::ATTR_ADDRESS_ERROR_CODE;
+use crate::relay::wire::attributes::{ATTR_ADDRESS_ERROR_CODE, ATTR_THIRD_PARTY_AUTHORIZATION};
 use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::integrity::SigningKey;
 use crate::relay::wire::message::TransactionId;
@@ -140,6 +140,14 @@ impl Response {
         self.message.add(ATTR_NONCE, nonce.as_bytes());
         self.message
             .add(ATTR_PASSWORD_ALGORITHMS, &PASSWORD_ALGORITHMS);
+        self
+    }
+
+    /// Adds THIRD-PARTY-AUTHORIZATION: the server that an access token must be for.
+    #[must_use]
+    pub fn third_party(mut self, server: &str) -> Self {
+        self.message
+            .add(ATTR_THIRD_PARTY_AUTHORIZATION, server.as_bytes());
         self
     }
 
