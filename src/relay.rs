@@ -31,7 +31,7 @@ use crate::relay::engine::five_tuple::Transport;
 use crate::relay::engine::limits::{self, Limits};
 use crate::relay::engine::share::Share;
 use crate::relay::engine::signaled::{PeerMode, SignaledPeers};
-use crate::relay::worker::{Mailbox, RelayPorts, Seat};
+use crate::relay::worker::{Guests, Mailbox, RelayPorts, Seat};
 
 /// What the operator decides about the relay.
 #[derive(Clone, Debug)]
@@ -130,6 +130,7 @@ impl Relay {
         let limits = Limits::new(Now::read(), settings.limits);
         let ended = Arc::new(Notify::new());
         let mailboxes: Arc<[Arc<Mailbox>]> = listeners.iter().map(|_| Arc::default()).collect();
+        let guests = Arc::new(Guests::default());
         let of = u32::try_from(mailboxes.len()).unwrap_or(u32::MAX);
         let seats = (0..).zip(listeners).zip(&*mailboxes);
         let seats = seats.map(|((number, listeners), mailbox)| Seat {
@@ -148,6 +149,7 @@ impl Relay {
             limits: Arc::clone(&limits),
             mailbox: Arc::clone(mailbox),
             mailboxes: Arc::clone(&mailboxes),
+            guests: Arc::clone(&guests),
             ended: Arc::clone(&ended),
         });
         let seats: Vec<_> = seats.collect();

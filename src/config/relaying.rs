@@ -92,6 +92,7 @@ pub(super) fn relay(
             nonce_key: Redacted::new(entropy::bytes()),
             tcp_relay: turn.tcp_relay,
             share: Share::ALONE,
+            mobility: turn.mobility,
         },
     })
 }

@@ -30,6 +30,7 @@ mod forward;
 mod halves;
 pub mod icmp;
 pub mod limits;
+mod mobility;
 mod nonce;
 pub mod outcome;
 mod peers;
@@ -61,6 +62,7 @@ use auth::Authenticator;
 use five_tuple::{Family, FiveTuple, PeerAddr, RelayKey};
 use forward::TransactionIds;
 use limits::Limits;
+use mobility::Tickets;
 use peers::Peers;
 use policy::PeerPolicy;
 use share::Share;
@@ -95,6 +97,8 @@ pub struct Settings {
     pub tcp_relay: bool,
     /// Which worker of how many the engine is; the others have the same settings but for this.
     pub share: Share,
+    /// Whether allocations may move to another five-tuple ([RFC 8016](https://www.rfc-editor.org/rfc/rfc8016)).
+    pub mobility: bool,
 }
 
 /// Who may allocate.
@@ -120,6 +124,8 @@ pub struct Engine {
     pending: Option<Pending>,
     effects: VecDeque<Effect>,
     transaction_ids: TransactionIds,
+    /// Where allocations may move.
+    tickets: Option<Tickets>,
     /// Workers begin at random: an id is never that of another worker's allocation, nor of one before a restart.
     next_id: u64,
     counters: Snapshot,
@@ -151,7 +157,9 @@ impl Engine {
             nonce_key,
             tcp_relay,
             share,
+            mobility,
         } = settings;
+        let tickets = mobility.then(|| Tickets::new(Redacted::clone(&nonce_key), share));
         let connections = Connections::new(Redacted::clone(&nonce_key), share);
         Self {
             channels,
@@ -171,6 +179,7 @@ impl Engine {
             pending: None,
             effects: VecDeque::new(),
             transaction_ids: TransactionIds::new(seed),
+            tickets,
             next_id: seed,
             counters: Snapshot::default(),
             limits,
@@ -215,10 +224,12 @@ impl Engine {
         }
     }
 
-    /// A TCP or TLS connection ended: its allocation goes at once.
+    /// A TCP or TLS connection ended: its allocation goes at once, unless it is on its way to or from there.
     pub fn handle_client_closed(&mut self, now: Now, client: FiveTuple) {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
-        self.let_go(now, client, "connection closed");
+        if !self.allocations.leave(client) {
+            self.let_go(now, client, "connection closed");
+        }
     }
 
     /// Removes what has expired.

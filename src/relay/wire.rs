@@ -9,6 +9,7 @@ pub mod frame;
 pub mod icmp;
 pub mod integrity;
 pub mod message;
+pub mod mobility;
 pub mod request;
 pub mod response;
 pub mod send;

@@ -1,11 +1,13 @@
 //! A worker: one thread with an [`Engine`] and its sockets, the only place where the two meet.
 //!
-//! Its tasks share the [`Worker`] and borrow it only between awaits; no lock is on the path of relayed data.
+//! Its tasks share the [`Worker`] and borrow it only between awaits; no lock is on the path of relayed data, as long as no client
+//! has moved from one worker to another.
 
 mod client_udp;
 mod connection;
 mod errors;
 mod external;
+mod guests;
 mod hand_over;
 mod mailbox;
 mod outbox;
@@ -21,6 +23,7 @@ mod thread;
 pub use external::ExternalAddr;
 pub use sending::Unsent;
 
+pub(crate) use guests::Guests;
 pub(crate) use hand_over::HandedOver;
 pub(crate) use mailbox::{Mailbox, Question};
 pub(crate) use relay_udp::RelayPorts;
@@ -52,6 +55,7 @@ use crate::relay::engine::{
 };
 use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::frame::{FRAME_BYTES_ICMP, Frame, HEADROOM_BYTES, TAILROOM_BYTES};
+use crate::relay::worker::guests::Visit;
 use crate::relay::worker::hand_over::Crew;
 use crate::relay::worker::mailbox::Orders;
 use crate::relay::worker::outbox::Outbox;
@@ -105,6 +109,36 @@ impl Worker {
         let outcome = self.engine.handle_client(now, client, datagram);
         self.sockets.deliver(outcome);
         self.settle(now);
+    }
+
+    /// A datagram from a client, which may have moved an allocation of another worker to where it is now.
+    fn datagram_came(&mut self, now: Now, client: FiveTuple, datagram: &[u8]) {
+        match self.crew.host_of(&client, datagram) {
+            Some(host) if !self.engine.has_allocation(&client) => host.visit(client, datagram),
+            Some(_) | None => self.client_sent(now, client, datagram),
+        }
+    }
+
+    /// A datagram that came to another worker. Where it has moved an allocation the next ones come at once, before the
+    /// client knows.
+    fn visited(&mut self, now: Now, visit: &Visit) {
+        let Visit { client, datagram } = visit;
+        let had_allocation = self.engine.has_allocation(client);
+        let outcome = self.engine.handle_client(now, *client, datagram);
+        self.sockets.deliver(outcome);
+        let number = self.crew.share.number;
+        match (had_allocation, self.engine.has_allocation(client)) {
+            (false, true) => self.crew.guests.welcome(*client, number),
+            (true, true) => {}
+            (_, false) => self.keep_guests(),
+        }
+        self.settle(now);
+    }
+
+    fn keep_guests(&self) {
+        let has_allocation = |client: &FiveTuple| self.engine.has_allocation(client);
+        let number = self.crew.share.number;
+        self.crew.guests.keep(number, has_allocation);
     }
 
     /// What peers sent to a relay socket, up to one turn's worth; says how many datagrams it was.
@@ -167,9 +201,10 @@ impl Worker {
         current.is_some_and(|current| Rc::ptr_eq(current, outbox))
     }
 
-    /// Whose a message of a stream is, if not this worker's.
-    fn other_for(&self, message: &[u8]) -> Option<Arc<Mailbox>> {
-        self.crew.other_for(message)
+    /// Whose a message of a stream is, if not this worker's. A connection with an allocation of its own stays.
+    fn other_for(&self, client: &FiveTuple, message: &[u8]) -> Option<Arc<Mailbox>> {
+        let other = self.crew.other_for(message)?;
+        (!self.engine.has_allocation(client)).then_some(other)
     }
 
     /// The peer's connection that the client's last message has bound its own to.
@@ -231,6 +266,9 @@ impl Worker {
     }
 
     fn carry_out(&mut self, now: Now, orders: Orders) {
+        for visit in &orders.visits {
+            self.visited(now, visit);
+        }
         for (user, until) in orders.revocations {
             self.revoke(now, &user, until);
         }
@@ -278,7 +316,10 @@ impl Worker {
                     let opened = self.open_relay(now, request);
                     self.engine.handle_relay_opened(now, opened);
                 }
-                Effect::CloseRelay(key) => self.sockets.relays.close(key),
+                Effect::CloseRelay(key) => {
+                    self.sockets.relays.close(key);
+                    self.keep_guests();
+                }
                 Effect::ConnectPeer { id, relay, peer } => self.connect_peer(id, relay, peer),
                 Effect::Splice { client: _, id } => self.bound = Some(id),
                 Effect::ClosePeer(id) => self.sockets.peers.close(id),

@@ -13,6 +13,7 @@ mod family;
 mod icmp;
 mod integrity;
 mod limits;
+mod mobility;
 mod permission;
 mod properties;
 mod revoke;

@@ -203,6 +203,7 @@ impl World {
             nonce_key: Redacted::new([7; 32]),
             tcp_relay: true,
             share: Share::ALONE,
+            mobility: true,
         };
         change(&mut settings);
         let secret = |text: &str| Redacted::new(text.to_owned());

@@ -13,6 +13,7 @@ mod icmp;
 mod inspect;
 mod limits;
 mod listening;
+mod mobility;
 mod relaying;
 mod revoke;
 mod signaled;

@@ -147,6 +147,7 @@ fn settings() -> Settings {
             nonce_key: Redacted::new([7; 32]),
             tcp_relay: true,
             share: Share::ALONE,
+            mobility: true,
         },
     }
 }

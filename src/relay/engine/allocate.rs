@@ -15,6 +15,7 @@ use crate::relay::engine::five_tuple::{Family, FiveTuple};
 use crate::relay::engine::halves::{Half, Halves};
 use crate::relay::engine::icmp::IcmpBudget;
 use crate::relay::engine::limits::{Limit, Place};
+use crate::relay::engine::mobility::Mobility;
 use crate::relay::engine::outcome::{
     Effect, OpenedRelay, PortKind, PortRequest, RelayRefused, RelayTransport, ReservationToken,
 };
@@ -38,6 +39,8 @@ pub(super) struct Pending {
     /// Whether it brought a token, which is good for nothing elsewhere.
     is_reserved: bool,
     transport: RelayTransport,
+    /// Whether its client asked for a ticket.
+    is_mobile: bool,
     opening: Opening,
 }
 
@@ -83,6 +86,7 @@ impl Engine {
         }
         let wanted = self.wanted(client, request)?;
         let lifetime = self.granted_lifetime(now, request, &owner)?;
+        let is_mobile = self.asks_for_ticket(request)?;
         let place = match self.limits.allocate(now, &owner.user) {
             Ok(place) => place,
             Err(Limit::Allocations) if !wanted.is_reserved() => {
@@ -100,6 +104,7 @@ impl Engine {
             lifetime,
             reply_to: request.reply_to,
             is_reserved: wanted.is_reserved(),
+            is_mobile,
             transport: wanted.first.transport,
             opening: wanted.additional.map_or(Opening::One, Opening::First),
         });
@@ -146,11 +151,21 @@ impl Engine {
             lifetime,
             reply_to,
             is_reserved: _,
+            is_mobile,
             transport,
             opening: _,
         } = pending;
+        let id = AllocationId(self.next_id);
+        self.next_id = self.next_id.wrapping_add(1);
+        // Connections to peers don't move.
+        let tickets = self.tickets.as_ref();
+        let tickets = tickets.filter(|_| is_mobile && transport == RelayTransport::Udp);
+        let ticket = tickets.map(|tickets| tickets.make(id, 0));
         let response = opened.tell(Response::success(reply_to));
-        let response = response.lifetime(lifetime).mapped(client.client);
+        let mut response = response.lifetime(lifetime).mapped(client.client);
+        if let Some(ticket) = ticket {
+            response = response.mobility_ticket(ticket);
+        }
         let answer = self.with_software(response).finish(owner.key());
         tracing::info!(
             user = %Redacted::new(&owner.user),
@@ -159,8 +174,6 @@ impl Engine {
             lifetime_seconds = lifetime.as_secs(),
             "allocation made"
         );
-        let id = AllocationId(self.next_id);
-        self.next_id = self.next_id.wrapping_add(1);
         self.allocations.insert(Allocation {
             id,
             client,
@@ -177,6 +190,7 @@ impl Engine {
             to_peers: Traffic::default(),
             to_clients: Traffic::default(),
             icmp: IcmpBudget::default(),
+            mobility: ticket.map(|ticket| Box::new(Mobility::new(ticket))),
             made_by: reply_to.transaction_id,
             answer: answer.clone(),
         });

@@ -1,4 +1,4 @@
-//! The one table of allocations and its indexes. Only `insert` and `remove` change them.
+//! The one table of allocations and its indexes. Only what is here changes them.
 
 use std::{collections::HashMap, time::Instant};
 
@@ -15,10 +15,12 @@ use crate::relay::engine::five_tuple::{Family, FiveTuple, RelayKey};
 use crate::relay::engine::halves::{Half, Halves};
 use crate::relay::engine::icmp::IcmpBudget;
 use crate::relay::engine::limits::Place;
+use crate::relay::engine::mobility::Mobility;
 use crate::relay::engine::permission::Permissions;
 use crate::relay::engine::view::AllocationId;
 use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::message::TransactionId;
+use crate::relay::wire::mobility::Ticket;
 
 /// What a client holds ([RFC 8656 §3.2](https://www.rfc-editor.org/rfc/rfc8656#section-3.2)).
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub(super) struct Allocation {
     pub(super) to_peers: Traffic,
     pub(super) to_clients: Traffic,
     pub(super) icmp: IcmpBudget,
+    /// What lets it move to another five-tuple.
+    pub(super) mobility: Option<Box<Mobility>>,
     /// The Allocate that made it, and its answer: a retransmission gets the same once more.
     pub(super) made_by: TransactionId,
     pub(super) answer: Vec<u8>,
@@ -53,13 +57,26 @@ impl Allocation {
     pub(super) fn lives(&self, now: Now) -> bool {
         self.halves.live(now)
     }
+
+    /// The five-tuple that it moves to.
+    fn next(&self) -> Option<FiveTuple> {
+        self.mobility.as_ref()?.next
+    }
+
+    fn set_next(&mut self, next: Option<FiveTuple>) {
+        if let Some(mobility) = &mut self.mobility {
+            mobility.next = next;
+        }
+    }
 }
 
 /// Every allocation of one engine.
 #[derive(Debug, Default)]
 pub(super) struct Allocations {
     table: Slab<Allocation>,
+    /// Two for one that is moving.
     by_client: FxHashMap<FiveTuple, usize>,
+    by_ticket: FxHashMap<Ticket, usize>,
     /// At the relay's number: workers number their sockets from 0 upwards.
     by_relay: Vec<Option<usize>>,
     by_user: HashMap<UserId, Vec<usize>>,
@@ -82,6 +99,24 @@ impl Allocations {
         let slot = *self.by_client.get(&client)?;
         self.table
             .get_mut(slot)
+            .filter(|allocation| allocation.lives(now))
+    }
+
+    /// The allocation of whoever sends data from this five-tuple: one that was moving here has arrived.
+    pub(super) fn by_sender(&mut self, now: Now, client: FiveTuple) -> Option<&mut Allocation> {
+        let slot = *self.by_client.get(&client)?;
+        if self.table.get(slot)?.next() == Some(client) {
+            self.arrive(slot, client);
+        }
+        self.table
+            .get_mut(slot)
+            .filter(|allocation| allocation.lives(now))
+    }
+
+    pub(super) fn by_ticket(&self, now: Now, ticket: Ticket) -> Option<&Allocation> {
+        let slot = *self.by_ticket.get(&ticket)?;
+        self.table
+            .get(slot)
             .filter(|allocation| allocation.lives(now))
     }
 
@@ -113,6 +148,9 @@ impl Allocations {
             self.by_relay[relay] = Some(slot);
         }
         self.by_client.insert(allocation.client, slot);
+        if let Some(mobility) = &allocation.mobility {
+            self.by_ticket.insert(mobility.ticket, slot);
+        }
         let user = allocation.owner.user.clone();
         let expires_at = allocation.halves.next_expiry();
         entry.insert(allocation);
@@ -123,8 +161,15 @@ impl Allocations {
     }
 
     pub(super) fn remove(&mut self, client: FiveTuple) -> Option<Allocation> {
-        let slot = self.by_client.remove(&client)?;
+        let slot = *self.by_client.get(&client)?;
         let allocation = self.table.try_remove(slot)?;
+        self.by_client.remove(&allocation.client);
+        if let Some(mobility) = &allocation.mobility {
+            self.by_ticket.remove(&mobility.ticket);
+            if let Some(next) = mobility.next {
+                self.by_client.remove(&next);
+            }
+        }
         for half in allocation.halves.iter() {
             self.by_relay[half.relay.0 as usize] = None;
         }
@@ -137,6 +182,71 @@ impl Allocations {
         }
         debug_assert!(self.consistent());
         Some(allocation)
+    }
+
+    /// Gives the mobile allocation on `at` another ticket, and a second five-tuple where `client` is another one.
+    pub(super) fn renew(
+        &mut self,
+        at: FiveTuple,
+        client: FiveTuple,
+        make: impl FnOnce(AllocationId, u64) -> Ticket,
+    ) -> Option<Ticket> {
+        let slot = *self.by_client.get(&at)?;
+        let allocation = self.table.get_mut(slot)?;
+        let mobility = allocation.mobility.as_mut()?;
+        self.by_ticket.remove(&mobility.ticket);
+        mobility.ticket = make(allocation.id, mobility.tickets);
+        mobility.tickets += 1;
+        self.by_ticket.insert(mobility.ticket, slot);
+        if client != allocation.client && mobility.next != Some(client) {
+            if let Some(abandoned) = mobility.next.replace(client) {
+                self.by_client.remove(&abandoned);
+            }
+            self.by_client.insert(client, slot);
+        }
+        let ticket = mobility.ticket;
+        debug_assert!(self.consistent());
+        Some(ticket)
+    }
+
+    /// Keeps the answer to the Refresh that brought the last ticket.
+    pub(super) fn set_renewed_by(&mut self, client: FiveTuple, by: TransactionId, answer: &[u8]) {
+        let slot = self.by_client.get(&client);
+        let allocation = slot.and_then(|slot| self.table.get_mut(*slot));
+        if let Some(mobility) = allocation.and_then(|found| found.mobility.as_mut()) {
+            mobility.renewed_by = Some((by, answer.to_vec()));
+        }
+    }
+
+    /// One of the two five-tuples of a moving allocation is no more: it goes on at the other one. `false` for any other.
+    pub(super) fn leave(&mut self, client: FiveTuple) -> bool {
+        let Some(&slot) = self.by_client.get(&client) else {
+            return false;
+        };
+        let Some(allocation) = self.table.get_mut(slot) else {
+            return false;
+        };
+        let Some(next) = allocation.next() else {
+            return false;
+        };
+        if client == allocation.client {
+            self.arrive(slot, next);
+        } else {
+            self.by_client.remove(&client);
+            allocation.set_next(None);
+        }
+        debug_assert!(self.consistent());
+        true
+    }
+
+    /// The old five-tuple is nobody's any more.
+    fn arrive(&mut self, slot: usize, client: FiveTuple) {
+        if let Some(allocation) = self.table.get_mut(slot) {
+            self.by_client.remove(&allocation.client);
+            allocation.client = client;
+            allocation.set_next(None);
+        }
+        debug_assert!(self.consistent());
     }
 
     /// Removes one family of an allocation that has both, with its permissions and channels.
@@ -222,7 +332,12 @@ impl Allocations {
                 && halves.all(|half| self.by_relay[half.relay.0 as usize] == Some(slot))
                 && user.is_some_and(|slots| slots.contains(&slot))
         };
-        [self.by_client.len(), of_users] == [self.table.len(); 2]
+        let moving = self.iter().filter(|allocation| allocation.next().is_some());
+        let mobile = self
+            .iter()
+            .filter(|allocation| allocation.mobility.is_some());
+        [self.by_client.len() - moving.count(), of_users] == [self.table.len(); 2]
+            && self.by_ticket.len() == mobile.count()
             && of_relays == halves.sum::<usize>()
             && self.table.iter().all(indexed)
     }

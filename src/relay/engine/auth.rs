@@ -178,6 +178,7 @@ impl Authenticator {
             ErrorCode::TryAlternate
             | ErrorCode::BadRequest
             | ErrorCode::Forbidden
+            | ErrorCode::MobilityForbidden
             | ErrorCode::UnknownAttribute
             | ErrorCode::AllocationMismatch
             | ErrorCode::AddressFamilyNotSupported

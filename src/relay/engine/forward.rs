@@ -25,7 +25,7 @@ impl Engine {
         let data = ChannelData::parse(datagram, self.channels).ok_or(DropReason::Malformed)?;
         let allocation = self
             .allocations
-            .by_client_mut(now, client)
+            .by_sender(now, client)
             .ok_or(DropReason::NoAllocation)?;
         let peer = allocation
             .channels
@@ -50,7 +50,7 @@ impl Engine {
         })?;
         let allocation = self
             .allocations
-            .by_client_mut(now, client)
+            .by_sender(now, client)
             .ok_or(DropReason::NoAllocation)?;
         if allocation.connections.is_some() {
             return Err(DropReason::WrongTransport);

@@ -7,6 +7,7 @@ use crate::clock::Now;
 use crate::relay::engine::Engine;
 use crate::relay::engine::auth::Identity;
 use crate::relay::engine::five_tuple::{Family, FiveTuple};
+use crate::relay::engine::mobility::Named;
 use crate::relay::engine::requests::owned;
 use crate::relay::wire::request::Request;
 use crate::relay::wire::response::{ErrorCode, Response};
@@ -19,7 +20,15 @@ impl Engine {
         request: &Request<'_>,
         identity: &Identity,
     ) -> Result<Vec<u8>, ErrorCode> {
-        let allocation = owned(&mut self.allocations, now, client, identity)?;
+        let at = match self.named_by(now, client, request) {
+            Ok(Named::On(at)) => at,
+            Ok(Named::Answered(answer)) => {
+                owned(&mut self.allocations, now, client, identity)?;
+                return Ok(answer);
+            }
+            Err(code) => return Err(code),
+        };
+        let allocation = owned(&mut self.allocations, now, at, identity)?;
         let family = match request.requested_family()? {
             Some(number) => Some(
                 Family::from_number(number)
@@ -33,15 +42,25 @@ impl Engine {
             Some(_) | None => self.granted_lifetime(now, request, identity)?,
         };
         match family {
-            Some(family) if lifetime.is_zero() => self.let_go_of(now, client, family, ENDED),
-            None if lifetime.is_zero() => self.let_go(now, client, ENDED),
+            Some(family) if lifetime.is_zero() => self.let_go_of(now, at, family, ENDED),
+            None if lifetime.is_zero() => self.let_go(now, at, ENDED),
             Some(_) | None => {
                 let expires_at = now.mono + lifetime;
-                self.allocations.set_expiry(client, family, expires_at);
+                self.allocations.set_expiry(at, family, expires_at);
             }
         }
-        let response = Response::success(request.reply_to).lifetime(lifetime);
-        Ok(self.with_software(response).finish(identity.key()))
+        let mut response = Response::success(request.reply_to).lifetime(lifetime);
+        // Whoever refreshes without a ticket keeps the one they have.
+        let ticket = request.mobility_ticket();
+        if let Some(ticket) = ticket.and_then(|_| self.renew_ticket(at, client)) {
+            response = response.mobility_ticket(ticket);
+        }
+        let answer = self.with_software(response).finish(identity.key());
+        if ticket.is_some() {
+            self.allocations
+                .set_renewed_by(client, request.reply_to.transaction_id, &answer);
+        }
+        Ok(answer)
     }
 }
 

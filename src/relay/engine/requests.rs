@@ -6,7 +6,7 @@ use crate::relay::engine::allocations::{Allocation, Allocations};
 use crate::relay::engine::auth::Identity;
 use crate::relay::engine::five_tuple::{FiveTuple, Transport};
 use crate::relay::engine::outcome::Effect;
-use crate::relay::engine::{Engine, channel, permission, tcp};
+use crate::relay::engine::{Engine, channel, mobility, permission, tcp};
 use crate::relay::wire::attributes::ATTR_ACCESS_TOKEN;
 use crate::relay::wire::request::{Method, Request};
 use crate::relay::wire::response::{ErrorCode, ReplyTo, Response};
@@ -15,7 +15,9 @@ use crate::source::Source;
 impl Engine {
     pub(super) fn handle_request(&mut self, now: Now, client: FiveTuple, request: &Request<'_>) {
         self.expire(now);
-        let owner = tcp::owner(now, &self.allocations, &self.connections, client, request);
+        let allocations = &self.allocations;
+        let owner = tcp::owner(now, allocations, &self.connections, client, request)
+            .or_else(|| mobility::owner(now, allocations, request));
         let identity = match self.authenticator.authenticate(now, client, request, owner) {
             Ok(identity) => identity,
             Err(code) => return self.challenge(now, client, request, code),

@@ -16,3 +16,6 @@ pub const ATTR_ADDRESS_ERROR_CODE: AttrType = AttrType(0x8001);
 
 /// [RFC 8656 §18.13](https://www.rfc-editor.org/rfc/rfc8656#section-18.13).
 pub const ATTR_ICMP: AttrType = AttrType(0x8004);
+
+/// [RFC 8016 §4](https://www.rfc-editor.org/rfc/rfc8016#section-4).
+pub const ATTR_MOBILITY_TICKET: AttrType = AttrType(0x8030);

@@ -17,7 +17,9 @@ use stun::message::{
 };
 
 use crate::relay::wire::address::XorAddress;
-use crate::relay::wire::attributes::{ATTR_ACCESS_TOKEN, ATTR_ADDITIONAL_ADDRESS_FAMILY};
+use crate::relay::wire::attributes::{
+    ATTR_ACCESS_TOKEN, ATTR_ADDITIONAL_ADDRESS_FAMILY, ATTR_MOBILITY_TICKET,
+};
 use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::integrity::Integrities;
 use crate::relay::wire::message::{Attribute, Fingerprint, Message, TransactionId};
@@ -169,6 +171,12 @@ impl<'d> Request<'d> {
     pub fn additional_family(&self) -> Result<Option<u8>, ErrorCode> {
         let value = self.fixed(ATTR_ADDITIONAL_ADDRESS_FAMILY)?;
         Ok(value.map(|[family, _, _, _]| family))
+    }
+
+    /// MOBILITY-TICKET ([RFC 8016 §3](https://www.rfc-editor.org/rfc/rfc8016#section-3)); empty where one is asked for.
+    #[must_use]
+    pub fn mobility_ticket(&self) -> Option<&'d [u8]> {
+        self.first(ATTR_MOBILITY_TICKET)
     }
 
     /// EVEN-PORT's R bit: whether the next-higher port shall be reserved.

@@ -17,10 +17,13 @@ use stun::message::{
 use stun::uattrs::UnknownAttributes;
 
 use crate::relay::wire::address::XorAddress;
-use crate::relay::wire::attributes::{ATTR_ADDRESS_ERROR_CODE, ATTR_THIRD_PARTY_AUTHORIZATION};
+use crate::relay::wire::attributes::{
+    ATTR_ADDRESS_ERROR_CODE, ATTR_MOBILITY_TICKET, ATTR_THIRD_PARTY_AUTHORIZATION,
+};
 use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::integrity::SigningKey;
 use crate::relay::wire::message::TransactionId;
+use crate::relay::wire::mobility::Ticket;
 
 /// The errors that a request may be answered with ([RFC 8656 §19](https://www.rfc-editor.org/rfc/rfc8656#section-19)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub enum ErrorCode {
     Unauthenticated,
     /// 403.
     Forbidden,
+    /// 405 ([RFC 8016 §3.4](https://www.rfc-editor.org/rfc/rfc8016#section-3.4)).
+    MobilityForbidden,
     /// 420.
     UnknownAttribute,
     /// 437.
@@ -66,6 +71,7 @@ impl ErrorCode {
             Self::BadRequest => (400, "Bad Request"),
             Self::Unauthenticated => (401, ""),
             Self::Forbidden => (403, "Forbidden"),
+            Self::MobilityForbidden => (405, "Mobility Forbidden"),
             Self::UnknownAttribute => (420, "Unknown Attribute"),
             Self::AllocationMismatch => (437, "Allocation Mismatch"),
             Self::StaleNonce => (438, "Stale Nonce"),
@@ -190,6 +196,13 @@ impl Response {
     #[must_use]
     pub fn alternate_domain(mut self, name: &str) -> Self {
         self.message.add(ATTR_ALTERNATE_DOMAIN, name.as_bytes());
+        self
+    }
+
+    /// Adds MOBILITY-TICKET.
+    #[must_use]
+    pub fn mobility_ticket(mut self, Ticket(ticket): Ticket) -> Self {
+        self.message.add(ATTR_MOBILITY_TICKET, &ticket);
         self
     }
 

@@ -52,7 +52,7 @@ fn receive_batch(worker: &SharedWorker, socket: &ClientUdp, batch: &mut Batch) -
         };
         // The kernel joins equal-sized datagrams of one flow (GRO); an empty one has no stride.
         for datagram in bytes.chunks(meta.stride.max(1)) {
-            worker.client_sent(now, client, datagram);
+            worker.datagram_came(now, client, datagram);
         }
     }
     received

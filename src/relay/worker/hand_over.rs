@@ -7,8 +7,10 @@ use tokio::task::spawn_local;
 use crate::relay::engine::five_tuple::FiveTuple;
 use crate::relay::engine::share::Share;
 use crate::relay::wire::connection::ConnectionId;
+use crate::relay::wire::mobility::Ticket;
 use crate::relay::wire::stream::Inbound;
 use crate::relay::worker::connection::{Connection, Parked};
+use crate::relay::worker::guests::Guests;
 use crate::relay::worker::mailbox::Mailbox;
 use crate::relay::worker::{SharedWorker, stream};
 
@@ -17,15 +19,27 @@ pub(super) struct Crew {
     pub(super) share: Share,
     /// By their numbers.
     pub(super) mailboxes: Arc<[Arc<Mailbox>]>,
+    /// Whose datagrams come to one of them and are for another.
+    pub(super) guests: Arc<Guests>,
 }
 
 impl Crew {
-    /// Where a message leads to, if not here: a ConnectionBind names another worker's connection.
+    /// Where a message leads to, if not here: it names another worker's connection, or allocation.
     pub(super) fn other_for(&self, message: &[u8]) -> Option<Arc<Mailbox>> {
-        let owner = self.share.owner_of(ConnectionId::named_in(message)?.0);
-        let is_other = owner != self.share.number;
-        let mailbox = self.mailboxes.get(usize::try_from(owner).ok()?)?;
-        is_other.then(|| Arc::clone(mailbox))
+        let connection = || ConnectionId::named_in(message).map(|id| id.0);
+        let mark = connection().or_else(|| Ticket::named_in(message).map(Ticket::mark))?;
+        self.other(self.share.owner_of(mark)).map(Arc::clone)
+    }
+
+    /// Where a datagram leads to, if not here: it names another worker's allocation, or its client has moved one.
+    pub(super) fn host_of(&self, client: &FiveTuple, datagram: &[u8]) -> Option<&Arc<Mailbox>> {
+        let named = || Ticket::named_in(datagram).map(|ticket| self.share.owner_of(ticket.mark()));
+        self.other(self.guests.host_of(client).or_else(named)?)
+    }
+
+    fn other(&self, number: u32) -> Option<&Arc<Mailbox>> {
+        let mailbox = self.mailboxes.get(usize::try_from(number).ok()?)?;
+        (number != self.share.number).then_some(mailbox)
     }
 }
 

@@ -9,7 +9,9 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::clock::UnixSeconds;
 use crate::ident::UserId;
+use crate::relay::engine::five_tuple::FiveTuple;
 use crate::relay::engine::{AllocationId, AllocationView, Usage};
+use crate::relay::worker::guests::Visit;
 use crate::relay::worker::{HandedOver, Snapshot};
 
 /// Orders to one worker. Posting never blocks and nothing is lost: revocations of one user merge into one.
@@ -28,6 +30,9 @@ pub(super) struct Orders {
     pub(super) forgotten: HashSet<UserId>,
     /// Connections that another worker accepted.
     pub(super) handed_over: Vec<HandedOver>,
+    /// Datagrams that came to other workers.
+    pub(super) visits: Vec<Visit>,
+    visiting_bytes: usize,
     /// What the worker is asked, and who waits for the answer.
     pub(super) questions: Vec<Question>,
     /// The worker is to end.
@@ -81,6 +86,19 @@ impl Mailbox {
         self.posted.notify_one();
     }
 
+    /// Gives the worker a datagram that came to another one; drops it where too many wait.
+    pub(super) fn visit(&self, client: FiveTuple, datagram: &[u8]) {
+        let mut orders = self.orders();
+        let bytes = orders.visiting_bytes + datagram.len();
+        if orders.stop || bytes > VISITING_BYTES_MAX || orders.visits.len() >= VISITS_MAX {
+            return;
+        }
+        orders.visiting_bytes = bytes;
+        let datagram = datagram.to_vec();
+        orders.visits.push(Visit { client, datagram });
+        self.posted.notify_one();
+    }
+
     /// Asks the worker; the answer fails once the worker has ended.
     pub(crate) fn ask<A>(
         &self,
@@ -108,6 +126,7 @@ impl Mailbox {
         orders.stop = true;
         orders.questions.clear();
         orders.handed_over.clear();
+        orders.visits.clear();
     }
 
     /// Waits for orders and takes them all.
@@ -127,6 +146,8 @@ impl Mailbox {
 
 /// How many connections may wait for a worker that is busy.
 const HANDED_OVER_MAX: usize = 1024;
+const VISITS_MAX: usize = 4096;
+const VISITING_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -257,7 +257,7 @@ fn feed(
     let mut worker = worker.borrow_mut();
     let mut messages = 0;
     while let Some(message) = inbound.next_message()? {
-        if let Some(mailbox) = worker.other_for(message) {
+        if let Some(mailbox) = worker.other_for(&client, message) {
             inbound.put_back();
             return Ok(Fed::Last(Next::HandOver(mailbox)));
         }

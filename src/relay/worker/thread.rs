@@ -22,6 +22,7 @@ use crate::entropy;
 use crate::relay::engine::{self, Engine, limits::Limits, signaled::SignaledPeers};
 use crate::relay::worker::client_udp::{self, Batch, ClientUdp};
 use crate::relay::worker::errors::{self, Errors};
+use crate::relay::worker::guests::Guests;
 use crate::relay::worker::hand_over::Crew;
 use crate::relay::worker::mailbox::Mailbox;
 use crate::relay::worker::peer_tcp::PeerConnections;
@@ -45,6 +46,8 @@ pub(crate) struct Seat {
     pub(crate) mailbox: Arc<Mailbox>,
     /// Those of all workers, by their numbers.
     pub(crate) mailboxes: Arc<[Arc<Mailbox>]>,
+    /// Clients of all workers that have moved.
+    pub(crate) guests: Arc<Guests>,
     /// Told when the worker ends, whyever.
     pub(crate) ended: Arc<Notify>,
 }
@@ -97,6 +100,7 @@ fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
     let crew = Crew {
         share: seat.engine.share,
         mailboxes: seat.mailboxes,
+        guests: seat.guests,
     };
     let worker = Worker::new(
         Engine::new(
