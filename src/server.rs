@@ -33,6 +33,7 @@ use crate::store::log::Log;
 use crate::store::redis::{LogEvent, Redis};
 use crate::store::{self, Store};
 
+mod descriptors;
 pub mod health;
 mod off_limits;
 mod summary;
@@ -64,6 +65,7 @@ impl Server {
     /// # Errors
     /// When an address can't be had: one line with the operating system's reason and the key to change.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
+        descriptors::raise(descriptors_wanted(&config));
         let listeners = Listeners::bind(&config.http.listen)?;
         let credentials = Arc::new(Credentials::new(config.credentials.clone()));
         let mut relay = config.relay.clone();
@@ -218,6 +220,14 @@ impl Addresses {
     }
 }
 
+/// HTTP's connections and the relay's are counted apart.
+fn descriptors_wanted(config: &Config) -> usize {
+    let http = config.http.connections.unwrap_or_default();
+    let relay = config.relay.limits.connections.unwrap_or_default() as usize;
+    let ports = config.relay.relay_ports.len() * config.relay.external.len();
+    http + relay + ports + DESCRIPTORS_OF_OUR_OWN
+}
+
 fn bounds(settings: &http::Settings) -> Bounds {
     Bounds {
         connections: settings.connections,
@@ -250,6 +260,8 @@ fn http_state(
     })
 }
 
+/// Listeners, workers, Redis.
+const DESCRIPTORS_OF_OUR_OWN: usize = 100;
 /// How long the start waits for Redis, for the secret and then for what it holds.
 const SECRET_TIMEOUT: Duration = Duration::from_secs(2);
 const TAKE_UP_TIMEOUT: Duration = Duration::from_secs(3);

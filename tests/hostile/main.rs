@@ -4,7 +4,10 @@
 
 use common::Setu;
 
+mod floods;
+mod mutated;
 mod peers;
+mod process;
 
 #[path = "../relay/client.rs"]
 #[allow(dead_code, reason = "each test target uses its part")]
