@@ -9,6 +9,7 @@ mod abuse;
 mod allocations;
 mod coturn;
 mod credentials;
+mod family;
 mod icmp;
 mod inspect;
 mod limits;

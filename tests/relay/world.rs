@@ -44,7 +44,7 @@ impl World {
     /// With relayed addresses of both families.
     pub(crate) fn dual() -> Self {
         Self::with(|settings| {
-            settings.external = vec![on(Ipv4Addr::LOCALHOST), on(Ipv6Addr::LOCALHOST)];
+            settings.external = both_loopbacks();
         })
     }
 
@@ -105,6 +105,10 @@ impl World {
         self.until(&wanted, |snapshot| snapshot.ports_in_use == ports)
             .await;
     }
+}
+
+pub(crate) fn both_loopbacks() -> Vec<ExternalAddr> {
+    vec![on(Ipv4Addr::LOCALHOST), on(Ipv6Addr::LOCALHOST)]
 }
 
 fn on(ip: impl Into<IpAddr>) -> ExternalAddr {
