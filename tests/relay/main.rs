@@ -16,6 +16,7 @@ mod limits;
 mod listening;
 mod mobility;
 mod relaying;
+mod requirements;
 mod revoke;
 mod signaled;
 mod tcp;
