@@ -159,6 +159,15 @@ fn a_peer_is_connected_to_once_at_a_time() {
 }
 
 #[test]
+fn a_peer_that_came_by_itself_is_not_one_that_was_connected_to() {
+    // Whether one more connection fits beside it is for the kernel to say: 447, not 446.
+    let mut world = permit(with_tcp_allocation(), PEER);
+    world.peer_accepted(RELAY, PEER).0.unwrap();
+    let id = connecting(&mut world, PEER);
+    assert_eq!(world.peer_closed(id).unwrap().code(), 447);
+}
+
+#[test]
 fn refused_connects() {
     let mut world = with_tcp_allocation();
     let cases: &[(&str, &[&dyn Setter], u16)] = &[

@@ -61,6 +61,13 @@ fn uclient_from_client_to_client_loses_nothing() {
 }
 
 #[test]
+fn uclient_with_tcp_relays_loses_nothing() {
+    // Its clients are each other's peers then: one connects, the other is connected to.
+    Load::new().and(&["-T"]).over_tcp().is_relayed();
+    Load::new().and(&["-T"]).over_tls().is_relayed();
+}
+
+#[test]
 fn uclient_with_a_wrong_password_allocates_nothing() {
     let (done, said) = Load::new().with(&["-u", USER, "-w", "wrong"]).run();
     assert!(!done, "{said}");

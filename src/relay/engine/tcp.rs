@@ -118,7 +118,10 @@ impl Engine {
         if peer.0 == relayed.0 {
             return Err(ErrorCode::Forbidden);
         }
-        if open.iter().any(|id| self.connections.leads_to(*id, peer)) {
+        if open
+            .iter()
+            .any(|id| self.connections.is_connect_to(*id, peer))
+        {
             return Err(ErrorCode::ConnectionAlreadyExists);
         }
         if open.len() >= CONNECTIONS_MAX {

@@ -29,6 +29,8 @@ pub(super) struct Connection {
     /// The control connection of its allocation.
     pub(super) client: FiveTuple,
     pub(super) peer: PeerAddr,
+    /// Whether the client asked for it; else the peer came by itself.
+    is_asked_for: bool,
     pub(super) state: State,
 }
 
@@ -83,9 +85,14 @@ impl Connections {
             }
         };
         self.watch(id, state.until());
+        let is_asked_for = match state {
+            State::Connecting { .. } => true,
+            State::Unbound { .. } | State::Bound => false,
+        };
         let connection = Connection {
             client,
             peer,
+            is_asked_for,
             state,
         };
         self.by_id.insert(id, connection);
@@ -110,9 +117,10 @@ impl Connections {
         self.by_id.get(&id).map(|connection| connection.client)
     }
 
-    pub(super) fn leads_to(&self, id: ConnectionId, peer: PeerAddr) -> bool {
+    /// Whether a Connect to this peer made it, or is to make it.
+    pub(super) fn is_connect_to(&self, id: ConnectionId, peer: PeerAddr) -> bool {
         let connection = self.by_id.get(&id);
-        connection.is_some_and(|connection| connection.peer == peer)
+        connection.is_some_and(|connection| connection.is_asked_for && connection.peer == peer)
     }
 
     /// The peer has answered: whom to tell.
