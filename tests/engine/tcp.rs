@@ -295,6 +295,19 @@ fn a_bound_connection_is_spliced_to_the_clients_and_bound_once() {
 }
 
 #[test]
+fn a_connection_is_bound_with_the_nonce_of_its_control_connection() {
+    // The client need not ask for another one; but it is good for this alone.
+    let mut world = permit(with_tcp_allocation(), PEER);
+    let id = world.peer_accepted(RELAY, PEER).0.unwrap();
+    let nonce = world.nonce(control(ALICE));
+    let alice = (ALICE.user, ALICE.password);
+    for (method, code) in [(METHOD_REFRESH, 438), (METHOD_CONNECTION_BIND, 0)] {
+        let bytes = world.signed_with(&nonce, alice, method, &[&connection(id)]);
+        assert_eq!(world.send(data(ALICE), &bytes).answer().code(), code);
+    }
+}
+
+#[test]
 fn refused_connection_binds() {
     let mut world = permit(with_tcp_allocation(), PEER);
     let id = world.peer_accepted(RELAY, PEER).0.unwrap();

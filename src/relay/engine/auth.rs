@@ -1,7 +1,7 @@
 //! Who sent a request ([RFC 8489 §9.2.4](https://www.rfc-editor.org/rfc/rfc8489#section-9.2.4)): 400, 401, 438 or an
 //! identity.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
 use crate::clock::{Now, UnixSeconds};
 use crate::credentials::{Credentials, LongTermKey, Proven, Tokens, UserHash, user_hash};
@@ -61,13 +61,15 @@ impl Authenticator {
         }
     }
 
-    /// Proves `request`; `owner` is who made the allocation that it is about.
+    /// Proves `request`; `owner` is who made the allocation that it is about. A nonce of the allocation's client, at
+    /// `control`, is good for the connections that belong to it.
     pub(super) fn authenticate(
         &mut self,
         now: Now,
         client: FiveTuple,
         request: &Request<'_>,
         owner: Option<&Identity>,
+        control: Option<SocketAddr>,
     ) -> Result<Identity, ErrorCode> {
         if self.mode == Auth::None || request.method == Method::Binding {
             return Ok(Identity::anyone());
@@ -97,7 +99,8 @@ impl Authenticator {
             return Err(ErrorCode::Unauthenticated);
         }
         let nonce = signature.nonce;
-        if !self.nonces.verify(now.unix.seconds(), client.client, nonce) {
+        let mut clients = [Some(client.client), control].into_iter().flatten();
+        if !clients.any(|client| self.nonces.verify(now.unix.seconds(), client, nonce)) {
             return Err(ErrorCode::StaleNonce);
         }
         Ok(Identity {

@@ -16,9 +16,15 @@ impl Engine {
     pub(super) fn handle_request(&mut self, now: Now, client: FiveTuple, request: &Request<'_>) {
         self.expire(now);
         let allocations = &self.allocations;
-        let owner = tcp::owner(now, allocations, &self.connections, client, request)
+        let about = tcp::subject(now, allocations, &self.connections, client, request);
+        let owner = about
+            .map(|allocation| &allocation.owner)
             .or_else(|| mobility::owner(now, allocations, request));
-        let identity = match self.authenticator.authenticate(now, client, request, owner) {
+        let control = about.map(|allocation| allocation.client.client);
+        let proven = self
+            .authenticator
+            .authenticate(now, client, request, owner, control);
+        let identity = match proven {
             Ok(identity) => identity,
             Err(code) => return self.challenge(now, client, request, code),
         };

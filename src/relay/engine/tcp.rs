@@ -241,15 +241,15 @@ impl Engine {
     }
 }
 
-/// Who made the allocation that a request is about: that of its five-tuple, or the one that a ConnectionBind's connection
-/// belongs to.
-pub(super) fn owner<'a>(
+/// The allocation that a request is about: that of its five-tuple, or the one that a ConnectionBind's connection belongs
+/// to.
+pub(super) fn subject<'a>(
     now: Now,
     allocations: &'a Allocations,
     connections: &Connections,
     client: FiveTuple,
     request: &Request<'_>,
-) -> Option<&'a Identity> {
+) -> Option<&'a Allocation> {
     let control = match request.method {
         Method::ConnectionBind => connections.client_of(request.connection_id().ok()?)?,
         Method::Binding
@@ -259,8 +259,7 @@ pub(super) fn owner<'a>(
         | Method::ChannelBind
         | Method::Connect => client,
     };
-    let allocation = allocations.by_client(now, control)?;
-    Some(&allocation.owner)
+    allocations.by_client(now, control)
 }
 
 /// Which way relayed bytes go.
