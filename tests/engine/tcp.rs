@@ -5,7 +5,7 @@ use setu::relay::engine::limits;
 use setu::relay::engine::share::Share;
 use setu::relay::engine::tcp::{BIND_TIME_MAX, CONNECT_TIME_MAX, CONNECTIONS_MAX, Towards};
 use setu::relay::engine::{DropReason, Effect, RelayTransport};
-use setu::relay::wire::attributes::ATTR_ADDITIONAL_ADDRESS_FAMILY;
+use setu::relay::wire::attributes::{ATTR_ADDITIONAL_ADDRESS_FAMILY, ATTR_MOBILITY_TICKET};
 use setu::relay::wire::connection::ConnectionId;
 use stun::attributes::*;
 use stun::message::*;
@@ -416,6 +416,20 @@ fn the_connections_of_an_allocation_end_with_it() {
             None
         );
     }
+}
+
+#[test]
+fn a_tcp_allocation_gets_no_ticket_to_move_with() {
+    let mut world = World::new();
+    let asked = raw(ATTR_MOBILITY_TICKET, &[]);
+    let answer = ask(
+        &mut world,
+        control(ALICE),
+        METHOD_ALLOCATE,
+        &[&tcp(), &asked],
+    );
+    assert_eq!(answer.code(), 0);
+    assert!(!answer.has(ATTR_MOBILITY_TICKET));
 }
 
 #[test]

@@ -86,7 +86,9 @@ impl Engine {
         }
         let wanted = self.wanted(client, request)?;
         let lifetime = self.granted_lifetime(now, request, &owner)?;
-        let is_mobile = self.asks_for_ticket(request)?;
+        // A relayed connection does not outlive its control connection: nothing of it could move.
+        let relays_datagrams = wanted.first.transport == RelayTransport::Udp;
+        let is_mobile = self.asks_for_ticket(request)? && relays_datagrams;
         let place = match self.limits.allocate(now, &owner.user) {
             Ok(place) => place,
             Err(Limit::Allocations) if !wanted.is_reserved() => {
