@@ -2,6 +2,7 @@
 //!
 //! A session changes only inside [`Store::update`] and [`Store::follow`], under a lock that is never held over a wait.
 
+mod diverged;
 pub mod keys;
 pub mod log;
 pub mod redis;
@@ -185,6 +186,9 @@ impl Store {
         is_own: bool,
         commit: impl FnOnce(&Session, &mut Clockface, Change),
     ) {
+        if let Some(log) = &self.log {
+            log.interrupt(id);
+        }
         let mut sessions = self.table.shard(id);
         let entry = sessions.entry(id.clone()).or_default();
         if entry.as_of >= entry_id {
@@ -236,6 +240,36 @@ impl Store {
         entry.commit(change, commit);
         self.recount(was_busy, entry.session());
         self.settle(now, sessions, id);
+    }
+
+    /// This node has read one of its own entries, and so whatever was appended before it. Sessions that went their own way
+    /// before that are made anew for all nodes.
+    pub fn make_anew(&self, read: EntryId, number: u64) {
+        let Some(log) = &self.log else {
+            return;
+        };
+        for id in log.due(number) {
+            // What the session does next comes after it: the shard is locked until it is appended.
+            let sessions = self.table.shard(&id);
+            let known = sessions.get(&id).map(|entry| entry.replica.confirmed());
+            log.make_anew(&id, read, known.cloned().unwrap_or_default());
+        }
+    }
+
+    /// Whether a session is from here on as a node has made it anew in its entry of this number: not if something has
+    /// happened to it after `as_of`, which that node did not know of. All nodes come to the same, or the session is made
+    /// anew again.
+    #[must_use]
+    pub fn is_renewed(&self, id: &SessionId, node: NodeId, number: u64, as_of: EntryId) -> bool {
+        let Some(log) = &self.log else {
+            return false;
+        };
+        if node == self.node {
+            return log.is_renewed(id, number);
+        }
+        log.interrupt(id);
+        let sessions = self.table.shard(id);
+        sessions.get(id).is_none_or(|entry| entry.as_of <= as_of)
     }
 
     /// Looks at a session while it keeps still: what `look` sends cannot overtake, nor be overtaken by, the news of

@@ -245,13 +245,8 @@ fn nodes_that_went_their_own_ways_are_reunited() {
     cluster.read_everything();
     cluster.away.store(false, Ordering::Relaxed);
     cluster.reunite();
-    cluster.read_everything();
-    let states = [0, 1].map(|node| {
-        let store: &Store = &cluster.stores[node];
-        store.view(&session("one"), Clone::clone)
-    });
-    assert_eq!(states[0], states[1]);
-    let mut here: Vec<_> = states[0].roster().0.into_iter().map(|(id, _)| id).collect();
+    let state = cluster.agreed();
+    let mut here: Vec<_> = state.roster().0.into_iter().map(|(id, _)| id).collect();
     here.sort();
     let connected = [(HERE, 2), (HERE, 3), (THERE, 2), (THERE, 3)];
     assert_eq!(
@@ -260,8 +255,71 @@ fn nodes_that_went_their_own_ways_are_reunited() {
     );
     for store in &cluster.stores {
         assert_eq!(store.census().here, counts(1, 2));
-        assert!(store.log().unwrap().take_diverged().is_empty());
     }
+}
+
+/// Whatever the node that makes a session anew has read by then, nobody is overwritten, and nobody is thought gone.
+#[test]
+fn who_joins_while_a_session_is_made_anew_stays() {
+    for has_joined_before in [true, false] {
+        let mut cluster = Cluster::new();
+        join(&cluster.stores[0], "one", socket_on(HERE, 1));
+        cluster.read_everything();
+        cluster.away.store(true, Ordering::Relaxed);
+        let now = Now::read();
+        update(&cluster.stores[0], now, "one", verse(socket_on(HERE, 1))).unwrap();
+        cluster.away.store(false, Ordering::Relaxed);
+
+        if has_joined_before {
+            join(&cluster.stores[1], "one", socket_on(THERE, 2));
+        }
+        cluster.greet(0);
+        cluster.append_everything();
+        if !has_joined_before {
+            // Into the log before the session, and unread when that is taken.
+            join(&cluster.stores[1], "one", socket_on(THERE, 2));
+        }
+        cluster.reunite();
+        let state = cluster.agreed();
+        let both = [(HERE, 1), (THERE, 2)].map(|(node, number)| participant(node, number));
+        assert!(state.presence().map(|(who, _)| who).eq(&both));
+        assert_eq!(state.reading().verse(), Some(&json("108")));
+        let told = cluster
+            .told
+            .iter()
+            .flatten()
+            .flat_map(|change| &change.told);
+        let mut left = told.filter(|told| matches!(told.news, News::ParticipantLeft(_)));
+        assert_eq!(left.next(), None, "joined before: {has_joined_before}");
+        let joined = cluster.told[0].iter().filter(|change| announces(change));
+        assert_eq!(joined.count(), 1);
+    }
+}
+
+/// What is appended after the session is made anew goes on top of it.
+#[test]
+fn what_follows_a_session_that_is_made_anew_is_kept() {
+    let mut cluster = Cluster::new();
+    join(&cluster.stores[0], "one", socket_on(HERE, 1));
+    cluster.read_everything();
+    cluster.away.store(true, Ordering::Relaxed);
+    let now = Now::read();
+    update(&cluster.stores[0], now, "one", verse(socket_on(HERE, 1))).unwrap();
+    cluster.away.store(false, Ordering::Relaxed);
+    cluster.greet(0);
+    cluster.append_everything();
+    let hello = cluster.log.len() - 1;
+    cluster.read[0] = hello + 1;
+    cluster.read(0, hello);
+    join(&cluster.stores[0], "one", socket_on(HERE, 2));
+    join(&cluster.stores[1], "one", socket_on(THERE, 3));
+    cluster.reunite();
+    let state = cluster.agreed();
+    let all = [(HERE, 1), (HERE, 2), (THERE, 3)];
+    let all = all.map(|(node, number)| participant(node, number));
+    assert!(state.presence().map(|(who, _)| who).eq(&all));
+    let anew = cluster.log.iter().filter(|text| text.contains("Reset"));
+    assert_eq!(anew.count(), 1);
 }
 
 /// Two stores and what they both read.
@@ -304,7 +362,7 @@ impl Cluster {
     /// Until there is nothing left to read.
     fn read_everything(&mut self) {
         loop {
-            self.log.extend(self.outbox.lock().unwrap().drain(..));
+            self.append_everything();
             let Some(node) = [0, 1]
                 .into_iter()
                 .find(|node| self.read[*node] < self.log.len())
@@ -317,39 +375,71 @@ impl Cluster {
         }
     }
 
+    fn append_everything(&mut self) {
+        self.log.extend(self.outbox.lock().unwrap().drain(..));
+    }
+
     fn read(&mut self, node: usize, at: usize) {
         let envelope: Envelope = serde_json::from_str(&self.log[at]).unwrap();
         let (store, told) = (&self.stores[node], &mut self.told[node]);
         let (now, id) = (Now::read(), EntryId(1 + at as u64, 0));
+        let (from, number) = (envelope.node, envelope.number);
+        let is_own = from == store.node();
         match envelope.body {
             Body::Step { session, step } => {
-                let is_own = envelope.node == store.node();
                 store.follow(now, id, &session, &step, is_own, |_, _, change| {
                     told.push(change)
                 });
             }
-            Body::Reset { session, state } => {
-                store.restore(now, id, &session, *state, |_, _, change| told.push(change));
+            Body::Reset {
+                session,
+                as_of,
+                state,
+            } => {
+                if store.is_renewed(&session, from, number, as_of) {
+                    store.restore(now, id, &session, *state, |_, _, change| told.push(change));
+                }
             }
+            Body::Monitors(_) => {}
             Body::Signal { .. }
             | Body::Monitor { .. }
-            | Body::Monitors(_)
             | Body::Seen { .. }
             | Body::AskTraffic { .. }
             | Body::Traffic { .. }
             | Body::Hello(_)
             | Body::Gone(_) => panic!("the store appends no such entry"),
         }
+        if is_own {
+            store.make_anew(id, number);
+        }
     }
 
-    fn reunite(&self) {
-        for store in &self.stores {
-            let log = store.log().unwrap();
-            for session in log.take_diverged() {
-                let state = store.view(&session, |state| Box::new(state.clone()));
-                assert!(log.append(Body::Reset { session, state }));
+    /// Nodes say something now and then, whatever happens.
+    fn greet(&self, node: usize) {
+        let log = self.stores[node].log().unwrap();
+        assert!(log.append(Body::Monitors(0)));
+    }
+
+    /// Until no session is to be made anew any more.
+    fn reunite(&mut self) {
+        self.read_everything();
+        let is_apart = |store: &Store| !store.log().unwrap().due(u64::MAX).is_empty();
+        for _ in 0..3 {
+            let apart = [0, 1].map(|node| is_apart(&self.stores[node]));
+            for node in [0, 1].into_iter().filter(|node| apart[*node]) {
+                self.greet(node);
             }
+            self.read_everything();
         }
+        assert!(!self.stores.iter().any(is_apart));
+    }
+
+    /// A session on which all nodes agree.
+    fn agreed(&self) -> Session {
+        let states = [0, 1].map(|node| self.stores[node].view(&session("one"), Clone::clone));
+        assert_eq!(states[0], states[1]);
+        let [state, _] = states;
+        state
     }
 }
 

@@ -115,7 +115,6 @@ impl Signaling {
             let relay = self.service.relay.snapshot().await;
             let info = self.service.info(&relay);
             self.service.greet(Now::read(), info);
-            self.service.make_anew();
         }
     }
 

@@ -1,8 +1,7 @@
 //! The log that the nodes of a deploy share: what each of them lets happen, in one order for all.
 
 use std::{
-    collections::HashSet,
-    fmt, mem,
+    fmt,
     net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -15,6 +14,8 @@ use crate::signaling::session::Session;
 use crate::signaling::session::json::Json;
 use crate::signaling::session::op::Step;
 use crate::signaling::session::socket::SocketId;
+
+use super::diverged::Diverged;
 
 pub use super::redis::EntryId;
 
@@ -42,10 +43,13 @@ pub enum Body {
         /// What.
         step: Step,
     },
-    /// A session as it is from here on, whatever was before: its node could not append for too long.
+    /// A session as it is from here on, whatever was before: its node could not append for too long. Void if anything
+    /// happened to the session after the entry `as_of`; then its node makes it anew again.
     Reset {
         /// Which.
         session: SessionId,
+        /// The last entry that its node had read.
+        as_of: EntryId,
         /// All of it.
         state: Box<Session>,
     },
@@ -110,7 +114,7 @@ pub struct Log {
 struct State {
     appended: u64,
     /// Sessions with steps that could not be appended.
-    diverged: HashSet<SessionId>,
+    diverged: Diverged,
 }
 
 impl Log {
@@ -127,7 +131,10 @@ impl Log {
     /// Appends; false where that is impossible, since too much waits already.
     pub fn append(&self, body: Body) -> bool {
         // Under the lock, so that numbers rise in the order of the log.
-        let mut state = self.state();
+        self.append_to(&mut self.state(), body)
+    }
+
+    fn append_to(&self, state: &mut State, body: Body) -> bool {
         let envelope = Envelope {
             node: self.node,
             number: state.appended + 1,
@@ -143,12 +150,52 @@ impl Log {
 
     /// A session goes its own way until it is made anew.
     pub fn diverged(&self, id: &SessionId) {
-        self.state().diverged.insert(id.clone());
+        let mut state = self.state();
+        let appended = state.appended;
+        state.diverged.add(id, appended);
     }
 
-    /// The sessions that are to be made anew.
-    pub fn take_diverged(&self) -> HashSet<SessionId> {
-        mem::take(&mut self.state().diverged)
+    /// The sessions that can be made anew now that this node has read its own entry of this number, and so whatever others
+    /// had appended before it.
+    #[must_use]
+    pub fn due(&self, read: u64) -> Vec<SessionId> {
+        self.state().diverged.due(read)
+    }
+
+    /// Appends a session as it was as of the last entry that was read.
+    pub fn make_anew(&self, session: &SessionId, as_of: EntryId, anew: Session) {
+        let mut state = self.state();
+        let body = Body::Reset {
+            session: session.clone(),
+            as_of,
+            state: Box::new(anew),
+        };
+        let has_room = self.append_to(&mut state, body);
+        let appended = state.appended;
+        match has_room {
+            true => state.diverged.renew(session, appended),
+            false => state.diverged.add(session, appended),
+        }
+    }
+
+    /// Something happens to a session: one that was appended before, and not yet read, is void.
+    pub fn interrupt(&self, id: &SessionId) {
+        let mut state = self.state();
+        let appended = state.appended;
+        state.diverged.interrupt(id, appended);
+    }
+
+    /// Something may have happened to every session, or entries were lost.
+    pub fn interrupt_all(&self) {
+        let mut state = self.state();
+        let appended = state.appended;
+        state.diverged.interrupt_all(appended);
+    }
+
+    /// This node's own entry of this number is read, which made a session anew. False if it is void.
+    #[must_use]
+    pub fn is_renewed(&self, id: &SessionId, number: u64) -> bool {
+        self.state().diverged.is_renewed(id, number)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -15,7 +15,6 @@ use crate::signaling::session::Session;
 use crate::signaling::session::op::{Op, Step};
 use crate::signaling::session::timer::Timer;
 use crate::store::log::{Body, EntryId, Envelope};
-use crate::store::redis::Redis;
 
 use super::{Connection, Job, Service};
 
@@ -34,7 +33,15 @@ impl Service {
         let is_own = node == self.store.node();
         match body {
             Body::Step { session, step } => self.follow(now, id, &session, &step, is_own),
-            Body::Reset { session, state } => self.take_over(now, id, &session, *state),
+            Body::Reset {
+                session,
+                as_of,
+                state,
+            } => {
+                if self.store.is_renewed(&session, node, number, as_of) {
+                    self.take_over(now, id, &session, *state);
+                }
+            }
             Body::Gone(dead) => self.bury(now, id, dead),
             Body::Hello(info) => self.greeted(now, node, info),
             Body::Monitors(monitors) => self.nodes().set_monitors(now, node, monitors),
@@ -66,6 +73,9 @@ impl Service {
                 self.answer_traffic(now, UnixMillis(id.0), question, session);
             }
             Body::Traffic { question, figures } => self.questions.answer(question, &figures),
+        }
+        if is_own {
+            self.store.make_anew(id, number);
         }
     }
 
@@ -155,34 +165,15 @@ impl Service {
         }
     }
 
-    /// Redis is back: all keys are written again if they were lost.
+    /// Redis is back: what was lost is written again.
     pub(in crate::signaling) fn reunite(&self, data_lost: bool) {
-        if data_lost {
-            self.touch_all();
-        }
-    }
-
-    /// Sessions whose steps could not all be appended are made anew for the other nodes, once there is room: when Redis
-    /// is back, what waits for it may still leave none.
-    pub(in crate::signaling) fn make_anew(&self) {
-        let log = self.store.log().filter(|_| self.is_linked());
-        let Some(log) = log else {
+        if !data_lost {
             return;
-        };
-        for session in log.take_diverged() {
-            let state = self.store.view(&session, |state| Box::new(state.clone()));
-            let anew = Body::Reset {
-                session: session.clone(),
-                state,
-            };
-            if !log.append(anew) {
-                log.diverged(&session);
-            }
         }
-    }
-
-    fn is_linked(&self) -> bool {
-        self.redis.as_ref().is_some_and(Redis::is_live)
+        if let Some(log) = self.store.log() {
+            log.interrupt_all();
+        }
+        self.touch_all();
     }
 
     /// The keys of all sessions that this node keeps are written again, and live on.
@@ -210,6 +201,9 @@ impl Service {
     fn bury(&self, now: Now, id: EntryId, dead: NodeId) {
         self.nodes().forget(dead);
         self.introduce();
+        if let Some(log) = self.store.log() {
+            log.interrupt_all();
+        }
         let step = Step {
             at: UnixMillis(id.0),
             op: Op::NodeGone { node: dead },
