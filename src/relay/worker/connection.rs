@@ -1,14 +1,14 @@
 //! A client's connection, TCP or TLS. It can leave one worker's runtime and go on in another's, TLS session and all.
 
 use std::{
-    io::{self, ErrorKind, IoSlice},
+    io::{self, ErrorKind},
     mem, net,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::server::TlsStream;
@@ -24,30 +24,39 @@ pub(super) struct Connection {
 
 #[derive(Debug)]
 enum Wire {
-    Tcp(BufWriter<Socket>),
-    Tls(Box<TlsStream<BufWriter<Socket>>>),
+    Tcp(Socket),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 /// A connection between two workers: nobody waits for it to become readable.
 #[derive(Debug)]
 pub(super) struct Parked(Connection);
 
-/// A socket, known to the runtime of the worker that it is with; between two, to none.
+/// A socket that writes what was written to it at once when it is flushed, and keeps no memory in between: most
+/// connections are silent, and some never say anything.
 #[derive(Debug)]
-pub(super) enum Socket {
+pub(super) struct Socket {
+    place: Place,
+    unsent: Vec<u8>,
+    sent: usize,
+}
+
+/// Known to the runtime of the worker that the socket is with; between two, to none.
+#[derive(Debug)]
+enum Place {
     Here(TcpStream),
     Parked(Option<net::TcpStream>),
 }
 
 impl Connection {
-    pub(super) fn tcp(socket: BufWriter<Socket>, place: Connected) -> Self {
+    pub(super) fn tcp(socket: Socket, place: Connected) -> Self {
         Self {
             wire: Wire::Tcp(socket),
             _place: place,
         }
     }
 
-    pub(super) fn tls(session: TlsStream<BufWriter<Socket>>, place: Connected) -> Self {
+    pub(super) fn tls(session: TlsStream<Socket>, place: Connected) -> Self {
         Self {
             wire: Wire::Tls(Box::new(session)),
             _place: place,
@@ -65,8 +74,8 @@ impl Connection {
 
     fn socket(&mut self) -> &mut Socket {
         match &mut self.wire {
-            Wire::Tcp(connection) => connection.get_mut(),
-            Wire::Tls(session) => session.get_mut().0.get_mut(),
+            Wire::Tcp(socket) => socket,
+            Wire::Tls(session) => session.get_mut().0,
         }
     }
 }
@@ -84,33 +93,53 @@ impl Parked {
 }
 
 impl Socket {
-    /// With room for what is written at once.
-    pub(super) fn buffered(socket: TcpStream) -> BufWriter<Self> {
-        BufWriter::new(Self::Here(socket))
+    pub(super) fn new(socket: TcpStream) -> Self {
+        Self {
+            place: Place::Here(socket),
+            unsent: Vec::new(),
+            sent: 0,
+        }
     }
 
     fn park(&mut self) -> io::Result<()> {
-        let socket = match mem::replace(self, Self::Parked(None)) {
-            Self::Here(socket) => Some(socket.into_std()?),
-            Self::Parked(socket) => socket,
+        let socket = match mem::replace(&mut self.place, Place::Parked(None)) {
+            Place::Here(socket) => Some(socket.into_std()?),
+            Place::Parked(socket) => socket,
         };
-        *self = Self::Parked(socket);
+        self.place = Place::Parked(socket);
         Ok(())
     }
 
     fn unpark(&mut self) -> io::Result<()> {
-        if let Self::Parked(socket) = self {
+        if let Place::Parked(socket) = &mut self.place {
             let socket = socket.take().ok_or(ErrorKind::NotConnected)?;
-            *self = Self::Here(TcpStream::from_std(socket)?);
+            self.place = Place::Here(TcpStream::from_std(socket)?);
         }
         Ok(())
     }
 
-    fn here(self: Pin<&mut Self>) -> io::Result<Pin<&mut TcpStream>> {
-        match self.get_mut() {
-            Self::Here(socket) => Ok(Pin::new(socket)),
-            Self::Parked(_) => Err(ErrorKind::NotConnected.into()),
+    fn here(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        match &mut self.place {
+            Place::Here(socket) => Ok(Pin::new(socket)),
+            Place::Parked(_) => Err(ErrorKind::NotConnected.into()),
         }
+    }
+
+    /// Writes all that waits.
+    fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.sent < self.unsent.len() {
+            let Place::Here(socket) = &mut self.place else {
+                return Poll::Ready(Err(ErrorKind::NotConnected.into()));
+            };
+            let written = Pin::new(socket).poll_write(cx, &self.unsent[self.sent..]);
+            match ready!(written)? {
+                0 => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                written => self.sent += written,
+            }
+        }
+        self.unsent = Vec::new();
+        self.sent = 0;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -120,7 +149,7 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         room: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.here()?.poll_read(cx, room)
+        self.get_mut().here()?.poll_read(cx, room)
     }
 }
 
@@ -130,27 +159,24 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.here()?.poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.here()?.poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
+        let socket = self.get_mut();
+        if socket.unsent.len() >= UNSENT_BYTES_MAX {
+            ready!(socket.poll_write_out(cx))?;
+        }
+        socket.unsent.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.here()?.poll_flush(cx)
+        let socket = self.get_mut();
+        ready!(socket.poll_write_out(cx))?;
+        socket.here()?.poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.here()?.poll_shutdown(cx)
+        let socket = self.get_mut();
+        ready!(socket.poll_write_out(cx))?;
+        socket.here()?.poll_shutdown(cx)
     }
 }
 
@@ -193,3 +219,6 @@ impl AsyncWrite for Connection {
         }
     }
 }
+
+/// What waits for a flush is written out before more is taken, once it is so much.
+const UNSENT_BYTES_MAX: usize = 8 * 1024;

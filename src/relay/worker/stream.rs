@@ -16,7 +16,7 @@ use tokio::{
     task::{spawn_local, yield_now},
     time::{Instant, sleep, timeout, timeout_at},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::clock::Now;
 use crate::relay::engine::five_tuple::{FiveTuple, Transport};
@@ -34,9 +34,12 @@ pub(super) async fn serve_tcp(worker: SharedWorker, listener: TcpListener, limit
         let (socket, client, connected) = admit(&listener, &limits).await;
         let worker = SharedWorker::clone(&worker);
         spawn_local(async move {
-            if let Ok(client) = five_tuple(Transport::Tcp, client, &socket) {
-                let connection = Connection::tcp(Socket::buffered(socket), connected);
-                converse(worker, client, connection, Inbound::default()).await;
+            let Ok(client) = five_tuple(Transport::Tcp, client, &socket) else {
+                return;
+            };
+            if speaks(&socket).await {
+                let connection = Connection::tcp(Socket::new(socket), connected);
+                Box::pin(converse(worker, client, connection, Inbound::default())).await;
             }
         });
     }
@@ -56,21 +59,34 @@ pub(super) async fn serve_tls(
             let Ok(client) = five_tuple(Transport::Tls, client, &socket) else {
                 return;
             };
-            let handshake = tls.accept(Socket::buffered(socket)).into_fallible();
-            match timeout(HANDSHAKE_TIME_MAX, handshake).await {
-                Ok(Ok(session)) => {
-                    let connection = Connection::tls(session, connected);
-                    converse(worker, client, connection, Inbound::default()).await;
-                }
-                Ok(Err((error, mut connection))) => {
-                    tracing::debug!(%error, "TLS handshake failed");
-                    // The alert that tells the client why is in the buffer yet.
-                    let _ = timeout(FAREWELL_TIME_MAX, connection.shutdown()).await;
-                }
-                Err(_) => tracing::debug!("TLS handshake took too long"),
+            if speaks(&socket).await
+                && let Some(session) = Box::pin(handshake(tls, socket)).await
+            {
+                let connection = Connection::tls(session, connected);
+                Box::pin(converse(worker, client, connection, Inbound::default())).await;
             }
         });
     }
+}
+
+/// Waits until the client says something. Before that its connection costs a socket and a small task, nothing more.
+async fn speaks(socket: &TcpStream) -> bool {
+    let spoken = timeout(FIRST_BYTES_TIME_MAX, socket.readable()).await;
+    spoken.is_ok_and(|readable| readable.is_ok())
+}
+
+async fn handshake(tls: TlsAcceptor, socket: TcpStream) -> Option<TlsStream<Socket>> {
+    let handshake = tls.accept(Socket::new(socket)).into_fallible();
+    match timeout(HANDSHAKE_TIME_MAX, handshake).await {
+        Ok(Ok(session)) => return Some(session),
+        Ok(Err((error, mut connection))) => {
+            tracing::debug!(%error, "TLS handshake failed");
+            // The alert that tells the client why is in the buffer yet.
+            let _ = timeout(FAREWELL_TIME_MAX, connection.shutdown()).await;
+        }
+        Err(_) => tracing::debug!("TLS handshake took too long"),
+    }
+    None
 }
 
 /// The next connection that the limits have room for; others are closed at once.
