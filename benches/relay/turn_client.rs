@@ -1,0 +1,145 @@
+//! What a TURN client asks before it can send: written with the `stun` crate.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, bail, ensure};
+use stun::attributes::{ATTR_NONCE, ATTR_REALM, ATTR_USERNAME};
+use stun::integrity::MessageIntegrity;
+use stun::message::{
+    CLASS_REQUEST, CLASS_SUCCESS_RESPONSE, Getter, METHOD_ALLOCATE, METHOD_BINDING,
+    METHOD_CHANNEL_BIND, METHOD_CREATE_PERMISSION, METHOD_REFRESH, Message, MessageType, Method,
+    Setter,
+};
+use stun::textattrs::TextAttribute;
+use turn::proto::{
+    PROTO_UDP, channum::ChannelNumber, lifetime::Lifetime, peeraddr::PeerAddress,
+    relayaddr::RelayedAddress, reqtrans::RequestedTransport,
+};
+
+use crate::contestant::{REALM, USER};
+use crate::wire::{Transport, Wire};
+
+/// The channel that every client binds.
+pub(crate) const CHANNEL: u16 = 0x4000;
+
+/// One client of a TURN server.
+pub(crate) struct TurnClient {
+    pub(crate) wire: Wire,
+    nonce: String,
+    key: MessageIntegrity,
+    transactions: u64,
+}
+
+impl TurnClient {
+    /// Connects, and asks for the nonce.
+    pub(crate) fn connect(transport: Transport, server: SocketAddr) -> anyhow::Result<Self> {
+        let (user, password) = USER;
+        let key = MessageIntegrity::new_long_term_integrity(
+            user.to_owned(),
+            REALM.to_owned(),
+            password.to_owned(),
+        );
+        let mut client = Self {
+            wire: Wire::connect(transport, server)?,
+            nonce: String::new(),
+            key,
+            transactions: 0,
+        };
+        let transport = RequestedTransport {
+            protocol: PROTO_UDP,
+        };
+        let challenge = client.exchange(METHOD_ALLOCATE, &[&transport])?;
+        client.nonce = TextAttribute::get_from_as(&challenge, ATTR_NONCE)
+            .context("no nonce")?
+            .text;
+        Ok(client)
+    }
+
+    /// One that speaks to the forwarder.
+    pub(crate) fn without_turn(wire: Wire) -> Self {
+        Self {
+            wire,
+            nonce: String::new(),
+            key: MessageIntegrity(Vec::new()),
+            transactions: 0,
+        }
+    }
+
+    /// The relayed transport address.
+    pub(crate) fn allocate(&mut self) -> anyhow::Result<SocketAddr> {
+        let transport = RequestedTransport {
+            protocol: PROTO_UDP,
+        };
+        let answer = self.ask(METHOD_ALLOCATE, &[&transport])?;
+        let mut relayed = RelayedAddress::default();
+        relayed.get_from(&answer)?;
+        Ok(SocketAddr::new(relayed.ip, relayed.port))
+    }
+
+    pub(crate) fn bind(&mut self, peer: SocketAddr) -> anyhow::Result<()> {
+        self.ask(METHOD_CHANNEL_BIND, &[&ChannelNumber(CHANNEL), &at(peer)])?;
+        Ok(())
+    }
+
+    pub(crate) fn permit(&mut self, peer: SocketAddr) -> anyhow::Result<()> {
+        self.ask(METHOD_CREATE_PERMISSION, &[&at(peer)])?;
+        Ok(())
+    }
+
+    pub(crate) fn release(&mut self) -> anyhow::Result<()> {
+        self.ask(METHOD_REFRESH, &[&Lifetime::default()])?;
+        Ok(())
+    }
+
+    /// One Binding request and its answer.
+    pub(crate) fn binding(&mut self) -> anyhow::Result<()> {
+        let answer = self.exchange(METHOD_BINDING, &[])?;
+        ensure!(answer.typ.class == CLASS_SUCCESS_RESPONSE, "{answer}");
+        Ok(())
+    }
+
+    fn ask(&mut self, method: Method, attributes: &[&dyn Setter]) -> anyhow::Result<Message> {
+        let text = |typ, text: &str| TextAttribute {
+            attr: typ,
+            text: text.to_owned(),
+        };
+        let (user, realm, nonce) = (
+            text(ATTR_USERNAME, USER.0),
+            text(ATTR_REALM, REALM),
+            text(ATTR_NONCE, &self.nonce),
+        );
+        let key = MessageIntegrity(self.key.0.clone());
+        let all = [attributes, &[&user, &realm, &nonce, &key]].concat();
+        let answer = self.exchange(method, &all)?;
+        if answer.typ.class != CLASS_SUCCESS_RESPONSE {
+            bail!("refused: {answer} {:?}", answer.attributes);
+        }
+        Ok(answer)
+    }
+
+    fn exchange(&mut self, method: Method, attributes: &[&dyn Setter]) -> anyhow::Result<Message> {
+        self.transactions += 1;
+        let mut request = Message::new();
+        request.typ = MessageType::new(method, CLASS_REQUEST);
+        request.transaction_id.0[4..].copy_from_slice(&self.transactions.to_be_bytes());
+        request.write_header();
+        for attribute in attributes {
+            attribute.add_to(&mut request)?;
+        }
+        self.wire.send(&request.raw)?;
+        loop {
+            let mut answer = Message::new();
+            answer.unmarshal_binary(&self.wire.receive()?)?;
+            if answer.transaction_id == request.transaction_id {
+                return Ok(answer);
+            }
+        }
+    }
+}
+
+fn at(peer: SocketAddr) -> PeerAddress {
+    PeerAddress {
+        ip: peer.ip(),
+        port: peer.port(),
+    }
+}
