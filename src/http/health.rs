@@ -34,7 +34,11 @@ struct ClusterHealth {
 struct RelayHealth {
     allocations: u64,
     ports_in_use: usize,
+    /// Of TCP allocations; the others are UDP ports.
+    tcp_ports_in_use: usize,
     ports_total: usize,
+    /// TCP connections between peers and the relay.
+    peer_connections: u64,
 }
 
 pub(super) async fn answer(extract::State(state): extract::State<State>) -> Json<Health> {
@@ -53,7 +57,9 @@ pub(super) async fn answer(extract::State(state): extract::State<State>) -> Json
         relay: RelayHealth {
             allocations: relay.engine.allocations,
             ports_in_use: relay.ports_in_use,
+            tcp_ports_in_use: relay.tcp_ports_in_use,
             ports_total: relay.ports_total,
+            peer_connections: relay.engine.peer_connections,
         },
         cluster: ClusterHealth {
             nodes: state.signaling.nodes(),
