@@ -6,9 +6,11 @@
 
 mod key;
 mod names;
+mod opaque;
 mod token;
 
 pub use key::{LongTermKey, PasswordAlgorithm, UserHash, user_hash};
+pub use opaque::opaque_string;
 pub use token::{Opened, Tokens};
 
 use std::{
@@ -378,6 +380,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn r38_a_name_in_another_spelling_is_another_name() {
+        let composed = ("Ren\u{e9}".to_owned(), Redacted::new("turnpass".to_owned()));
+        let credentials = Credentials::new(Settings {
+            users: vec![composed],
+            ..settings(&["north"])
+        });
+        for algorithm in ALGORITHMS {
+            let right = LongTermKey::derive(algorithm, "Ren\u{e9}", REALM, "turnpass");
+            let prove = |name| credentials.prove(name, algorithm, |key| *key == right);
+            assert!(prove("Ren\u{e9}").is_some());
+            for other in ["Rene\u{301}", "ren\u{e9}", "Ren\u{e9} "] {
+                assert_eq!(prove(other), None, "{other:?}");
+            }
+        }
+    }
+
     const ALGORITHMS: [PasswordAlgorithm; 2] = [PasswordAlgorithm::Md5, PasswordAlgorithm::Sha256];
     const REALM: &str = "vrinda-sangha.local";
 
@@ -386,12 +405,16 @@ mod tests {
     }
 
     fn credentials(secrets: &[&str]) -> Credentials {
+        Credentials::new(settings(secrets))
+    }
+
+    fn settings(secrets: &[&str]) -> Settings {
         let redacted = |text: &str| Redacted::new(text.to_owned());
-        Credentials::new(Settings {
+        Settings {
             realm: REALM.to_owned(),
             secrets: secrets.iter().map(|secret| redacted(secret)).collect(),
             ttl: Duration::from_secs(3600),
             users: vec![("turnuser".to_owned(), redacted("turnpass"))],
-        })
+        }
     }
 }

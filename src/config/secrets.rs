@@ -27,10 +27,7 @@ pub(super) fn credentials(
     )?;
     let mut all = vec![secret.unwrap_or_else(random_secret)];
     all.extend(previous);
-    let realm = source.check("turn.realm", values::short_text(&raw.turn.realm))?;
-    if realm.is_empty() {
-        return Err(source.complain("turn.realm", &"must not be empty; write your domain"));
-    }
+    let realm = source.check("turn.realm", values::realm(&raw.turn.realm))?;
     let ttl = ttl(&keys.ttl);
     Ok(credentials::Settings {
         realm,

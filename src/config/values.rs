@@ -8,6 +8,7 @@ use std::{
 
 use ipnet::IpNet;
 
+use crate::credentials::opaque_string;
 use crate::logging::Redacted;
 use crate::relay::Listen;
 
@@ -110,7 +111,13 @@ pub(super) fn users(entries: &[String]) -> Result<Vec<(String, Redacted<String>)
             Some((name, password)) if !name.is_empty() && !password.is_empty() => (name, password),
             Some(_) | None => return Err(format!("entry {place} must be name:password")),
         };
-        if is_no_secret(password) {
+        let Some(name) = opaque_string(name) else {
+            return Err(format!("the name of entry {place} {OPAQUE_FIX}"));
+        };
+        let Some(password) = opaque_string(password) else {
+            return Err(format!("the password of entry {place} {OPAQUE_FIX}"));
+        };
+        if is_no_secret(&password) {
             return Err(format!(
                 "the password of entry {place} is empty or redacted"
             ));
@@ -120,12 +127,12 @@ pub(super) fn users(entries: &[String]) -> Result<Vec<(String, Redacted<String>)
                 "the name of entry {place} has only digits, like the expiry of a time-limited user; choose another"
             ));
         }
-        if users.iter().any(|(other, _)| other == name) {
+        if users.iter().any(|(other, _)| *other == name) {
             return Err(format!(
                 "entry {place} names a user for the second time; remove one"
             ));
         }
-        users.push((name.to_owned(), Redacted::new(password.to_owned())));
+        users.push((name, Redacted::new(password)));
     }
     Ok(users)
 }
@@ -157,6 +164,15 @@ pub(super) fn short_text(text: &str) -> Result<String, String> {
     Err("must have at most 127 characters, no quotes, backslashes or line ends".to_owned())
 }
 
+/// Not empty, and short in the one spelling that keys are derived from.
+pub(super) fn realm(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("must not be empty; write your domain".to_owned());
+    }
+    let prepared = opaque_string(text).ok_or(OPAQUE_FIX)?;
+    short_text(&prepared)
+}
+
 /// One of a few words.
 pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
     let found = words.iter().find(|(word, _)| *word == text);
@@ -178,6 +194,7 @@ pub(super) fn words<T: Copy>(entries: &[String], words: &[(&str, T)]) -> Result<
     entries.iter().map(parse).collect()
 }
 
+const OPAQUE_FIX: &str = "holds a control, invisible, private or unassigned character; remove it";
 const RANGE_FIX: &str = "write a range within 1024-65535, such as 49160-49200";
 
 #[cfg(test)]
@@ -238,6 +255,19 @@ mod tests {
             "entry 2 must be name:password"
         );
         assert!(users(&["1700000000:x".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn users_have_one_spelling() {
+        let users = |entries: &[&str]| {
+            let entries: Vec<_> = entries.iter().map(|&entry| entry.to_owned()).collect();
+            users(&entries)
+        };
+        let rene = users(&["Rene\u{301}:cafe\u{301}\u{a0}noir"]).unwrap();
+        assert_eq!(rene[0].0, "Ren\u{e9}");
+        assert_eq!(rene[0].1.expose(), "caf\u{e9} noir");
+        assert!(users(&["Rene\u{301}:a", "Ren\u{e9}:b"]).is_err());
+        assert_eq!(realm("cafe\u{301}.example").unwrap(), "caf\u{e9}.example");
     }
 
     #[test]
