@@ -382,6 +382,8 @@ fn the_effective_configuration_shows_no_secret() {
     let file = r#"
         [turn]
         users = ["alice:hunter2"]
+        oauth_server = "turn.example.org"
+        oauth_keys = ["as:MDEyMzQ1Njc4OWFiY2RlZg=="]
         [credentials]
         secret = "north-star"
         previous_secrets = ["south-cross"]
@@ -395,7 +397,7 @@ fn the_effective_configuration_shows_no_secret() {
     "#;
     let config = load(file, &[]).unwrap();
     for text in [config.to_toml(), format!("{config:?}")] {
-        for secret in ["hunter2", "-star", "south-cross"] {
+        for secret in ["hunter2", "-star", "south-cross", "MDEyMzQ1"] {
             assert!(!text.contains(secret), "{secret} in {text}");
         }
     }

@@ -201,6 +201,7 @@ fn effective(mut raw: Raw, config: &Config) -> Raw {
         raw.turn.users = List::default();
     }
     raw.credentials.previous_secrets = List::default();
+    raw.turn.oauth_keys = List::default();
     for secret in [
         &mut raw.http.admin_token,
         &mut raw.access.jwt_secret,
