@@ -20,7 +20,7 @@ COPY --from=build /src/target/release/setu /setu
 USER 65534:65534
 # For a turn.toml: mount it here.
 WORKDIR /etc/setu
-EXPOSE 3001/tcp 3478/udp 3478/tcp 5349/tcp 49160-49200/udp
+EXPOSE 3001/tcp 3478/udp 3478/tcp 5349/tcp 5349/udp 49160-49200/udp
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s --retries=3 CMD ["/setu", "health"]
 ENTRYPOINT ["/setu"]

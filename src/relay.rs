@@ -11,7 +11,7 @@ mod listen;
 mod worker;
 
 pub use listen::{Bound, Listen};
-pub use worker::{ExternalAddr, Unsent};
+pub use worker::{DtlsIdentity, ExternalAddr, Unsent};
 
 use std::{
     io,
@@ -44,6 +44,10 @@ pub struct Settings {
     pub listen_tls: Vec<Listen>,
     /// What TLS clients are shown.
     pub tls: Arc<rustls::ServerConfig>,
+    /// STUN and TURN over DTLS.
+    pub listen_dtls: Vec<Listen>,
+    /// What DTLS clients are shown; without it, nothing listens for them.
+    pub dtls: Option<DtlsIdentity>,
     /// The addresses that relayed transport addresses have: the first of each family is given out.
     pub external: Vec<ExternalAddr>,
     /// The ports that relayed transport addresses have.
@@ -81,7 +85,7 @@ pub enum StartError {
 pub struct Snapshot {
     /// What the engines know, added up.
     pub engine: engine::Snapshot,
-    /// TCP and TLS connections open.
+    /// TCP and TLS connections open, and DTLS sessions.
     pub connections: u64,
     /// What could not be sent.
     pub unsent: Unsent,
@@ -137,6 +141,8 @@ impl Relay {
             udp: listeners.udp,
             tcp: listeners.tcp,
             tls: listeners.tls,
+            dtls: listeners.dtls,
+            dtls_identity: settings.dtls.clone(),
             acceptor: TlsAcceptor::from(Arc::clone(&settings.tls)),
             ports: Arc::clone(&ports),
             icmp: settings.icmp,

@@ -57,6 +57,7 @@ struct Addresses {
     udp: Vec<SocketAddr>,
     tcp: Vec<SocketAddr>,
     tls: Vec<SocketAddr>,
+    dtls: Vec<SocketAddr>,
 }
 
 impl Server {
@@ -105,7 +106,7 @@ impl Server {
         let (stop_http, stopped) = watch::channel(false);
         let http = tokio::spawn(listeners.serve(router, bounds, stopped));
         readiness.set(true);
-        info!(http = ?addresses.http, udp = ?addresses.udp, tcp = ?addresses.tcp, tls = ?addresses.tls, "ready");
+        info!(http = ?addresses.http, udp = ?addresses.udp, tcp = ?addresses.tcp, tls = ?addresses.tls, dtls = ?addresses.dtls, "ready");
         Ok(Self {
             addresses,
             summary,
@@ -216,6 +217,7 @@ impl Addresses {
             udp: bound.udp,
             tcp: bound.tcp,
             tls: bound.tls,
+            dtls: bound.dtls,
         }
     }
 }
@@ -274,6 +276,7 @@ fn with_fix(error: StartError) -> anyhow::Error {
             Transport::Udp => "turn.listen_udp",
             Transport::Tcp => "turn.listen_tcp",
             Transport::Tls => "turn.listen_tls",
+            Transport::Dtls => "turn.listen_dtls",
         },
         StartError::Worker(_) => return error.into(),
     };

@@ -1,8 +1,6 @@
 //! `[turn]` and `[peers]`: the relay's settings.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
-
-use tokio_rustls::rustls::ServerConfig;
+use std::{net::SocketAddr, path::PathBuf};
 
 use super::alternate;
 use super::external::External;
@@ -16,7 +14,7 @@ use crate::logging::Redacted;
 use crate::relay::engine::{
     Auth, ChannelRange, allocate::LIFETIMES, policy::PeerPolicy, share::Share, signaled::PeerMode,
 };
-use crate::relay::tls::{self, Identity};
+use crate::relay::tls::{Certificate, Identity};
 use crate::relay::{self, Listen};
 
 /// The name or address in URLs; IPv6 in brackets.
@@ -51,6 +49,7 @@ pub(super) fn relay(
     let listen_udp = listeners(source, "turn.listen_udp", &turn.listen_udp)?;
     let listen_tcp = listeners(source, "turn.listen_tcp", &turn.listen_tcp)?;
     let listen_tls = listeners(source, "turn.listen_tls", &turn.listen_tls)?;
+    let listen_dtls = listeners(source, "turn.listen_dtls", &turn.listen_dtls)?;
     let relay_ports = source.check("turn.relay_ports", values::port_range(&turn.relay_ports))?;
     let policy = PeerPolicy {
         allow_private_and_loopback: profile == Profile::Development,
@@ -66,11 +65,14 @@ pub(super) fn relay(
         own_listeners: Vec::new(),
     };
     let software = source.check("turn.software", values::short_text(&turn.software))?;
+    let certificate = certificate(source, raw, external, relay_host)?;
     Ok(relay::Settings {
-        tls: tls(source, raw, external, relay_host)?,
+        tls: source.check("turn.tls_cert_file", certificate.tls())?,
+        dtls: certificate.dtls(),
         listen_udp,
         listen_tcp,
         listen_tls,
+        listen_dtls,
         external: external.addresses.clone(),
         relay_ports,
         workers: workers(source, raw, host)?,
@@ -119,12 +121,12 @@ fn auth(source: &Source, raw: &Raw, profile: Profile) -> Result<Auth, ConfigErro
     }
 }
 
-fn tls(
+fn certificate(
     source: &Source,
     raw: &Raw,
     external: &External,
     relay_host: &str,
-) -> Result<Arc<ServerConfig>, ConfigError> {
+) -> Result<Certificate, ConfigError> {
     let (cert, key) = (&raw.turn.tls_cert_file, &raw.turn.tls_key_file);
     let identity = match (cert.is_empty(), key.is_empty()) {
         (true, true) => {
@@ -153,7 +155,7 @@ fn tls(
             return Err(source.complain("turn.tls_cert_file", &problem));
         }
     };
-    source.check("turn.tls_cert_file", tls::server_config(identity))
+    source.check("turn.tls_cert_file", Certificate::load(identity))
 }
 
 /// Typed ones are required; of the defaults, those of a family that the machine has.

@@ -148,8 +148,29 @@ fn check_ports(
         ("turn.listen_tcp", &relay.listen_tcp),
         ("turn.listen_tls", &relay.listen_tls),
     ];
+    let datagrams = [
+        ("turn.listen_udp", &relay.listen_udp),
+        ("turn.listen_dtls", &relay.listen_dtls),
+    ];
+    check_apart(source, &streams)?;
+    check_apart(source, &datagrams)?;
+    let range = &relay.relay_ports;
+    for (key, listeners) in datagrams {
+        let inside = |listen: &&Listen| range.contains(&listen.addr.port());
+        if let Some(listen) = listeners.iter().find(inside) {
+            let problem = format!(
+                "{} is within turn.relay_ports; choose another port",
+                listen.addr
+            );
+            return Err(source.complain(key, &problem));
+        }
+    }
+    Ok(())
+}
+
+fn check_apart(source: &Source, groups: &[(&str, &Vec<Listen>)]) -> Result<(), ConfigError> {
     let mut taken: HashMap<SocketAddr, &str> = HashMap::new();
-    for (key, listeners) in streams {
+    for (key, listeners) in groups {
         for addr in listeners
             .iter()
             .map(|listen| listen.addr)
@@ -161,18 +182,7 @@ fn check_ports(
             }
         }
     }
-    let range = &relay.relay_ports;
-    let inside = |listen: &&Listen| range.contains(&listen.addr.port());
-    match relay.listen_udp.iter().find(inside) {
-        Some(listen) => {
-            let problem = format!(
-                "{} is within turn.relay_ports; choose another port",
-                listen.addr
-            );
-            Err(source.complain("turn.listen_udp", &problem))
-        }
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn log(source: &Source, raw: &Raw) -> Result<logging::Settings, ConfigError> {

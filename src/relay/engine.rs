@@ -12,6 +12,7 @@ use crate::clock::{Now, UnixSeconds};
 use crate::credentials::{Credentials, Tokens};
 use crate::ident::UserId;
 use crate::logging::Redacted;
+use crate::relay::wire::classic;
 use crate::relay::wire::demux::{self, Protocol};
 use crate::relay::wire::frame::Frame;
 use crate::relay::wire::message::{Fingerprint, Message};
@@ -59,7 +60,7 @@ use allocate::Pending;
 use allocations::{Allocation, Allocations};
 use alternate::Alternate;
 use auth::Authenticator;
-use five_tuple::{Family, FiveTuple, PeerAddr, RelayKey};
+use five_tuple::{Family, FiveTuple, PeerAddr, RelayKey, Transport};
 use forward::TransactionIds;
 use limits::Limits;
 use mobility::Tickets;
@@ -224,12 +225,18 @@ impl Engine {
         }
     }
 
-    /// A TCP or TLS connection ended: its allocation goes at once, unless it is on its way to or from there.
+    /// A TCP or TLS connection, or a DTLS session, ended: its allocation goes at once, unless it is on its way to or
+    /// from there.
     pub fn handle_client_closed(&mut self, now: Now, client: FiveTuple) {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
         if !self.allocations.leave(client) {
             self.let_go(now, client, "connection closed");
         }
+    }
+
+    /// Counts a datagram that was dropped before it got here.
+    pub fn count_drop(&mut self, reason: DropReason) {
+        self.counters.count_drop(reason);
     }
 
     /// Removes what has expired.
@@ -287,7 +294,9 @@ impl Engine {
         client: FiveTuple,
         datagram: &'d [u8],
     ) -> Result<Outcome<'d>, DropReason> {
-        let message = Message::parse(datagram).ok_or(DropReason::Malformed)?;
+        let Some(message) = Message::parse(datagram) else {
+            return self.handle_unreadable(client, datagram);
+        };
         let fingerprint = message.fingerprint();
         if fingerprint == Fingerprint::Wrong {
             return Err(DropReason::WrongFingerprint);
@@ -297,6 +306,22 @@ impl Engine {
         }
         let request = Request::new(message, fingerprint).ok_or(DropReason::UnknownMethod)?;
         self.handle_request(now, client, &request);
+        Ok(Outcome::Handled)
+    }
+
+    /// Classic STUN is told so over DTLS, and nothing elsewhere.
+    fn handle_unreadable<'d>(
+        &mut self,
+        client: FiveTuple,
+        message: &[u8],
+    ) -> Result<Outcome<'d>, DropReason> {
+        let refusal = match client.transport {
+            Transport::Dtls => classic::refusal(message),
+            Transport::Udp | Transport::Tcp | Transport::Tls => None,
+        };
+        let message = refusal.ok_or(DropReason::Malformed)?;
+        self.counters.refusals += 1;
+        self.effects.push_back(Effect::Respond { client, message });
         Ok(Outcome::Handled)
     }
 

@@ -29,13 +29,20 @@ pub struct Bound {
     pub tcp: Vec<SocketAddr>,
     /// STUN and TURN over TLS.
     pub tls: Vec<SocketAddr>,
+    /// STUN and TURN over DTLS.
+    pub dtls: Vec<SocketAddr>,
 }
 
 impl Bound {
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = SocketAddr> {
-        let Self { udp, tcp, tls } = self;
-        [udp, tcp, tls].into_iter().flatten().copied()
+        let Self {
+            udp,
+            tcp,
+            tls,
+            dtls,
+        } = self;
+        [udp, tcp, tls, dtls].into_iter().flatten().copied()
     }
 }
 
@@ -45,6 +52,7 @@ pub(super) struct Listeners {
     pub(super) udp: Vec<UdpSocket>,
     pub(super) tcp: Vec<TcpListener>,
     pub(super) tls: Vec<TcpListener>,
+    pub(super) dtls: Vec<UdpSocket>,
 }
 
 /// Binds every address once for each worker.
@@ -52,15 +60,28 @@ pub(super) fn bind_all(settings: &Settings) -> Result<(Bound, Vec<Listeners>), S
     let mut udp = Group::new(Transport::Udp, &UDP, settings.workers);
     let mut tcp = Group::new(Transport::Tcp, &TCP, settings.workers);
     let mut tls = Group::new(Transport::Tls, &TCP, settings.workers);
+    let mut dtls = Group::new(Transport::Dtls, &UDP, settings.workers);
     udp.bind(&settings.listen_udp)?;
     tcp.bind(&settings.listen_tcp)?;
     tls.bind(&settings.listen_tls)?;
-    let sockets = udp.sockets.into_iter().zip(tcp.sockets).zip(tls.sockets);
-    let listeners = sockets.map(|((udp, tcp), tls)| Listeners { udp, tcp, tls });
+    if settings.dtls.is_some() {
+        dtls.bind(&settings.listen_dtls)?;
+    }
+    let datagrams = udp.sockets.into_iter().zip(dtls.sockets);
+    let streams = tcp.sockets.into_iter().zip(tls.sockets);
+    let listeners = datagrams
+        .zip(streams)
+        .map(|((udp, dtls), (tcp, tls))| Listeners {
+            udp,
+            tcp,
+            tls,
+            dtls,
+        });
     let bound = Bound {
         udp: udp.bound,
         tcp: tcp.bound,
         tls: tls.bound,
+        dtls: dtls.bound,
     };
     Ok((bound, listeners.collect()))
 }

@@ -1,4 +1,4 @@
-//! The certificate that TURN over TLS shows: from files, or made at start.
+//! TURN over TLS and DTLS: the certificate shown, from files or made at start, and what is agreed on.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,6 +14,8 @@ use tokio_rustls::rustls::{
         pem::{self, PemObject},
     },
 };
+
+use crate::relay::DtlsIdentity;
 
 /// Where the certificate and its private key come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,37 +63,65 @@ pub enum TlsError {
     Refused(#[from] rustls::Error),
 }
 
-/// TLS 1.2 and 1.3 with this identity, without client certificates.
-///
-/// # Errors
-/// When a file is missing, holds no certificate or key, or the two don't fit.
-pub fn server_config(identity: Identity) -> Result<Arc<ServerConfig>, TlsError> {
-    let config = match identity {
-        Identity::Files { cert, key } => {
-            let chain = read_chain(&cert)?;
-            let private = read_key(&key)?;
-            with_certificate(chain, private).map_err(|reason| TlsError::Mismatch {
-                cert,
-                key,
+/// A certificate chain and its private key.
+#[derive(Debug)]
+pub struct Certificate {
+    identity: Identity,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Certificate {
+    /// Reads it, or makes it.
+    ///
+    /// # Errors
+    /// When a file is missing, or holds no certificate or key.
+    pub fn load(identity: Identity) -> Result<Self, TlsError> {
+        let (chain, key) = match &identity {
+            Identity::Files { cert, key } => (read_chain(cert)?, read_key(key)?),
+            Identity::SelfSigned { names } => self_signed(names.clone())?,
+        };
+        Ok(Self {
+            identity,
+            chain,
+            key,
+        })
+    }
+
+    /// TLS 1.2 and 1.3 with this certificate, without client certificates.
+    ///
+    /// # Errors
+    /// When certificate and key don't fit, or the key is of a kind that can't sign.
+    pub fn tls(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        let config = with_certificate(self.chain.clone(), self.key.clone_key());
+        config.map(Arc::new).map_err(|reason| match &self.identity {
+            Identity::Files { cert, key } => TlsError::Mismatch {
+                cert: cert.clone(),
+                key: key.clone(),
                 reason,
-            })?
-        }
-        Identity::SelfSigned { names } => {
-            let (certificate, private) = self_signed(names)?;
-            with_certificate(vec![certificate], private)?
-        }
-    };
-    Ok(Arc::new(config))
+            },
+            Identity::SelfSigned { .. } => TlsError::Refused(reason),
+        })
+    }
+
+    /// The same over DTLS 1.2, which shows the first of the chain alone; `None` for a key other than ECDSA on P-256 or
+    /// P-384.
+    #[must_use]
+    pub fn dtls(&self) -> Option<DtlsIdentity> {
+        DtlsIdentity::new(self.chain.first()?, self.key.secret_der())
+    }
 }
 
 fn with_certificate(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Result<ServerConfig, rustls::Error> {
-    ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(chain, key)
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = ALPN_PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    Ok(config)
 }
 
 fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -122,14 +152,20 @@ fn unreadable(file: &Path, wanted: &str, error: &pem::Error) -> TlsError {
     }
 }
 
+/// On P-256.
 fn self_signed(
     names: Vec<String>,
-) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), rcgen::Error> {
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), rcgen::Error> {
     let key = KeyPair::generate()?;
     let certificate = CertificateParams::new(names)?.self_signed(&key)?;
     let private = PrivatePkcs8KeyDer::from(key.serialize_der());
-    Ok((certificate.der().clone(), private.into()))
+    Ok((vec![certificate.der().clone()], private.into()))
 }
+
+/// TURN, and STUN alone ([RFC 7443 §3](https://www.rfc-editor.org/rfc/rfc7443#section-3)): one of those that a client
+/// names is agreed on. One that names others only is refused with no_application_protocol
+/// ([RFC 7301 §3.2](https://www.rfc-editor.org/rfc/rfc7301#section-3.2)); one that names none is served as ever.
+const ALPN_PROTOCOLS: [&[u8]; 2] = [b"stun.turn", b"stun.nat-discovery"];
 
 #[cfg(test)]
 mod tests {
@@ -141,7 +177,8 @@ mod tests {
     fn a_certificate_is_made_for_names_and_addresses() {
         let names = ["turn.example.org", "203.0.113.9", "2001:db8::9"];
         let names = names.map(str::to_owned).to_vec();
-        assert!(server_config(Identity::SelfSigned { names }).is_ok());
+        let certificate = Certificate::load(Identity::SelfSigned { names }).unwrap();
+        assert!(certificate.tls().is_ok() && certificate.dtls().is_some());
     }
 
     #[test]
@@ -175,7 +212,8 @@ mod tests {
         for (cert, key, wrong) in cases {
             let (cert, key) = (dir.0.join(cert), dir.0.join(key));
             let name = format!("{} {}", cert.display(), key.display());
-            let said = server_config(Identity::Files { cert, key });
+            let loaded = Certificate::load(Identity::Files { cert, key });
+            let said = loaded.and_then(|certificate| certificate.tls());
             let said = said.err().map(|error| error.to_string());
             match (said, wrong) {
                 (None, None) => {}

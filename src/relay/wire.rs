@@ -3,8 +3,11 @@
 pub mod address;
 pub mod attributes;
 pub mod channel_data;
+pub mod classic;
 pub mod connection;
 pub mod demux;
+pub mod dtls_hello;
+pub mod dtls_record;
 pub mod frame;
 pub mod icmp;
 pub mod integrity;

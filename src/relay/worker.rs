@@ -5,6 +5,7 @@
 
 mod client_udp;
 mod connection;
+mod dtls;
 mod errors;
 mod external;
 mod guests;
@@ -20,6 +21,7 @@ mod splice;
 mod stream;
 mod thread;
 
+pub use dtls::DtlsIdentity;
 pub use external::ExternalAddr;
 pub use sending::Unsent;
 
@@ -51,10 +53,11 @@ use crate::ident::UserId;
 use crate::relay::engine::five_tuple::{FiveTuple, PeerAddr, RelayKey};
 use crate::relay::engine::tcp::Towards;
 use crate::relay::engine::{
-    self, Effect, Engine, OpenedRelay, PortRequest, RelayRefused, RelayTransport,
+    self, DropReason, Effect, Engine, OpenedRelay, PortRequest, RelayRefused, RelayTransport,
 };
 use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::frame::{FRAME_BYTES_ICMP, Frame, HEADROOM_BYTES, TAILROOM_BYTES};
+use crate::relay::worker::dtls::Heard;
 use crate::relay::worker::guests::Visit;
 use crate::relay::worker::hand_over::Crew;
 use crate::relay::worker::mailbox::Orders;
@@ -131,6 +134,26 @@ impl Worker {
             (false, true) => self.crew.guests.welcome(*client, number),
             (true, true) => {}
             (_, false) => self.keep_guests(),
+        }
+        self.settle(now);
+    }
+
+    /// A datagram from a client that speaks DTLS, or shall.
+    fn client_sent_dtls(&mut self, now: Now, client: FiveTuple, datagram: &[u8]) {
+        let heard = self.sockets.dtls.receive(now, client, datagram);
+        let received = self.sockets.dtls.take_received();
+        for message in received.iter() {
+            self.client_sent(now, client, message);
+        }
+        self.sockets.dtls.give_back(received);
+        self.take_note(now, client, heard);
+    }
+
+    fn take_note(&mut self, now: Now, client: FiveTuple, heard: Heard) {
+        match heard {
+            Heard::Handled => {}
+            Heard::Ended => self.engine.handle_client_closed(now, client),
+            Heard::Stray => self.engine.count_drop(DropReason::UnknownProtocol),
         }
         self.settle(now);
     }
@@ -263,6 +286,12 @@ impl Worker {
     fn timeout(&mut self, now: Now) {
         self.engine.handle_timeout(now);
         self.settle(now);
+        while let Some(client) = self.sockets.dtls.poll_due(now) {
+            let has_allocation = self.engine.has_allocation(&client);
+            let dtls = &mut self.sockets.dtls;
+            let heard = dtls.handle_timeout(now, client, has_allocation);
+            self.take_note(now, client, heard);
+        }
     }
 
     fn carry_out(&mut self, now: Now, orders: Orders) {
@@ -302,7 +331,7 @@ impl Worker {
     fn snapshot(&self) -> Snapshot {
         Snapshot {
             engine: self.engine.snapshot(),
-            connections: self.sockets.streams.len() as u64,
+            connections: (self.sockets.streams.len() + self.sockets.dtls.len()) as u64,
             unsent: self.sockets.unsent,
         }
     }
@@ -325,7 +354,7 @@ impl Worker {
                 Effect::ClosePeer(id) => self.sockets.peers.close(id),
             }
         }
-        let due = self.engine.poll_timeout();
+        let due = self.poll_timeout();
         if due.is_some_and(|due| self.armed.is_none_or(|armed| due < armed)) {
             self.rearm.notify_one();
         }
@@ -352,8 +381,13 @@ impl Worker {
         self.sockets.peers.connecting(id, task.abort_handle());
     }
 
+    fn poll_timeout(&self) -> Option<Instant> {
+        let all = [self.engine.poll_timeout(), self.sockets.dtls.poll_timeout()];
+        all.into_iter().flatten().min()
+    }
+
     fn arm(&mut self) -> Option<Instant> {
-        self.armed = self.engine.poll_timeout();
+        self.armed = self.poll_timeout();
         self.armed
     }
 }

@@ -74,6 +74,7 @@ impl Facts<'_> {
                 "TURN over TLS",
                 format!("{}{certificate}", list(&addresses.tls)),
             ),
+            ("TURN over DTLS", list(&addresses.dtls)),
             ("Relayed ports", self.relayed_ports()),
             (
                 "External address",
@@ -151,6 +152,10 @@ impl Facts<'_> {
         warn_if(
             config.self_signed && !self.addresses.tls.is_empty(),
             "The TLS certificate was made just now: browsers refuse turns: URLs until turn.tls_cert_file and turn.tls_key_file name a real one.",
+        );
+        warn_if(
+            config.relay.dtls.is_none() && !config.relay.listen_dtls.is_empty(),
+            "TURN over DTLS is off: turn.tls_key_file holds no ECDSA key on P-256 or P-384. TLS takes it; for DTLS too, use such a certificate, or set turn.listen_dtls = [] and this line is gone.",
         );
         warn_if(
             self.promises_more_than_it_opens(),

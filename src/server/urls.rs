@@ -50,6 +50,8 @@ mod tests {
             udp: addrs(&["0.0.0.0:3478", "[::]:3479"]),
             tcp: addrs(&["127.0.0.1:1", "192.0.2.1:3480"]),
             tls: addrs(&["[::]:5349", "0.0.0.0:5350"]),
+            // Browsers have no use for it.
+            dtls: addrs(&["0.0.0.0:5351"]),
         };
         let urls = relay_urls("192.0.2.1", &bound);
         assert_eq!(urls.stun, ["stun:192.0.2.1:3478"]);

@@ -6,6 +6,7 @@ mod allocate;
 mod alternate;
 mod auth;
 mod channel;
+mod classic;
 mod data;
 mod dual;
 mod expiry;

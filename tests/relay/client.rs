@@ -43,20 +43,25 @@ use turn::proto::{
     relayaddr::RelayedAddress, reqtrans::RequestedTransport,
 };
 
+use self::dtls_client::DtlsClient;
 use crate::world::{PASSWORD, PATIENCE, REALM, USER, World};
+
+#[path = "dtls_client.rs"]
+pub(crate) mod dtls_client;
 
 pub(crate) type Attributes = Vec<Box<dyn Setter>>;
 
 /// How a client reaches the relay, as the tables of the tests name it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Over {
     Udp,
     Tcp,
     Tls,
+    Dtls,
 }
 
 impl Over {
-    pub(crate) const ALL: [Self; 3] = [Self::Udp, Self::Tcp, Self::Tls];
+    pub(crate) const ALL: [Self; 4] = [Self::Udp, Self::Tcp, Self::Tls, Self::Dtls];
 }
 
 pub(crate) struct Client {
@@ -68,6 +73,7 @@ pub(crate) struct Client {
 
 enum Wire {
     Udp(UdpSocket),
+    Dtls(Box<DtlsClient>),
     Stream {
         stream: Box<dyn Stream>,
         inbound: Inbound,
@@ -87,6 +93,7 @@ impl Client {
             Over::Udp => world.udp(),
             Over::Tcp => world.tcp(),
             Over::Tls => world.tls(),
+            Over::Dtls => world.dtls(),
         };
         Self::with(server, over, username, password).await
     }
@@ -114,6 +121,7 @@ impl Client {
     pub(crate) fn local_addr(&self) -> SocketAddr {
         match &self.wire {
             Wire::Udp(socket) => socket.local_addr().unwrap(),
+            Wire::Dtls(client) => client.socket.local_addr().unwrap(),
             Wire::Stream { .. } => panic!("asked of UDP clients only"),
         }
     }
@@ -242,6 +250,7 @@ impl Client {
             Wire::Udp(socket) => {
                 socket.send(bytes).await.unwrap();
             }
+            Wire::Dtls(client) => client.send(bytes).await,
             Wire::Stream { .. } => {
                 let mut padded = bytes.to_vec();
                 padded.resize(bytes.len().next_multiple_of(4), 0);
@@ -257,6 +266,13 @@ impl Client {
         stream.flush().await.unwrap();
     }
 
+    /// Goes away without a word, where going away is a word.
+    pub(crate) fn vanish(self) {
+        if let Wire::Dtls(client) = self.wire {
+            client.vanish();
+        }
+    }
+
     pub(crate) async fn shut_writing(&mut self) {
         self.wire.as_stream().shutdown().await.unwrap();
     }
@@ -264,7 +280,7 @@ impl Client {
     /// What is left of the connection, once it is no TURN any more.
     pub(crate) fn into_stream(self) -> Box<dyn Stream> {
         match self.wire {
-            Wire::Udp(_) => panic!("asked of stream clients only"),
+            Wire::Udp(_) | Wire::Dtls(_) => panic!("asked of stream clients only"),
             Wire::Stream { stream, inbound } => {
                 let early = std::io::Cursor::new(inbound.into_rest());
                 let (reader, writer) = tokio::io::split(stream);
@@ -359,6 +375,12 @@ impl Wire {
             }
             Over::Tcp => Self::stream(TcpStream::connect(server).await.unwrap()),
             Over::Tls => Self::stream(tls_connect(server).await),
+            Over::Dtls => {
+                let any_port = SocketAddr::new(loopback_of(server), 0);
+                let mut client = Box::new(DtlsClient::to(server, any_port).await);
+                timeout(PATIENCE, client.connect()).await.unwrap();
+                Self::Dtls(client)
+            }
         }
     }
 
@@ -371,7 +393,7 @@ impl Wire {
 
     fn as_stream(&mut self) -> &mut dyn Stream {
         match self {
-            Self::Udp(_) => panic!("asked of stream clients only"),
+            Self::Udp(_) | Self::Dtls(_) => panic!("asked of stream clients only"),
             Self::Stream { stream, .. } => stream.as_mut(),
         }
     }
@@ -385,6 +407,7 @@ impl Wire {
                 buffer.truncate(bytes);
                 Some(buffer)
             }
+            Self::Dtls(client) => client.receive().await,
             Self::Stream { stream, inbound } => loop {
                 if let Some(message) = inbound.next_message().unwrap() {
                     return Some(message.to_vec());
@@ -465,16 +488,20 @@ pub(crate) fn peer_attribute(peer: SocketAddr) -> Box<dyn Setter> {
 }
 
 pub(crate) async fn tls_connect(addr: SocketAddr) -> impl Stream + use<> {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
-        .with_no_client_auth();
+    let config = tls_config();
     let socket = TcpStream::connect(addr).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let connector = TlsConnector::from(Arc::new(config));
     connector.connect(name, socket).await.unwrap()
+}
+
+pub(crate) fn tls_config() -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
+        .with_no_client_auth()
 }
 
 /// The relay's certificate is self-signed.

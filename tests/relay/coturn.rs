@@ -34,6 +34,13 @@ fn uclient_over_tls_loses_nothing() {
 }
 
 #[test]
+fn uclient_over_dtls_loses_nothing() {
+    Load::new().over_dtls().is_relayed();
+    Load::new().and(&["-s"]).over_dtls().is_relayed();
+    Load::new().and(&["-y"]).over_dtls().is_relayed();
+}
+
+#[test]
 fn uclient_with_indications_loses_nothing() {
     Load::new().and(&["-s"]).is_relayed();
     Load::new().and(&["-s"]).over_tcp().is_relayed();
@@ -102,6 +109,14 @@ impl Load {
         let load = self.and(&["-t", "-S"]);
         Self {
             port_of: World::tls,
+            ..load
+        }
+    }
+
+    fn over_dtls(self) -> Self {
+        let load = self.and(&["-S"]);
+        Self {
+            port_of: World::dtls,
             ..load
         }
     }

@@ -79,6 +79,7 @@ fn both() -> World {
         settings.listen_udp.push(six);
         settings.listen_tcp.push(six);
         settings.listen_tls.push(six);
+        settings.listen_dtls.push(six);
     })
 }
 
@@ -88,6 +89,7 @@ fn servers(world: &World, over: Over) -> [SocketAddr; 2] {
         Over::Udp => &bound.udp,
         Over::Tcp => &bound.tcp,
         Over::Tls => &bound.tls,
+        Over::Dtls => &bound.dtls,
     };
     [bound[0], bound[1]]
 }

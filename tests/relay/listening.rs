@@ -103,6 +103,7 @@ fn on_every_address(settings: &mut Settings) {
     settings.listen_udp = listens.to_vec();
     settings.listen_tcp = listens.to_vec();
     settings.listen_tls = listens.to_vec();
+    settings.listen_dtls = listens.to_vec();
     settings.external.push(ExternalAddr {
         public: Ipv6Addr::LOCALHOST.into(),
         local: Ipv6Addr::LOCALHOST.into(),
@@ -115,6 +116,7 @@ fn port_of(world: &World, over: Over, listener: usize) -> u16 {
         Over::Udp => bound.udp[listener].port(),
         Over::Tcp => bound.tcp[listener].port(),
         Over::Tls => bound.tls[listener].port(),
+        Over::Dtls => bound.dtls[listener].port(),
     }
 }
 

@@ -25,7 +25,7 @@ async fn a_revoked_user_loses_allocations_and_credential_at_once() {
         }
     }
     world.relay.revoke(UserId::of(&alice), hers.expires_at);
-    world.until_ports_in_use(3).await;
+    world.until_ports_in_use(Over::ALL.len()).await;
     let password = hers.password.expose();
     let mut again = Client::as_user(&world, Over::Udp, &hers.username, password).await;
     assert_eq!(again.allocate().await, Err(401));

@@ -319,7 +319,7 @@ async fn allocate(world: &World, over: Over, family: u8) -> (Client, SocketAddr)
 fn server(world: &World, over: Over, family: u8) -> SocketAddr {
     let bound = world.relay.bound();
     let listeners = match over {
-        Over::Udp => panic!("no stream"),
+        Over::Udp | Over::Dtls => panic!("no stream"),
         Over::Tcp => &bound.tcp,
         Over::Tls => &bound.tls,
     };

@@ -20,7 +20,7 @@ use setu::relay::engine::policy::PeerPolicy;
 use setu::relay::engine::share::Share;
 use setu::relay::engine::signaled::PeerMode;
 use setu::relay::engine::{Auth, ChannelRange, Settings as EngineSettings};
-use setu::relay::tls::{Identity, server_config};
+use setu::relay::tls::{Certificate, Identity};
 use setu::relay::{ExternalAddr, Listen, Relay, Settings, Snapshot, StartError};
 
 pub(crate) const USER: &str = "turnuser";
@@ -80,6 +80,10 @@ impl World {
         self.relay.bound().tls[0]
     }
 
+    pub(crate) fn dtls(&self) -> SocketAddr {
+        self.relay.bound().dtls[0]
+    }
+
     pub(crate) fn issue(&self, participant: &ParticipantId) -> Credential {
         let now = Now::read().unix.seconds();
         self.credentials.issue(now, participant)
@@ -125,11 +129,14 @@ fn settings() -> Settings {
         required: true,
     };
     let names = vec!["localhost".to_owned()];
+    let certificate = Certificate::load(Identity::SelfSigned { names }).unwrap();
     Settings {
         listen_udp: vec![listen],
         listen_tcp: vec![listen],
         listen_tls: vec![listen],
-        tls: server_config(Identity::SelfSigned { names }).unwrap(),
+        tls: certificate.tls().unwrap(),
+        listen_dtls: vec![listen],
+        dtls: certificate.dtls(),
         external: vec![on(Ipv4Addr::LOCALHOST)],
         relay_ports: free_range(),
         workers: 2,

@@ -158,6 +158,7 @@ impl Allocation {
                 Transport::Udp => "udp",
                 Transport::Tcp => "tcp",
                 Transport::Tls => "tls",
+                Transport::Dtls => "dtls",
             },
             client: view.client.client,
             relayed: view.relayed,

@@ -60,6 +60,6 @@ impl Engine {
 fn is_encrypted(transport: Transport) -> bool {
     match transport {
         Transport::Udp | Transport::Tcp => false,
-        Transport::Tls => true,
+        Transport::Tls | Transport::Dtls => true,
     }
 }

@@ -11,6 +11,8 @@ pub enum Transport {
     Tcp,
     /// The same inside TLS.
     Tls,
+    /// One message a record ([RFC 7350](https://www.rfc-editor.org/rfc/rfc7350)).
+    Dtls,
 }
 
 impl Transport {
@@ -18,7 +20,7 @@ impl Transport {
     #[must_use]
     pub fn is_stream(self) -> bool {
         match self {
-            Self::Udp => false,
+            Self::Udp | Self::Dtls => false,
             Self::Tcp | Self::Tls => true,
         }
     }

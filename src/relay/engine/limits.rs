@@ -43,7 +43,7 @@ pub struct Settings {
     pub unauthenticated_replies_per_second: PerSource,
     /// Wrong credentials that are answered: so many a minute, and as many at once.
     pub failed_logins_per_minute: PerSource,
-    /// TCP and TLS connections at a time.
+    /// TCP and TLS connections, and DTLS sessions, at a time.
     pub connections: Option<u32>,
     /// Those of one source.
     pub connections_per_source: PerSource,

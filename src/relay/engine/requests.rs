@@ -112,7 +112,7 @@ impl Engine {
     fn may_answer_strangers(&self, now: Now, client: FiveTuple) -> bool {
         match client.transport {
             Transport::Udp => self.limits.admit_reply(now, Source(client.client.ip())),
-            Transport::Tcp | Transport::Tls => true,
+            Transport::Tcp | Transport::Tls | Transport::Dtls => true,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Clients over UDP: batches from the socket to the engine, answers from the address they were sent to.
+//! Clients over UDP and DTLS: batches from the socket to the engine, answers from the address they were sent to.
 
 use std::{
     cell::RefCell,
@@ -20,6 +20,7 @@ pub(super) struct ClientUdp {
     socket: UdpSocket,
     state: UdpSocketState,
     local: SocketAddr,
+    transport: Transport,
 }
 
 /// Room for one batch of datagrams, used by all listeners of a worker in turn.
@@ -52,14 +53,20 @@ fn receive_batch(worker: &SharedWorker, socket: &ClientUdp, batch: &mut Batch) -
         };
         // The kernel joins equal-sized datagrams of one flow (GRO); an empty one has no stride.
         for datagram in bytes.chunks(meta.stride.max(1)) {
-            worker.datagram_came(now, client, datagram);
+            match socket.transport {
+                Transport::Dtls => worker.client_sent_dtls(now, client, datagram),
+                Transport::Udp | Transport::Tcp | Transport::Tls => {
+                    worker.datagram_came(now, client, datagram);
+                }
+            }
         }
     }
     received
 }
 
 impl ClientUdp {
-    pub(super) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+    /// `transport` is what its clients speak: UDP or DTLS.
+    pub(super) fn new(socket: std::net::UdpSocket, transport: Transport) -> io::Result<Self> {
         let state = UdpSocketState::new((&socket).into())?;
         sockets::fragmenting(&socket)?;
         sockets::without_timestamps(&socket)?;
@@ -69,6 +76,7 @@ impl ClientUdp {
             socket,
             state,
             local,
+            transport,
         })
     }
 
@@ -103,7 +111,7 @@ impl ClientUdp {
     fn five_tuple(&self, meta: &RecvMeta) -> Option<FiveTuple> {
         let server_ip = meta.dst_ip.unwrap_or(self.local.ip());
         (meta.addr.port() != 0).then_some(FiveTuple {
-            transport: Transport::Udp,
+            transport: self.transport,
             client: meta.addr,
             server: SocketAddr::new(server_ip, self.local.port()),
         })

@@ -1,7 +1,7 @@
 //! A client's connection, TCP or TLS. It can leave one worker's runtime and go on in another's, TLS session and all.
 
 use std::{
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, IoSlice},
     mem, net,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -165,6 +165,27 @@ impl AsyncWrite for Socket {
         }
         socket.unsent.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
+    }
+
+    /// All at once: TLS tries only once to write the alert of a failed handshake, behind all that it has said before.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let socket = self.get_mut();
+        if socket.unsent.len() >= UNSENT_BYTES_MAX {
+            ready!(socket.poll_write_out(cx))?;
+        }
+        let unsent_before = socket.unsent.len();
+        for slice in slices {
+            socket.unsent.extend_from_slice(slice);
+        }
+        Poll::Ready(Ok(socket.unsent.len() - unsent_before))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

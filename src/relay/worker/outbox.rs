@@ -90,24 +90,24 @@ impl Outbox {
 
 /// Messages end to end in one buffer.
 #[derive(Debug, Default)]
-struct Messages {
+pub(super) struct Messages {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Messages {
-    fn push(&mut self, message: &[u8]) {
+    pub(super) fn push(&mut self, message: &[u8]) {
         self.bytes.extend_from_slice(message);
         self.ends.push(self.bytes.len());
     }
 
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = [0].into_iter().chain(self.ends.iter().copied());
         let bounds = starts.zip(&self.ends);
         bounds.map(|(start, end)| &self.bytes[start..*end])
     }
 
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(IDLE_BYTES_MAX);
         self.ends.clear();

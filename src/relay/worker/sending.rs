@@ -7,6 +7,7 @@ use rustc_hash::FxBuildHasher;
 use crate::relay::engine::Outcome;
 use crate::relay::engine::five_tuple::{FiveTuple, Transport};
 use crate::relay::worker::client_udp::ClientUdp;
+use crate::relay::worker::dtls::Sessions;
 use crate::relay::worker::outbox::Outbox;
 use crate::relay::worker::peer_tcp::PeerConnections;
 use crate::relay::worker::relay_udp::Relays;
@@ -14,6 +15,7 @@ use crate::relay::worker::relay_udp::Relays;
 /// Everything that leads out.
 pub(super) struct Sockets {
     pub(super) udp: Vec<Rc<ClientUdp>>,
+    pub(super) dtls: Sessions,
     pub(super) streams: HashMap<FiveTuple, Rc<Outbox>, FxBuildHasher>,
     pub(super) relays: Relays,
     pub(super) peers: PeerConnections,
@@ -45,6 +47,7 @@ impl Sockets {
             Outcome::ToClient { client, bytes } => {
                 let sent = match client.transport {
                     Transport::Udp => self.send_udp(client, bytes),
+                    Transport::Dtls => self.dtls.send(client, bytes),
                     Transport::Tcp | Transport::Tls => self
                         .streams
                         .get(&client)
@@ -60,6 +63,7 @@ impl Sockets {
     pub(super) fn respond(&mut self, client: FiveTuple, message: &[u8]) {
         let sent = match client.transport {
             Transport::Udp => self.send_udp(client, message),
+            Transport::Dtls => self.dtls.send(client, message),
             Transport::Tcp | Transport::Tls => self
                 .streams
                 .get(&client)

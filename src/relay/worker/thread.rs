@@ -19,8 +19,10 @@ use tokio_rustls::TlsAcceptor;
 use crate::clock::Now;
 use crate::credentials::Credentials;
 use crate::entropy;
+use crate::relay::engine::five_tuple::Transport;
 use crate::relay::engine::{self, Engine, limits::Limits, signaled::SignaledPeers};
 use crate::relay::worker::client_udp::{self, Batch, ClientUdp};
+use crate::relay::worker::dtls::{DtlsIdentity, Sessions};
 use crate::relay::worker::errors::{self, Errors};
 use crate::relay::worker::guests::Guests;
 use crate::relay::worker::hand_over::Crew;
@@ -35,6 +37,8 @@ pub(crate) struct Seat {
     pub(crate) udp: Vec<UdpSocket>,
     pub(crate) tcp: Vec<TcpListener>,
     pub(crate) tls: Vec<TcpListener>,
+    pub(crate) dtls: Vec<UdpSocket>,
+    pub(crate) dtls_identity: Option<DtlsIdentity>,
     pub(crate) acceptor: TlsAcceptor,
     pub(crate) ports: Arc<RelayPorts>,
     /// Whether clients are told of ICMP messages.
@@ -91,11 +95,8 @@ impl Drop for Ended {
 }
 
 fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
-    let udp = seat
-        .udp
-        .into_iter()
-        .map(|socket| ClientUdp::new(socket).map(Rc::new))
-        .collect::<io::Result<Vec<_>>>()?;
+    let udp = client_sockets(seat.udp, Transport::Udp)?;
+    let dtls = client_sockets(seat.dtls, Transport::Dtls)?;
     let errors = seat.icmp.then(Errors::new).transpose()?;
     let crew = Crew {
         share: seat.engine.share,
@@ -112,6 +113,7 @@ fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
         ),
         Sockets {
             udp: udp.clone(),
+            dtls: Sessions::new(seat.dtls_identity, dtls.clone(), Arc::clone(&seat.limits)),
             streams: HashMap::default(),
             relays: Relays::new(seat.ports, errors.clone()),
             peers: PeerConnections::default(),
@@ -121,7 +123,7 @@ fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
     );
     let mut serving = JoinSet::new();
     let batch = Rc::new(RefCell::new(Batch::new()));
-    for socket in udp {
+    for socket in udp.into_iter().chain(dtls) {
         let (worker, batch) = (Rc::clone(&worker), Rc::clone(&batch));
         serving.spawn_local(client_udp::serve(worker, socket, batch));
     }
@@ -148,6 +150,13 @@ fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
     }
     serving.spawn_local(keep_time(Rc::clone(&worker)));
     Ok((worker, serving))
+}
+
+fn client_sockets(sockets: Vec<UdpSocket>, transport: Transport) -> io::Result<Vec<Rc<ClientUdp>>> {
+    let sockets = sockets.into_iter();
+    sockets
+        .map(|socket| ClientUdp::new(socket, transport).map(Rc::new))
+        .collect()
 }
 
 async fn obey(worker: &SharedWorker, mailbox: &Mailbox) {

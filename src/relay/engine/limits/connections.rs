@@ -1,4 +1,4 @@
-//! TCP and TLS connections at a time.
+//! TCP and TLS connections, and DTLS sessions, at a time.
 
 use std::{
     net::{IpAddr, Ipv6Addr},

@@ -1,0 +1,235 @@
+//! Clients over DTLS ([RFC 7350](https://www.rfc-editor.org/rfc/rfc7350)): a session lives on the worker that the
+//! kernel brings its client's address to, without a task of its own.
+
+mod agenda;
+mod cookie;
+mod identity;
+mod session;
+
+pub use identity::DtlsIdentity;
+
+use std::{
+    collections::HashMap,
+    mem,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rustc_hash::FxBuildHasher;
+
+use crate::clock::Now;
+use crate::relay::engine::five_tuple::FiveTuple;
+use crate::relay::engine::limits::Limits;
+use crate::relay::wire::dtls_hello::ClientHello;
+use crate::relay::worker::client_udp::ClientUdp;
+use crate::relay::worker::dtls::agenda::Agenda;
+use crate::relay::worker::dtls::session::{Ended, Session};
+use crate::relay::worker::outbox::Messages;
+use crate::source::Source;
+
+/// What became of a datagram, or of a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// It is dealt with.
+    Handled,
+    /// A session of this five-tuple is over, after what it said last.
+    Ended,
+    /// It belongs to no session, and deserved no answer.
+    Stray,
+}
+
+/// One worker's DTLS sessions and the sockets that they share.
+pub(super) struct Sessions {
+    /// Without one there are no sockets either.
+    identity: Option<DtlsIdentity>,
+    sockets: Vec<Rc<ClientUdp>>,
+    limits: Arc<Limits>,
+    table: HashMap<FiveTuple, Session, FxBuildHasher>,
+    agenda: Agenda,
+    /// What the last datagram said, message by message.
+    received: Messages,
+    /// Where one record is put together or taken apart.
+    room: Box<[u8]>,
+}
+
+impl Sessions {
+    pub(super) fn new(
+        identity: Option<DtlsIdentity>,
+        sockets: Vec<Rc<ClientUdp>>,
+        limits: Arc<Limits>,
+    ) -> Self {
+        Self {
+            identity,
+            sockets,
+            limits,
+            table: HashMap::default(),
+            agenda: Agenda::default(),
+            received: Messages::default(),
+            room: vec![0; ROOM_BYTES].into_boxed_slice(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Takes a datagram; what it said waits in [`take_received`](Self::take_received).
+    ///
+    /// Only a client that receives what is sent to its address changes anything here.
+    pub(super) fn receive(&mut self, now: Now, client: FiveTuple, datagram: &[u8]) -> Heard {
+        let Some(session) = self.table.get_mut(&client) else {
+            return match ClientHello::parse(datagram) {
+                Some(hello) => self.greet(now, client, &hello, datagram),
+                None => Heard::Stray,
+            };
+        };
+        match ClientHello::parse(datagram) {
+            // A client that began anew; its old session goes on until it has proved its address.
+            Some(hello) if hello.random() != session.random() => {
+                self.greet(now, client, &hello, datagram)
+            }
+            // An early one, overtaken: it was answered.
+            Some(hello) if !hello.is_second() => Heard::Handled,
+            Some(_) | None if !session.may_take(datagram) => Heard::Stray,
+            Some(_) | None => {
+                let fed = session.feed(now, datagram);
+                self.go_on(now, client, fed)
+            }
+        }
+    }
+
+    /// What the last datagram said; to be given back.
+    pub(super) fn take_received(&mut self) -> Messages {
+        mem::take(&mut self.received)
+    }
+
+    /// Keeps the room for the next.
+    pub(super) fn give_back(&mut self, mut received: Messages) {
+        received.clear();
+        self.received = received;
+    }
+
+    /// Sends one message, as a record of its own, at once or not at all.
+    pub(super) fn send(&mut self, client: FiveTuple, message: &[u8]) -> bool {
+        let (sockets, room) = (&self.sockets, &mut self.room);
+        let Some(session) = self.table.get_mut(&client) else {
+            return false;
+        };
+        let mut sent = true;
+        let encrypted = session.send(message, room, |datagram| {
+            sent &= send_from(sockets, client, datagram);
+        });
+        encrypted.is_ok() && sent
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due for somebody: a peek; may be early, never late.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.agenda.next()
+    }
+
+    /// Somebody whose time has come.
+    pub(super) fn poll_due(&mut self, now: Now) -> Option<FiveTuple> {
+        self.agenda.pop_due(now)
+    }
+
+    /// Sends again what may have been lost, or gives a session up.
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Now,
+        client: FiveTuple,
+        has_allocation: bool,
+    ) -> Heard {
+        let Some(session) = self.table.get_mut(&client) else {
+            return Heard::Handled;
+        };
+        session.disarm();
+        let fed = session.handle_timeout(now, has_allocation);
+        self.go_on(now, client, fed)
+    }
+
+    /// Answers a client that nothing is known of, and remembers it only if it has proved its address.
+    fn greet(
+        &mut self,
+        now: Now,
+        client: FiveTuple,
+        hello: &ClientHello<'_>,
+        datagram: &[u8],
+    ) -> Heard {
+        let Some(identity) = &self.identity else {
+            return Heard::Stray;
+        };
+        if !hello.offers_dtls_1_2() {
+            return self.answer(now, client, &hello.refusal());
+        }
+        if !identity.cookies.verify(now, client, hello) {
+            let cookie = identity.cookies.issue(now, client, hello);
+            return self.answer(now, client, &hello.verify_request(&cookie));
+        }
+        let before = self.table.remove(&client);
+        if let Some(before) = &before {
+            self.agenda.cancel(before.armed());
+        }
+        let ended = match &before {
+            Some(_) => Heard::Ended,
+            None => Heard::Handled,
+        };
+        // Its place is free before another is taken.
+        drop(before);
+        let Some(connected) = self.limits.connect(now, Source(client.client.ip())) else {
+            return ended;
+        };
+        let Ok(session) = Session::open(identity, connected, now, hello, datagram) else {
+            send_from(&self.sockets, client, &hello.refusal());
+            return ended;
+        };
+        self.table.insert(client, session);
+        match self.go_on(now, client, Ok(())) {
+            Heard::Handled => ended,
+            heard @ (Heard::Ended | Heard::Stray) => heard,
+        }
+    }
+
+    /// Answers somebody who has proved nothing.
+    fn answer(&self, now: Now, client: FiveTuple, datagram: &[u8]) -> Heard {
+        if self.limits.admit_reply(now, Source(client.client.ip())) {
+            send_from(&self.sockets, client, datagram);
+        }
+        Heard::Handled
+    }
+
+    /// Sends and hears what a session has come to, and ends it if that is the end.
+    fn go_on(&mut self, now: Now, client: FiveTuple, fed: Result<(), Ended>) -> Heard {
+        let Some(session) = self.table.get_mut(&client) else {
+            return Heard::Handled;
+        };
+        let sockets = &self.sockets;
+        // Also after the end: a farewell may be among it.
+        let pumped = session.pump(now, &mut self.room, &mut self.received, |datagram| {
+            send_from(sockets, client, datagram);
+        });
+        if fed.is_err() || pumped.is_err() {
+            self.agenda.cancel(session.armed());
+            self.table.remove(&client);
+            return Heard::Ended;
+        }
+        if session.armed().is_none_or(|armed| session.due() < armed.at) {
+            self.agenda.cancel(session.armed());
+            session.arm(self.agenda.add(session.due(), client));
+        }
+        Heard::Handled
+    }
+}
+
+/// What cannot be sent now is lost, as on any network.
+fn send_from(sockets: &[Rc<ClientUdp>], client: FiveTuple, datagram: &[u8]) -> bool {
+    let socket = sockets.iter().find(|socket| socket.serves(client.server));
+    socket.is_some_and(|socket| socket.send(client, datagram).is_ok())
+}
+
+/// How long a session without an allocation may say nothing.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long a handshake may take, from the cookie's return.
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+/// Holds the longest record.
+const ROOM_BYTES: usize = 20 * 1024;
