@@ -38,6 +38,9 @@ use crate::relay::worker::{Guests, Mailbox, RelayPorts, Seat};
 pub struct Settings {
     /// STUN and TURN over UDP.
     pub listen_udp: Vec<Listen>,
+    /// The port that clients who find out how their NAT behaves are also answered from, where two of the addresses in
+    /// `listen_udp` are of one family ([RFC 5780](https://www.rfc-editor.org/rfc/rfc5780)).
+    pub alternate_port: Option<u16>,
     /// STUN and TURN over TCP.
     pub listen_tcp: Vec<Listen>,
     /// STUN and TURN over TLS.
@@ -124,6 +127,7 @@ impl Relay {
         mut settings: Settings,
         credentials: Arc<Credentials>,
     ) -> Result<Self, StartError> {
+        settings.engine.discovery = listen::squares(&settings);
         let (bound, listeners) = listen::bind_all(&settings)?;
         let policy = &mut settings.engine.policy;
         policy.own_listeners.extend(bound.all());

@@ -623,6 +623,18 @@ const REFUSALS: &[Refusal] = &[
         "FILE: turn.listen_udp = \"0.0.0.0:49170\": 0.0.0.0:49170 is within turn.relay_ports; choose another port",
     ),
     (
+        "DTLS on the port of UDP",
+        "[turn]\nlisten_dtls = [\"0.0.0.0:3478\"]",
+        &[],
+        "FILE: turn.listen_dtls = \"0.0.0.0:3478\": 0.0.0.0:3478 is also in turn.listen_udp; choose another port",
+    ),
+    (
+        "an alternate port among the relayed ones",
+        "[turn]\nlisten_udp = [\"127.0.0.1:3478\", \"127.0.0.2:3478\"]\nalternate_port = 49170",
+        &[],
+        "FILE: turn.alternate_port = 49170: 127.0.0.1:49170 is within turn.relay_ports; choose another port",
+    ),
+    (
         "tokens without a secret",
         "[access]\nmode = \"token\"",
         &[],

@@ -62,6 +62,7 @@ pub(super) struct Store {
 pub(super) struct Turn {
     pub(super) realm: String,
     pub(super) listen_udp: List,
+    pub(super) alternate_port: u16,
     pub(super) listen_tcp: List,
     pub(super) listen_tls: List,
     pub(super) listen_dtls: List,
@@ -199,6 +200,7 @@ impl Default for Turn {
         Self {
             realm: "vrinda-sangha.local".to_owned(),
             listen_udp: List::of(&["0.0.0.0:3478", "[::]:3478"]),
+            alternate_port: 3479,
             listen_tcp: List::of(&["0.0.0.0:3478", "[::]:3478"]),
             listen_tls: List::of(&["0.0.0.0:5349", "[::]:5349"]),
             listen_dtls: List::of(&["0.0.0.0:5349", "[::]:5349"]),

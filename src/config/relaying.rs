@@ -70,6 +70,7 @@ pub(super) fn relay(
         tls: source.check("turn.tls_cert_file", certificate.tls())?,
         dtls: certificate.dtls(),
         listen_udp,
+        alternate_port: (turn.alternate_port != 0).then_some(turn.alternate_port),
         listen_tcp,
         listen_tls,
         listen_dtls,
@@ -79,6 +80,8 @@ pub(super) fn relay(
         icmp: turn.icmp,
         limits: limits::relay(source, raw),
         engine: relay::engine::Settings {
+            // Known when it is bound.
+            discovery: Vec::new(),
             auth: auth(source, raw, profile)?,
             channels: source.check("turn.channels", values::word(&turn.channels, &CHANNELS))?,
             lifetimes: LIFETIMES,

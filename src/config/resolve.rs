@@ -148,9 +148,11 @@ fn check_ports(
         ("turn.listen_tcp", &relay.listen_tcp),
         ("turn.listen_tls", &relay.listen_tls),
     ];
+    let alternates = relay.alternates();
     let datagrams = [
         ("turn.listen_udp", &relay.listen_udp),
         ("turn.listen_dtls", &relay.listen_dtls),
+        ("turn.alternate_port", &alternates),
     ];
     check_apart(source, &streams)?;
     check_apart(source, &datagrams)?;

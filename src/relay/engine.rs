@@ -26,6 +26,7 @@ mod auth;
 pub mod channel;
 pub mod counters;
 mod deadlines;
+pub mod discovery;
 pub mod five_tuple;
 mod forward;
 mod halves;
@@ -60,6 +61,7 @@ use allocate::Pending;
 use allocations::{Allocation, Allocations};
 use alternate::Alternate;
 use auth::Authenticator;
+use discovery::Square;
 use five_tuple::{Family, FiveTuple, PeerAddr, RelayKey, Transport};
 use forward::TransactionIds;
 use limits::Limits;
@@ -76,6 +78,8 @@ use usage::Finished;
 pub struct Settings {
     /// Who may allocate.
     pub auth: Auth,
+    /// Where clients find out how their NAT behaves; empty: nowhere.
+    pub discovery: Vec<Square>,
     /// Which channel numbers clients may bind.
     pub channels: ChannelRange,
     /// SOFTWARE in Allocate and Refresh answers; `None` hides it.
@@ -113,6 +117,7 @@ pub enum Auth {
 
 /// One worker's TURN server: every input returns at once, and its effects are drained before the next.
 pub struct Engine {
+    discovery: Vec<Square>,
     channels: ChannelRange,
     software: Option<String>,
     lifetimes: RangeInclusive<Duration>,
@@ -147,6 +152,7 @@ impl Engine {
     ) -> Self {
         let Settings {
             auth,
+            discovery,
             channels,
             software,
             lifetimes,
@@ -163,6 +169,7 @@ impl Engine {
         let tickets = mobility.then(|| Tickets::new(Redacted::clone(&nonce_key), share));
         let connections = Connections::new(Redacted::clone(&nonce_key), share);
         Self {
+            discovery,
             channels,
             software,
             lifetimes,

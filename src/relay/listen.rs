@@ -2,11 +2,12 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
 };
 
 use rustix::io::Errno;
 
+use crate::relay::engine::discovery::Square;
 use crate::relay::engine::five_tuple::Transport;
 use crate::relay::worker::{client_tcp, client_udp, probe_tcp, probe_udp};
 use crate::relay::{Settings, StartError};
@@ -62,6 +63,7 @@ pub(super) fn bind_all(settings: &Settings) -> Result<(Bound, Vec<Listeners>), S
     let mut tls = Group::new(Transport::Tls, &TCP, settings.workers);
     let mut dtls = Group::new(Transport::Dtls, &UDP, settings.workers);
     udp.bind(&settings.listen_udp)?;
+    udp.bind(&settings.alternates())?;
     tcp.bind(&settings.listen_tcp)?;
     tls.bind(&settings.listen_tls)?;
     if settings.dtls.is_some() {
@@ -84,6 +86,52 @@ pub(super) fn bind_all(settings: &Settings) -> Result<(Bound, Vec<Listeners>), S
         dtls: dtls.bound,
     };
     Ok((bound, listeners.collect()))
+}
+
+/// For each family with two addresses of one port, of `settings.listen_udp`: those and the alternate port.
+pub(super) fn squares(settings: &Settings) -> Vec<Square> {
+    let Some(alternate) = settings.alternate_port else {
+        return Vec::new();
+    };
+    let addrs = || settings.listen_udp.iter().map(|listen| listen.addr);
+    let usable = |addr: &SocketAddr| {
+        !addr.ip().is_unspecified() && addr.port() != 0 && addr.port() != alternate
+    };
+    let of_family = |is_v4| {
+        let mut addrs = addrs().filter(|addr| usable(addr) && addr.is_ipv4() == is_v4);
+        let first = addrs.next()?;
+        let second = addrs.find(|addr| addr.port() == first.port() && addr.ip() != first.ip())?;
+        let ips = [first.ip(), second.ip()];
+        Some(Square {
+            ips,
+            told: ips.map(|ip| told(settings, ip)),
+            ports: [first.port(), alternate],
+        })
+    };
+    [true, false].into_iter().filter_map(of_family).collect()
+}
+
+/// As clients know this address, behind NAT too.
+fn told(settings: &Settings, ip: IpAddr) -> IpAddr {
+    let external = settings.external.iter().find(|own| own.local == ip);
+    external.map_or(ip, |own| own.public)
+}
+
+impl Settings {
+    /// What is listened on over UDP for NAT behaviour discovery alone.
+    #[must_use]
+    pub fn alternates(&self) -> Vec<Listen> {
+        let squares = squares(self);
+        let addrs = squares.iter().flat_map(Square::alternates);
+        let not_yet = |addr: &SocketAddr| self.listen_udp.iter().all(|own| own.addr != *addr);
+        addrs
+            .filter(not_yet)
+            .map(|addr| Listen {
+                addr,
+                required: true,
+            })
+            .collect()
+    }
 }
 
 /// How sockets of one kind come to be.

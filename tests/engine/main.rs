@@ -8,6 +8,7 @@ mod auth;
 mod channel;
 mod classic;
 mod data;
+mod discovery;
 mod dual;
 mod expiry;
 mod family;

@@ -152,6 +152,8 @@ pub(crate) struct World {
     pub(crate) has_ipv6: bool,
     /// Whether the last datagram to a peer must not be fragmented.
     pub(crate) unfragmented: bool,
+    /// Where the last answer left from.
+    pub(crate) answered_from: Option<SocketAddr>,
     /// A family that has no port left.
     pub(crate) full: Option<Family>,
     pub(crate) open: BTreeSet<u32>,
@@ -189,6 +191,7 @@ impl World {
     fn sharing(now: Now, limits: Arc<Limits>, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings {
             auth: Auth::Required,
+            discovery: Vec::new(),
             channels: ChannelRange::Rfc8656,
             software: None,
             lifetimes: LIFETIMES,
@@ -231,6 +234,7 @@ impl World {
             relays_max: 4,
             has_ipv6: false,
             unfragmented: false,
+            answered_from: None,
             full: None,
             open: BTreeSet::new(),
             asked: None,
@@ -389,8 +393,9 @@ impl World {
         }
         let did = owned(outcome);
         let mut answers = self.drain();
+        self.answered_from = answers.last().map(|(to, _)| to.server);
         assert!(
-            answers.iter().all(|(to, _)| *to == from),
+            answers.iter().all(|(to, _)| is_for(from, *to)),
             "an answer to somebody else"
         );
         match (did, answers.pop()) {
@@ -547,6 +552,11 @@ impl World {
 }
 
 pub(crate) const CREDENTIAL_TTL: Duration = Duration::from_secs(3600);
+
+/// Whether an answer is for whoever asked; only NAT behaviour discovery lets it leave from elsewhere.
+fn is_for(asker: FiveTuple, to: FiveTuple) -> bool {
+    (to.client, to.transport) == (asker.client, asker.transport)
+}
 
 pub(crate) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

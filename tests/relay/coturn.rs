@@ -5,6 +5,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use setu::relay::Listen;
 use setu::relay::engine::ChannelRange;
 
 use crate::world::{PASSWORD, SECRET, USER, World};
@@ -16,6 +17,54 @@ fn stunclient_learns_its_reflexive_address() {
     let (done, said) = output_of(tool("turnutils_stunclient").args(["-p", &port, "127.0.0.1"]));
     assert!(done, "{said}");
     assert!(said.contains("UDP reflexive addr: 127.0.0.1:"), "{said}");
+}
+
+#[test]
+fn natdiscovery_finds_no_nat_on_loopback() {
+    let [port, alternate] = two_free_ports();
+    let world = World::with(|settings| {
+        let on = |ip: &str| Listen {
+            addr: SocketAddr::new(ip.parse().unwrap(), port),
+            required: true,
+        };
+        settings.listen_udp = vec![on("127.0.0.1"), on("127.0.0.2")];
+        settings.alternate_port = Some(alternate);
+    });
+    assert_eq!(world.relay.bound().udp.len(), 4);
+    let ports = ["-p", &port.to_string()].map(str::to_owned);
+    let discover = |what| {
+        output_of(
+            tool("turnutils_natdiscovery")
+                .arg(what)
+                .args(&ports)
+                .arg("127.0.0.1"),
+        )
+    };
+    let (done, said) = discover("-m");
+    assert!(
+        done && said.contains("NAT with Endpoint Independent Mapping!"),
+        "{said}"
+    );
+    let (done, said) = discover("-f");
+    assert!(
+        done && said.contains("NAT with Endpoint Independent Filtering!"),
+        "{said}"
+    );
+}
+
+/// Free on both addresses that the test listens on.
+fn two_free_ports() -> [u16; 2] {
+    let bind = |ip, port| std::net::UdpSocket::bind((ip, port)).ok();
+    let free = || {
+        let first = bind("127.0.0.1", 0)?;
+        let port = first.local_addr().ok()?.port();
+        Some((port, first, bind("127.0.0.2", port)?))
+    };
+    let held: Vec<_> = std::iter::from_fn(|| Some(free()))
+        .flatten()
+        .take(2)
+        .collect();
+    [held[0].0, held[1].0]
 }
 
 #[test]

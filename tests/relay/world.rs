@@ -132,6 +132,7 @@ fn settings() -> Settings {
     let certificate = Certificate::load(Identity::SelfSigned { names }).unwrap();
     Settings {
         listen_udp: vec![listen],
+        alternate_port: None,
         listen_tcp: vec![listen],
         listen_tls: vec![listen],
         tls: certificate.tls().unwrap(),
@@ -144,6 +145,7 @@ fn settings() -> Settings {
         limits: limits::Settings::default(),
         engine: EngineSettings {
             auth: Auth::Required,
+            discovery: Vec::new(),
             channels: ChannelRange::Rfc8656,
             software: None,
             lifetimes: LIFETIMES,

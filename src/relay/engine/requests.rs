@@ -7,7 +7,7 @@ use crate::relay::engine::auth::Identity;
 use crate::relay::engine::five_tuple::{FiveTuple, Transport};
 use crate::relay::engine::outcome::Effect;
 use crate::relay::engine::{Engine, channel, mobility, permission, tcp};
-use crate::relay::wire::attributes::ATTR_ACCESS_TOKEN;
+use crate::relay::wire::attributes::{ATTR_ACCESS_TOKEN, ATTR_CHANGE_REQUEST};
 use crate::relay::wire::request::{Method, Request};
 use crate::relay::wire::response::{ErrorCode, ReplyTo, Response};
 use crate::source::Source;
@@ -30,6 +30,7 @@ impl Engine {
         };
         let mut unknown = request.unknown_attributes();
         unknown.retain(|typ| *typ != ATTR_ACCESS_TOKEN || !self.authenticator.takes_tokens());
+        unknown.retain(|typ| *typ != ATTR_CHANGE_REQUEST || !self.can_change(client, request));
         if !unknown.is_empty() {
             if identity.key().is_none() && !self.may_answer_strangers(now, client) {
                 return;
@@ -57,7 +58,7 @@ impl Engine {
     ) -> Result<Option<Vec<u8>>, ErrorCode> {
         let success = || Response::success(request.reply_to);
         match request.method {
-            Method::Binding => Ok(Some(success().mapped(client.client).finish(None))),
+            Method::Binding => self.binding(client, request),
             Method::Allocate => self.allocate(now, client, request, identity.clone()),
             Method::Refresh => self.refresh(now, client, request, identity).map(Some),
             Method::CreatePermission => {

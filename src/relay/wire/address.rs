@@ -19,6 +19,16 @@ pub struct XorAddress {
     length: usize,
 }
 
+/// `addr` as MAPPED-ADDRESS has it: in clear ([RFC 8489 §14.1](https://www.rfc-editor.org/rfc/rfc8489#section-14.1)).
+#[must_use]
+pub fn in_clear(addr: SocketAddr) -> Vec<u8> {
+    let [p0, p1] = addr.port().to_be_bytes();
+    match addr.ip() {
+        IpAddr::V4(ip) => [&[0, FAMILY_IPV4, p0, p1][..], &ip.octets()].concat(),
+        IpAddr::V6(ip) => [&[0, FAMILY_IPV6, p0, p1][..], &ip.octets()].concat(),
+    }
+}
+
 impl XorAddress {
     /// Writes `addr` for a message with this transaction id.
     #[must_use]

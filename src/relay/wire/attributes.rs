@@ -19,3 +19,12 @@ pub const ATTR_ICMP: AttrType = AttrType(0x8004);
 
 /// [RFC 8016 §4](https://www.rfc-editor.org/rfc/rfc8016#section-4).
 pub const ATTR_MOBILITY_TICKET: AttrType = AttrType(0x8030);
+
+/// [RFC 5780 §7.2](https://www.rfc-editor.org/rfc/rfc5780#section-7.2).
+pub const ATTR_CHANGE_REQUEST: AttrType = AttrType(0x0003);
+
+/// [RFC 5780 §7.3](https://www.rfc-editor.org/rfc/rfc5780#section-7.3).
+pub const ATTR_RESPONSE_ORIGIN: AttrType = AttrType(0x802B);
+
+/// [RFC 5780 §7.4](https://www.rfc-editor.org/rfc/rfc5780#section-7.4).
+pub const ATTR_OTHER_ADDRESS: AttrType = AttrType(0x802C);

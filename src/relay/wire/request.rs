@@ -18,7 +18,7 @@ use stun::message::{
 
 use crate::relay::wire::address::XorAddress;
 use crate::relay::wire::attributes::{
-    ATTR_ACCESS_TOKEN, ATTR_ADDITIONAL_ADDRESS_FAMILY, ATTR_MOBILITY_TICKET,
+    ATTR_ACCESS_TOKEN, ATTR_ADDITIONAL_ADDRESS_FAMILY, ATTR_CHANGE_REQUEST, ATTR_MOBILITY_TICKET,
 };
 use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::integrity::Integrities;
@@ -52,6 +52,23 @@ pub struct Request<'d> {
     pub method: Method,
     /// What the answer takes over.
     pub reply_to: ReplyTo,
+}
+
+/// What CHANGE-REQUEST asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// An answer from the other address.
+    pub ip: bool,
+    /// An answer from the other port.
+    pub port: bool,
+}
+
+impl Change {
+    /// To what is other in both.
+    pub const BOTH: Self = Self {
+        ip: true,
+        port: true,
+    };
 }
 
 impl<'d> Request<'d> {
@@ -241,6 +258,18 @@ impl<'d> Request<'d> {
             return Err(ErrorCode::BadRequest);
         }
         Ok(peers)
+    }
+
+    /// CHANGE-REQUEST; nothing is changed without it.
+    ///
+    /// # Errors
+    /// 400 when it is malformed.
+    pub fn change(&self) -> Result<Change, ErrorCode> {
+        let [.., bits] = self.fixed(ATTR_CHANGE_REQUEST)?.unwrap_or([0; 4]);
+        Ok(Change {
+            ip: bits & 0x04 != 0,
+            port: bits & 0x02 != 0,
+        })
     }
 
     /// The comprehension-required attributes that this server does not know, each once.

@@ -16,9 +16,10 @@ use stun::message::{
 };
 use stun::uattrs::UnknownAttributes;
 
-use crate::relay::wire::address::XorAddress;
+use crate::relay::wire::address::{self, XorAddress};
 use crate::relay::wire::attributes::{
-    ATTR_ADDRESS_ERROR_CODE, ATTR_MOBILITY_TICKET, ATTR_THIRD_PARTY_AUTHORIZATION,
+    ATTR_ADDRESS_ERROR_CODE, ATTR_MOBILITY_TICKET, ATTR_OTHER_ADDRESS, ATTR_RESPONSE_ORIGIN,
+    ATTR_THIRD_PARTY_AUTHORIZATION,
 };
 use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::integrity::SigningKey;
@@ -161,6 +162,22 @@ impl Response {
     #[must_use]
     pub fn mapped(self, addr: SocketAddr) -> Self {
         self.xor_address(ATTR_XORMAPPED_ADDRESS, addr)
+    }
+
+    /// Adds RESPONSE-ORIGIN: where the answer leaves from.
+    #[must_use]
+    pub fn response_origin(mut self, addr: SocketAddr) -> Self {
+        self.message
+            .add(ATTR_RESPONSE_ORIGIN, &address::in_clear(addr));
+        self
+    }
+
+    /// Adds OTHER-ADDRESS: where the answer could leave from instead.
+    #[must_use]
+    pub fn other_address(mut self, addr: SocketAddr) -> Self {
+        self.message
+            .add(ATTR_OTHER_ADDRESS, &address::in_clear(addr));
+        self
     }
 
     /// Adds XOR-RELAYED-ADDRESS.
