@@ -8,7 +8,7 @@ use std::{
 use setu::relay::Listen;
 use setu::relay::engine::ChannelRange;
 
-use crate::world::{PASSWORD, SECRET, USER, World};
+use crate::world::{PASSWORD, SECRET, USER, World, both_loopbacks};
 
 #[test]
 fn stunclient_learns_its_reflexive_address() {
@@ -124,6 +124,25 @@ fn uclient_with_tcp_relays_loses_nothing() {
 }
 
 #[test]
+fn uclient_with_an_ipv6_relay_loses_nothing() {
+    Load::new().to_ipv6().is_relayed();
+    Load::new().to_ipv6().over_tcp().is_relayed();
+    Load::new().to_ipv6().over_dtls().is_relayed();
+}
+
+#[test]
+fn uclient_that_forbids_fragments_loses_nothing() {
+    Load::new().and(&["-g"]).is_relayed();
+    Load::new().and(&["-g", "-s"]).is_relayed();
+}
+
+#[test]
+fn uclient_that_moves_loses_nothing() {
+    Load::new().and(&["-M"]).is_relayed();
+    Load::new().and(&["-M", "-s"]).is_relayed();
+}
+
+#[test]
 fn uclient_with_a_wrong_password_allocates_nothing() {
     let (done, said) = Load::new().with(&["-u", USER, "-w", "wrong"]).run();
     assert!(!done, "{said}");
@@ -135,6 +154,7 @@ struct Load {
     login: Vec<&'static str>,
     arguments: Vec<&'static str>,
     port_of: fn(&World) -> SocketAddr,
+    peer: &'static str,
 }
 
 impl Load {
@@ -143,6 +163,15 @@ impl Load {
             login: vec!["-u", USER, "-w", PASSWORD],
             arguments: vec!["-n", "50", "-m", "4", "-l", "170", "-z", "5"],
             port_of: World::udp,
+            peer: "127.0.0.1",
+        }
+    }
+
+    fn to_ipv6(self) -> Self {
+        let load = self.and(&["-x"]);
+        Self {
+            peer: "::1",
+            ..load
         }
     }
 
@@ -194,14 +223,17 @@ impl Load {
 
     fn run(&self) -> (bool, String) {
         // Debian's client draws channel numbers that RFC 8656 forbids.
-        let world = World::with(|settings| settings.engine.channels = ChannelRange::Rfc5766);
-        let peer = Peer::start();
+        let world = World::with(|settings| {
+            settings.engine.channels = ChannelRange::Rfc5766;
+            settings.external = both_loopbacks();
+        });
+        let peer = Peer::start(self.peer);
         let (port, peer_port) = ((self.port_of)(&world).port(), peer.addr.port());
         output_of(
             tool("turnutils_uclient")
                 .args(&self.login)
                 .args(&self.arguments)
-                .args(["-e", "127.0.0.1", "-r", &peer_port.to_string()])
+                .args(["-e", self.peer, "-r", &peer_port.to_string()])
                 .args(["-p", &port.to_string(), "127.0.0.1"]),
         )
     }
@@ -214,13 +246,13 @@ struct Peer {
 }
 
 impl Peer {
-    fn start() -> Self {
-        let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    fn start(ip: &str) -> Self {
+        let free = std::net::UdpSocket::bind((ip, 0)).unwrap();
         let addr = free.local_addr().unwrap();
         drop(free);
         let port = addr.port().to_string();
         let mut command = tool("turnutils_peer");
-        command.args(["-L", "127.0.0.1", "-p", &port]);
+        command.args(["-L", ip, "-p", &port]);
         let process = command.stdout(Stdio::null()).spawn().unwrap();
         let peer = Self { addr, process };
         peer.until_it_echoes();
@@ -228,7 +260,7 @@ impl Peer {
     }
 
     fn until_it_echoes(&self) {
-        let probe = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let probe = std::net::UdpSocket::bind((self.addr.ip(), 0)).unwrap();
         let pause = std::time::Duration::from_millis(20);
         probe.set_read_timeout(Some(pause)).unwrap();
         for _ in 0..500 {
