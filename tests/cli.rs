@@ -103,6 +103,7 @@ fn an_external_address_of_the_other_ip_version_is_warned_about() {
             ("SETU_TURN__LISTEN_UDP", ip),
             ("SETU_TURN__LISTEN_TCP", ip),
             ("SETU_TURN__LISTEN_TLS", ip),
+            ("SETU_TURN__LISTEN_DTLS", ip),
         ]);
         setu.summary.contains("or not in its IP version")
     };

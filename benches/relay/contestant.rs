@@ -219,6 +219,7 @@ fn setu_settings(ports: Ports) -> Vec<(String, String)> {
         ("turn", "listen_udp", clear.clone()),
         ("turn", "listen_tcp", clear),
         ("turn", "listen_tls", loopback(ports.tls).to_string()),
+        ("turn", "listen_dtls", "127.0.0.1:0".to_owned()),
         ("turn", "external_ip", "127.0.0.1".to_owned()),
         ("turn", "realm", REALM.to_owned()),
         (

@@ -97,6 +97,7 @@ pub(crate) fn command(variables: &[(&str, &str)]) -> Command {
         "SETU_TURN__LISTEN_UDP",
         "SETU_TURN__LISTEN_TCP",
         "SETU_TURN__LISTEN_TLS",
+        "SETU_TURN__LISTEN_DTLS",
     ];
     for name in listeners {
         command.env(name, "127.0.0.1:0");

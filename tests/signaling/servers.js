@@ -110,6 +110,7 @@ class Setu {
       SETU_TURN__LISTEN_UDP: '127.0.0.1:0',
       SETU_TURN__LISTEN_TCP: '127.0.0.1:0',
       SETU_TURN__LISTEN_TLS: '127.0.0.1:0',
+      SETU_TURN__LISTEN_DTLS: '127.0.0.1:0',
       SETU_TURN__EXTERNAL_IP: '127.0.0.1',
       SETU_TURN__RELAY_PORTS: `${first}-${first + 40}`,
       SETU_SIGNALING__EVENTS_PER_SECOND: '0',
