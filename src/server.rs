@@ -66,12 +66,14 @@ impl Server {
     /// # Errors
     /// When an address can't be had: one line with the operating system's reason and the key to change.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
-        descriptors::raise(descriptors_wanted(&config));
+        let descriptors = descriptors::raise();
         let listeners = Listeners::bind(&config.http.listen)?;
         let credentials = Arc::new(Credentials::new(config.credentials.clone()));
         let mut relay = config.relay.clone();
         off_limits::extend(&mut relay.engine.policy, &listeners, &config.store).await;
         let relay = Relay::start(relay, Arc::clone(&credentials)).map_err(with_fix)?;
+        // Not before everything is bound: a failed start says one line.
+        descriptors::warn_if_few(descriptors, descriptors_wanted(&config));
         let addresses = Addresses::of(&listeners, &relay);
         let urls = urls::relay_urls(&config.relay_host, relay.bound());
         let ice_servers = Arc::new(IceServers::new(urls, Arc::clone(&credentials)));

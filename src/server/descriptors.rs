@@ -3,14 +3,16 @@
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Raises the limit as far as this process may: the usual soft one is from times when programs could not count beyond
-/// it. Says so when it is still too low for `wanted` descriptors.
-pub(super) fn raise(wanted: usize) {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return;
-    };
+/// it. What it is then; `None` where nobody knows.
+pub(super) fn raise() -> Option<usize> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     let raised = soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
-    let limit = if raised { hard } else { soft };
-    if usize::try_from(limit).is_ok_and(|limit| limit < wanted) {
+    usize::try_from(if raised { hard } else { soft }).ok()
+}
+
+/// Says so where the limit is too low for `wanted` descriptors.
+pub(super) fn warn_if_few(limit: Option<usize>, wanted: usize) {
+    if limit.is_some_and(|limit| limit < wanted) {
         tracing::warn!(
             limit,
             wanted,
