@@ -125,9 +125,9 @@ fn uclient_with_tcp_relays_loses_nothing() {
 
 #[test]
 fn uclient_with_an_ipv6_relay_loses_nothing() {
-    Load::new().to_ipv6().is_relayed();
-    Load::new().to_ipv6().over_tcp().is_relayed();
-    Load::new().to_ipv6().over_dtls().is_relayed();
+    Load::new().with_ipv6_relay().is_relayed();
+    Load::new().with_ipv6_relay().over_tcp().is_relayed();
+    Load::new().with_ipv6_relay().over_dtls().is_relayed();
 }
 
 #[test]
@@ -167,7 +167,7 @@ impl Load {
         }
     }
 
-    fn to_ipv6(self) -> Self {
+    fn with_ipv6_relay(self) -> Self {
         let load = self.and(&["-x"]);
         Self {
             peer: "::1",
