@@ -26,7 +26,7 @@ use crate::http::{
 };
 use crate::ident::NodeId;
 use crate::logging::Redacted;
-use crate::relay::{Relay, StartError, engine::five_tuple::Transport};
+use crate::relay::{Listen, Relay, StartError, engine::five_tuple::Transport};
 use crate::signaling::{Signaling, ice_servers::IceServers};
 use crate::source::Throttle;
 use crate::store::log::Log;
@@ -71,7 +71,9 @@ impl Server {
         let credentials = Arc::new(Credentials::new(config.credentials.clone()));
         let mut relay = config.relay.clone();
         off_limits::extend(&mut relay.engine.policy, &listeners, &config.store).await;
-        let relay = Relay::start(relay, Arc::clone(&credentials)).map_err(with_fix)?;
+        let alternates = relay.alternates();
+        let relay = Relay::start(relay, Arc::clone(&credentials))
+            .map_err(|error| with_fix(error, &alternates))?;
         // Not before everything is bound: a failed start says one line.
         descriptors::warn_if_few(descriptors, descriptors_wanted(&config));
         let addresses = Addresses::of(&listeners, &relay);
@@ -272,9 +274,14 @@ const TAKE_UP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Two of these, one after the other, stay under two seconds.
 const STOP_TIMEOUT: Duration = Duration::from_millis(800);
 
-fn with_fix(error: StartError) -> anyhow::Error {
+fn with_fix(error: StartError, alternates: &[Listen]) -> anyhow::Error {
     let key = match &error {
-        StartError::Listen { transport, .. } => match transport {
+        StartError::Listen {
+            transport, addr, ..
+        } => match transport {
+            Transport::Udp if alternates.iter().any(|own| own.addr == *addr) => {
+                "turn.alternate_port"
+            }
             Transport::Udp => "turn.listen_udp",
             Transport::Tcp => "turn.listen_tcp",
             Transport::Tls => "turn.listen_tls",

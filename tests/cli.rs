@@ -4,7 +4,7 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
     process::Output,
     sync::mpsc,
     thread,
@@ -157,6 +157,29 @@ fn a_taken_port_is_named_with_the_key_to_change() {
         );
         assert!(complaint.contains("Address already in use"), "{complaint}");
     }
+}
+
+#[test]
+fn a_taken_alternate_port_is_named_with_its_own_key() {
+    let taken = UdpSocket::bind("127.0.0.2:0").unwrap();
+    let addr = taken.local_addr().unwrap();
+    let free = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let output = command(&[
+        (
+            "SETU_TURN__LISTEN_UDP",
+            &format!("127.0.0.1:{port},127.0.0.2:{port}"),
+        ),
+        ("SETU_TURN__ALTERNATE_PORT", &addr.port().to_string()),
+    ])
+    .output()
+    .unwrap();
+    let complaint = complaint(&output, 1);
+    assert!(
+        complaint.contains(&addr.to_string()) && complaint.contains("set turn.alternate_port"),
+        "{complaint}"
+    );
 }
 
 #[test]
