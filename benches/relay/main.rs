@@ -6,6 +6,8 @@
 
 #[path = "../signaling/cores.rs"]
 mod cores;
+#[path = "../../tests/common/trusting.rs"]
+mod trusting;
 
 mod contestant;
 mod control;

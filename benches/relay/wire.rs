@@ -8,12 +8,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use tokio_rustls::rustls::{
-    self, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{WebPkiSupportedAlgorithms, ring},
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use tokio_rustls::rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
+
+use crate::trusting::tls_config;
 
 /// Between client and server.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,7 +42,7 @@ impl Wire {
             return Ok(Self::Tcp(stream, Vec::new()));
         }
         let name = ServerName::try_from("localhost").context("a name")?;
-        let connection = ClientConnection::new(Arc::new(trusting()?), name)?;
+        let connection = ClientConnection::new(Arc::new(tls_config()), name)?;
         Ok(Self::Tls(
             Box::new(StreamOwned::new(connection, stream)),
             Vec::new(),
@@ -145,55 +142,6 @@ fn extent(bytes: &[u8]) -> Option<(usize, usize)> {
     };
     let padded = message.next_multiple_of(4);
     (bytes.len() >= padded).then_some((message, padded))
-}
-
-/// The servers' certificates are their own.
-fn trusting() -> anyhow::Result<ClientConfig> {
-    let provider = ring::default_provider();
-    let verifier = Trusting(provider.signature_verification_algorithms);
-    Ok(ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth())
-}
-
-#[derive(Debug)]
-struct Trusting(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
 }
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);

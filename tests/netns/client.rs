@@ -7,16 +7,12 @@ use std::{
     time::Duration,
 };
 
-use tokio_rustls::rustls::{
-    self, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::ring,
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use tokio_rustls::rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 
 use crate::bytes::*;
 use crate::namespace::Namespace;
 use crate::server::{PASSWORD, USER};
+use crate::trusting::tls_config;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Over {
@@ -213,58 +209,11 @@ fn tcp(server: SocketAddr) -> TcpStream {
 }
 
 fn tls(stream: TcpStream) -> impl Stream {
-    let provider = Arc::new(ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
-        .with_no_client_auth();
     let name = ServerName::try_from("localhost").unwrap();
     StreamOwned::new(
-        ClientConnection::new(Arc::new(config), name).unwrap(),
+        ClientConnection::new(Arc::new(tls_config()), name).unwrap(),
         stream,
     )
-}
-
-/// The server's certificate is self-signed.
-#[derive(Debug)]
-struct AnyCertificate;
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let algorithms = ring::default_provider().signature_verification_algorithms;
-        algorithms.supported_schemes()
-    }
 }
 
 /// How long anything that should happen may take.

@@ -12,6 +12,8 @@ mod client;
 mod internet;
 mod namespace;
 mod server;
+#[path = "../common/trusting.rs"]
+mod trusting;
 
 mod families;
 mod nat;
