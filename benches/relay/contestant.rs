@@ -3,22 +3,19 @@
 use std::{
     env, fmt, fs,
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Command, Stdio},
     thread,
     time::Duration,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use clap::ValueEnum;
-use nix::{
-    time::{clock_getcpuclockid, clock_gettime},
-    unistd::{Pid, SysconfVar, sysconf},
-};
 use setu::clock::Now;
 
 use crate::cores::Cores;
 use crate::flows::{Case, Direction};
+use crate::process::{Folder, Process, START_POLL, START_WITHIN, setu_binary};
 use crate::turn_client::TurnClient;
 use crate::wire::Transport;
 
@@ -71,12 +68,10 @@ impl Contestant {
         self.is_turn() || is_plain
     }
 
-    fn command(self, ports: Ports, folder: &std::path::Path) -> anyhow::Result<Command> {
+    fn command(self, ports: Ports, folder: &Path) -> anyhow::Result<Command> {
         Ok(match self {
             Self::Setu => {
-                let program = env::var_os("SETU_BIN")
-                    .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_setu")), PathBuf::from);
-                let mut command = Command::new(program);
+                let mut command = Command::new(setu_binary());
                 command.arg("serve").env_clear().envs(setu_settings(ports));
                 command
             }
@@ -105,10 +100,9 @@ struct Ports {
     http: u16,
 }
 
-/// A server under load, killed at the end.
+/// A server under load.
 pub(crate) struct Running {
-    child: Child,
-    folder: PathBuf,
+    process: Process,
     ports: Ports,
     pub(crate) contestant: Contestant,
 }
@@ -121,20 +115,10 @@ impl Running {
             tls: free_port()?,
             http: free_port()?,
         };
-        let folder = env::temp_dir().join(format!("setu-bench-{:016x}", setu::entropy::number()));
-        fs::create_dir_all(&folder)?;
-        let mut command = contestant.command(ports, &folder)?;
-        command
-            .current_dir(&folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(folder.join("log"))?);
-        let child = cores
-            .on_the_servers(|| command.spawn())?
-            .with_context(|| format!("cannot start {contestant}"))?;
+        let folder = Folder::new()?;
+        let command = contestant.command(ports, folder.path())?;
         let mut running = Self {
-            child,
-            folder,
+            process: Process::start(command, folder, cores)?,
             ports,
             contestant,
         };
@@ -154,32 +138,17 @@ impl Running {
         &self,
         work: impl FnOnce() -> anyhow::Result<T>,
     ) -> anyhow::Result<(Duration, Duration, T)> {
-        let (cpu_before, before) = (self.cpu()?, Now::read().mono);
-        let result = work()?;
-        let cpu = self.cpu()?.saturating_sub(cpu_before);
-        Ok((cpu, Now::read().mono - before, result))
+        self.process.spent(work)
     }
 
-    /// Memory of its own that is not swapped out or given back.
     pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
-        let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id()))?;
-        let pages = statm.split(' ').nth(1).context("statm is cut short")?;
-        let page_bytes = sysconf(SysconfVar::PAGE_SIZE)?.context("no page size")?;
-        Ok(pages.parse::<u64>()? * u64::try_from(page_bytes)?)
-    }
-
-    fn cpu(&self) -> anyhow::Result<Duration> {
-        let clock = clock_getcpuclockid(Pid::from_raw(self.child.id().try_into()?))?;
-        Ok(clock_gettime(clock)?.into())
+        self.process.resident_bytes()
     }
 
     fn wait_until_open(&mut self) -> anyhow::Result<()> {
         let deadline = Now::read().mono + START_WITHIN;
         while !self.is_open() {
-            if let Some(status) = self.child.try_wait()? {
-                let log = fs::read_to_string(self.folder.join("log"))?;
-                bail!("the server ended at its start, {status}: {log}");
-            }
+            self.process.ensure_alive()?;
             ensure!(
                 Now::read().mono < deadline,
                 "the server does not become ready"
@@ -200,14 +169,6 @@ impl Running {
             // Its port is taken once it serves.
             Contestant::Forwarder => UdpSocket::bind(loopback(self.ports.clear)).is_err(),
         }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -244,7 +205,7 @@ fn setu_settings(ports: Ports) -> Vec<(String, String)> {
     settings.map(name).into()
 }
 
-fn coturn_arguments(ports: Ports, folder: &std::path::Path) -> anyhow::Result<Vec<String>> {
+fn coturn_arguments(ports: Ports, folder: &Path) -> anyhow::Result<Vec<String>> {
     let names = vec!["localhost".to_owned()];
     let certified = rcgen::generate_simple_self_signed(names)?;
     let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
@@ -299,5 +260,3 @@ fn free_port() -> anyhow::Result<u16> {
 /// Below the ports that Linux gives to the load's own sockets.
 const RELAY_PORTS: [u16; 2] = [10_000, 30_000];
 const PORT_TRIES_MAX: usize = 50;
-const START_WITHIN: Duration = Duration::from_secs(10);
-const START_POLL: Duration = Duration::from_millis(5);

@@ -4,8 +4,10 @@
 //! starts every server anew, one after the other, on a core of their own; this program, the load, has another. Compare
 //! the ratios: the absolute figures are this machine's.
 
-#[path = "../signaling/cores.rs"]
+#[path = "../common/cores.rs"]
 mod cores;
+#[path = "../common/process.rs"]
+mod process;
 #[path = "../../tests/common/trusting.rs"]
 mod trusting;
 

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use crate::contestant::Contestant;
 use crate::flows::{Case, Tally};
+use crate::process::median;
 
 /// Everything that was measured, row by row in the order of its first appearance.
 pub(crate) struct Report {
@@ -117,19 +118,4 @@ impl Report {
 
 fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
-}
-
-/// The middle one, or halfway between the two in the middle.
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match (
-        values.get(middle),
-        middle.checked_sub(1).and_then(|below| values.get(below)),
-    ) {
-        (Some(upper), Some(lower)) if values.len().is_multiple_of(2) => (lower + upper) / 2.0,
-        (Some(upper), _) => *upper,
-        (None, _) => f64::NAN,
-    }
 }

@@ -4,9 +4,13 @@
 //! after the other, on a core of their own; this program, the load, has another. Compare the ratios: the absolute
 //! figures are this machine's.
 
+#[path = "../common/cores.rs"]
+mod cores;
+#[path = "../common/process.rs"]
+mod process;
+
 mod client;
 mod contestant;
-mod cores;
 mod crowd;
 mod report;
 mod wire;

@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, time::Duration};
 
 use crate::contestant::Contestant;
+use crate::process::median;
 
 /// What doing something so often took.
 pub(crate) struct Spent {
@@ -80,7 +81,7 @@ pub(crate) fn table(measured: &[(Contestant, Vec<Measured>)]) -> String {
     for (name, decimals, figure) in ROWS {
         let medians: Vec<f64> = measured
             .iter()
-            .map(|(_, rounds)| median(rounds.iter().map(figure).collect()))
+            .map(|(_, rounds)| median(&rounds.iter().map(figure).collect::<Vec<_>>()))
             .collect();
         let _ = write!(table, "| {name} |");
         for median in &medians {
@@ -121,18 +122,4 @@ const ROWS: [(&str, usize, Figure); 13] = [
 
 fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
-}
-
-/// The middle one, or halfway between the two in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match (
-        values.get(middle),
-        middle.checked_sub(1).and_then(|below| values.get(below)),
-    ) {
-        (Some(upper), Some(lower)) if values.len().is_multiple_of(2) => (lower + upper) / 2.0,
-        (Some(upper), _) => *upper,
-        (None, _) => f64::NAN,
-    }
 }
