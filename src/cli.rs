@@ -94,11 +94,11 @@ Every key of turn.toml can be set in the environment: SETU_TURN__RELAY_PORTS=500
 Exit codes: 0 done, 1 failed, 2 wrong arguments or configuration.";
 
 fn serve(config: Config, addresses_file: Option<PathBuf>) -> anyhow::Result<()> {
-    logging::init(&config.log);
+    let levels = logging::init(&config.log);
     let runtime = Runtime::new().context("cannot start the runtime")?;
     let served = runtime.block_on(async {
         let end = server::end_signal()?;
-        let server = Server::start(config).await?;
+        let server = Server::start(config, levels).await?;
         if let Some(file) = addresses_file {
             server.write_addresses(&file)?;
         }

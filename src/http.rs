@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use tokio::time::timeout;
 
 use crate::access::Access;
-use crate::logging::Redacted;
+use crate::logging::{Levels, Redacted};
 use crate::relay::{Listen, Relay};
 use crate::signaling::{Signaling, ice_servers::IceServers};
 use crate::source::{PerSource, Throttle};
@@ -81,6 +81,8 @@ pub struct State {
     pub credentials_per_minute: Arc<Throttle>,
     /// Who may administer.
     pub admin: Arc<AdminDoor>,
+    /// What is logged.
+    pub levels: Levels,
 }
 
 /// Every route, with Socket.IO beside them and the origin rules around all of it.

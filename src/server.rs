@@ -25,7 +25,7 @@ use crate::http::{
     ready::Readiness,
 };
 use crate::ident::NodeId;
-use crate::logging::Redacted;
+use crate::logging::{Levels, Redacted};
 use crate::relay::{Listen, Relay, StartError, engine::five_tuple::Transport};
 use crate::signaling::{Signaling, ice_servers::IceServers};
 use crate::source::Throttle;
@@ -61,11 +61,11 @@ struct Addresses {
 }
 
 impl Server {
-    /// Binds everything, then serves.
+    /// Binds everything, then serves. `levels` are what the administrator may change.
     ///
     /// # Errors
     /// When an address can't be had: one line with the operating system's reason and the key to change.
-    pub async fn start(config: Config) -> anyhow::Result<Self> {
+    pub async fn start(config: Config, levels: Levels) -> anyhow::Result<Self> {
         let descriptors = descriptors::raise();
         let listeners = Listeners::bind(&config.http.listen)?;
         let credentials = Arc::new(Credentials::new(config.credentials.clone()));
@@ -105,6 +105,7 @@ impl Server {
             &relay,
             ice_servers,
             &readiness,
+            levels,
         )?);
         signaling.taken_up(TAKE_UP_TIMEOUT).await;
         let (stop_http, stopped) = watch::channel(false);
@@ -248,6 +249,7 @@ fn http_state(
     relay: &Relay,
     ice_servers: Arc<IceServers>,
     readiness: &Readiness,
+    levels: Levels,
 ) -> anyhow::Result<http::State> {
     let origins = settings.allowed_origins.iter().map(String::as_str);
     let allowed_origins = AllowedOrigins::new(origins)
@@ -263,6 +265,7 @@ fn http_state(
         access: settings.access,
         credentials_per_minute: Arc::new(Throttle::new(settings.credentials_per_minute)),
         admin: Arc::new(door),
+        levels,
     })
 }
 

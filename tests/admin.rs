@@ -49,6 +49,7 @@ fn only_operators_are_answered_and_every_refusal_says_why() {
         ("DELETE /api/allocations/none", 404, "NOT_FOUND"),
         (too_long.as_str(), 400, "INVALID_SESSION_ID"),
         ("GET /api/sessions/%FF", 400, "INVALID_PARAMETERS"),
+        ("PUT /api/log", 415, "UNSUPPORTED_MEDIA_TYPE"),
         ("POST /api/sessions", 405, "METHOD_NOT_ALLOWED"),
         (
             "GET /api/sessions/none/participants/alice",
@@ -68,6 +69,28 @@ fn only_operators_are_answered_and_every_refusal_says_why() {
     }
     let nothing = as_operator(setu.http, "GET /api/sessions");
     assert_eq!(nothing.json(), json!({ "sessions": [] }));
+}
+
+#[test]
+fn what_is_logged_changes_without_a_restart() {
+    let setu = start(&[("SETU_LOG__LEVEL", "warn")]);
+    let put = |level: &str| {
+        let token = format!("Authorization: Bearer {ADMIN_TOKEN}");
+        let head = [token.as_str(), "Content-Type: application/json"];
+        let body = json!({ "level": level }).to_string();
+        ask(setu.http, "PUT /api/log", &head, &body)
+    };
+    let level = || as_operator(setu.http, "GET /api/log").json();
+    assert_eq!(level(), json!({ "level": "warn" }));
+    let changed = put("info,setu::relay=debug");
+    assert_eq!(changed.status, 200, "{changed:?}");
+    assert_eq!(changed.json(), level());
+    let now = level()["level"].as_str().unwrap().to_owned();
+    assert!(now.contains("setu::relay=debug"), "{now}");
+    let refused = put("loud");
+    let expected = (400, "INVALID_PARAMETERS".to_owned());
+    assert_eq!((refused.status, code_of(&refused)), expected);
+    assert_eq!(level()["level"], now.as_str());
 }
 
 #[test]

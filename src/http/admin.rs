@@ -1,4 +1,4 @@
-//! `/api`: what is going on, who relays how much, and the end of a session, a stay or an allocation.
+//! `/api`: what is going on, who relays how much, what is logged, and the end of a session, a stay or an allocation.
 
 use axum::{
     Json, Router,
@@ -17,6 +17,7 @@ use super::problem::Problem;
 use crate::ident::{ParticipantId, SessionId};
 
 mod answers;
+mod log;
 
 use answers::{Allocations, SessionAnswer, Sessions};
 
@@ -30,6 +31,7 @@ pub(super) fn routes() -> Router<State> {
         )
         .route("/api/allocations", get(allocations))
         .route("/api/allocations/{id}", delete(close_allocation))
+        .route("/api/log", get(log::level).put(log::set_level))
 }
 
 #[derive(Deserialize)]
