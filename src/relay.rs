@@ -27,6 +27,7 @@ use tokio_rustls::{TlsAcceptor, rustls};
 use crate::clock::{Now, UnixSeconds};
 use crate::credentials::Credentials;
 use crate::ident::UserId;
+use crate::relay::engine::Rules;
 use crate::relay::engine::five_tuple::Transport;
 use crate::relay::engine::limits::{self, Limits};
 use crate::relay::engine::share::Share;
@@ -113,6 +114,8 @@ struct Inner {
     signaled: Arc<SignaledPeers>,
     limits: Arc<Limits>,
     peer_mode: PeerMode,
+    /// Of this server, whatever the rules become.
+    own_listeners: Vec<SocketAddr>,
     mailboxes: Arc<[Arc<Mailbox>]>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     ended: Arc<Notify>,
@@ -169,6 +172,7 @@ impl Relay {
             signaled: Arc::clone(&signaled),
             limits: Arc::clone(&limits),
             peer_mode: settings.engine.peer_mode,
+            own_listeners: settings.engine.policy.own_listeners.clone(),
             mailboxes: Arc::clone(&mailboxes),
             threads: Mutex::default(),
             ended,
@@ -191,7 +195,7 @@ impl Relay {
         &self.0.signaled
     }
 
-    /// What becomes of other peers; nobody need say anything in [`PeerMode::Any`].
+    /// What became of other peers at the start; where that was [`PeerMode::Any`], nobody need say anything.
     #[must_use]
     pub fn peer_mode(&self) -> PeerMode {
         self.0.peer_mode
@@ -203,6 +207,19 @@ impl Relay {
     pub fn revoke(&self, user: UserId, until: UnixSeconds) {
         for mailbox in &*self.0.mailboxes {
             mailbox.revoke(user.clone(), until);
+        }
+    }
+
+    /// These limits and rules hold from now on, for all that there is, too.
+    ///
+    /// Never blocks; the workers follow a moment later. What listens keeps being off limits.
+    pub fn apply(&self, limits: limits::Settings, mut rules: Rules) {
+        self.0.limits.apply(limits);
+        let own = &mut rules.policy.own_listeners;
+        own.clone_from(&self.0.own_listeners);
+        let rules = Arc::new(rules);
+        for mailbox in &*self.0.mailboxes {
+            mailbox.apply(Arc::clone(&rules));
         }
     }
 

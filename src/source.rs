@@ -6,8 +6,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+mod bound;
 mod throttle;
 
+pub use bound::Bound;
 pub use throttle::Throttle;
 
 /// The address that a client speaks from. HTTP puts it into each request's extensions.
@@ -68,7 +70,7 @@ const IPV6_NETWORK: u128 = !0 << 64;
 /// How many of something each source has at a time: connections, sockets.
 #[derive(Debug)]
 pub struct Seats {
-    limit: PerSource,
+    limit: Bound,
     taken: Mutex<HashMap<Network, u32>>,
 }
 
@@ -81,7 +83,7 @@ impl Seats {
     #[must_use]
     pub fn new(limit: PerSource) -> Arc<Self> {
         Arc::new(Self {
-            limit,
+            limit: Bound::new(limit),
             taken: Mutex::default(),
         })
     }
@@ -89,17 +91,20 @@ impl Seats {
     /// One more for `source`; `None` when it has as many as it may.
     #[must_use]
     pub fn take(self: &Arc<Self>, source: Source) -> Option<Seat> {
-        let Some(max) = self.limit.max_for(source) else {
-            return Some(Seat::uncounted());
-        };
+        let max = self.limit.max_for(source);
         let network = source.network();
         let mut taken = self.taken();
         let seats = taken.get(&network).copied().unwrap_or_default();
-        if seats >= max {
+        if max.is_some_and(|max| seats >= max) {
             return None;
         }
-        taken.insert(network, seats + 1);
+        taken.insert(network, seats.saturating_add(1));
         Some(Seat(Some((Arc::clone(self), network))))
+    }
+
+    /// From now on each source may have so many. Whoever has more keeps them.
+    pub fn set_limit(&self, limit: PerSource) {
+        self.limit.set(limit);
     }
 
     fn give_back(&self, network: Network) {
@@ -161,6 +166,20 @@ mod tests {
         let _second = seats.take(alice).unwrap();
         assert!(seats.take(alice).is_none() && seats.take(bob).is_some());
         drop(first);
+        assert!(seats.take(alice).is_some());
+    }
+
+    #[test]
+    fn a_new_limit_counts_those_who_came_before_it_and_turns_nobody_out() {
+        let seats = Seats::new(PerSource::default());
+        let alice = source("192.0.2.1");
+        let first = seats.take(alice);
+        let second = seats.take(alice);
+        seats.set_limit(per_source(1));
+        assert!(first.is_some() && second.is_some() && seats.take(alice).is_none());
+        drop(first);
+        assert!(seats.take(alice).is_none());
+        drop(second);
         assert!(seats.take(alice).is_some());
     }
 

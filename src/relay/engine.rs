@@ -41,6 +41,7 @@ pub mod policy;
 mod refresh;
 mod requests;
 mod revoked;
+mod rules;
 pub mod share;
 pub mod signaled;
 mod signature;
@@ -54,6 +55,7 @@ pub use outcome::{
     Effect, OpenedRelay, Outcome, PortKind, PortRequest, RelayRefused, RelayTransport,
     ReservationToken,
 };
+pub use rules::Rules;
 pub use usage::Usage;
 pub use view::{AllocationId, AllocationView};
 

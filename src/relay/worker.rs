@@ -295,6 +295,10 @@ impl Worker {
     }
 
     fn carry_out(&mut self, now: Now, orders: Orders) {
+        if let Some(rules) = orders.rules {
+            self.engine.apply(now, Arc::unwrap_or_clone(rules));
+            self.settle(now);
+        }
         for visit in &orders.visits {
             self.visited(now, visit);
         }

@@ -7,13 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Network, PerSource, Source};
+use super::{Bound, Network, PerSource, Source};
 use crate::clock::Now;
 
 /// Lets each source do something so often a minute. It remembers few sources, whoever asks, and the latest best.
 #[derive(Debug)]
 pub struct Throttle {
-    per_minute: PerSource,
+    per_minute: Bound,
     generations: Mutex<Generations>,
 }
 
@@ -30,9 +30,14 @@ impl Throttle {
     #[must_use]
     pub fn new(per_minute: PerSource) -> Self {
         Self {
-            per_minute,
+            per_minute: Bound::new(per_minute),
             generations: Mutex::default(),
         }
+    }
+
+    /// From now on each source may do it so often a minute.
+    pub fn set_limit(&self, per_minute: PerSource) {
+        self.per_minute.set(per_minute);
     }
 
     /// Counts what `source` is about to do.

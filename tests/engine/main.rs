@@ -19,6 +19,7 @@ mod mobility;
 mod permission;
 mod properties;
 mod revoke;
+mod rules;
 mod signaled;
 mod strangers;
 mod tcp;

@@ -478,6 +478,20 @@ fn what_the_limits_have_no_room_for_waits() {
 }
 
 #[test]
+fn connections_to_peers_that_new_rules_deny_end_at_once() {
+    let mut world = permit(with_tcp_allocation(), PEER);
+    let id = world.peer_accepted(RELAY, PEER).0.unwrap();
+    bind(&mut world, ALICE, id);
+    world.effects.clear();
+    world.apply(|_| {});
+    assert!(world.effects.is_empty());
+    world.apply(|rules| rules.policy.deny.push("203.0.113.0/24".parse().unwrap()));
+    assert!(matches!(world.effects[..], [Effect::ClosePeer(closed)] if closed == id));
+    assert_eq!(world.snapshot().peer_connections, 0);
+    assert!(world.peer_accepted(RELAY, PEER).0.is_none());
+}
+
+#[test]
 fn a_tcp_allocation_relays_no_datagrams() {
     let mut world = permit(with_tcp_allocation(), PEER);
     let number = ChannelNumber(0x4000);

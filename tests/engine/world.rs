@@ -19,7 +19,7 @@ use setu::relay::engine::share::Share;
 use setu::relay::engine::signaled::{PeerMode, SignaledPeers};
 use setu::relay::engine::{
     AllocationId, Auth, ChannelRange, DropReason, Effect, Engine, OpenedRelay, Outcome, PortKind,
-    PortRequest, RelayRefused, ReservationToken, Settings, Snapshot,
+    PortRequest, RelayRefused, ReservationToken, Rules, Settings, Snapshot,
 };
 use setu::relay::wire::connection::ConnectionId;
 use setu::relay::wire::frame::{FRAME_BYTES_ICMP, Frame, HEADROOM_BYTES, TAILROOM_BYTES};
@@ -196,10 +196,7 @@ impl World {
             software: None,
             lifetimes: LIFETIMES,
             strict_expiry: false,
-            policy: PeerPolicy {
-                deny: vec!["203.0.113.66/32".parse().unwrap()],
-                ..PeerPolicy::default()
-            },
+            policy: policy(),
             peer_mode: PeerMode::Any,
             alternates: Vec::new(),
             tokens: None,
@@ -277,6 +274,21 @@ impl World {
 
     pub(crate) fn refresh(&mut self, client: Client, seconds: u64) -> Answer {
         self.ask(client, METHOD_REFRESH, &[&lifetime(seconds)])
+    }
+
+    /// New rules, and what clients hear of it.
+    pub(crate) fn apply(&mut self, change: impl FnOnce(&mut Rules)) -> Vec<(FiveTuple, Answer)> {
+        let mut rules = Rules {
+            software: None,
+            strict_expiry: false,
+            policy: policy(),
+            peer_mode: PeerMode::Any,
+            alternates: Vec::new(),
+            tokens: None,
+        };
+        change(&mut rules);
+        self.engine.apply(self.now, rules);
+        self.heard()
     }
 
     /// Lets time pass, as the worker does: in one go, with the timeouts that it was asked for.
@@ -627,5 +639,12 @@ fn owned(outcome: Outcome<'_>) -> Option<Did> {
         Outcome::ToClient { client, bytes } => Some(Did::ToClient(client, bytes.to_vec())),
         Outcome::Dropped(reason) => Some(Did::Dropped(reason)),
         Outcome::Handled => None,
+    }
+}
+
+fn policy() -> PeerPolicy {
+    PeerPolicy {
+        deny: vec!["203.0.113.66/32".parse().unwrap()],
+        ..PeerPolicy::default()
     }
 }

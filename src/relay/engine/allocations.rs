@@ -131,6 +131,10 @@ impl Allocations {
         self.table.iter().map(|(_, allocation)| allocation)
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Allocation> {
+        self.table.iter_mut().map(|(_, allocation)| allocation)
+    }
+
     pub(super) fn of_user(&self, user: &UserId) -> impl Iterator<Item = &Allocation> {
         let slots = self.by_user.get(user).into_iter().flatten();
         slots.filter_map(|slot| self.table.get(*slot))

@@ -61,6 +61,12 @@ impl Authenticator {
         }
     }
 
+    /// These hold from now on.
+    pub(super) fn apply(&mut self, strict_expiry: bool, tokens: Option<Tokens>) {
+        self.strict_expiry = strict_expiry;
+        self.tokens = tokens;
+    }
+
     /// Proves `request`; `owner` is who made the allocation that it is about. A nonce of the allocation's client, at
     /// `control`, is good for the connections that belong to it.
     pub(super) fn authenticate(

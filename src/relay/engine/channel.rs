@@ -1,6 +1,9 @@
 //! Channels ([RFC 8656 §12](https://www.rfc-editor.org/rfc/rfc8656#section-12)): numbers that stand for peers.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use rustc_hash::FxHashMap;
 
@@ -98,6 +101,13 @@ impl Channels {
         let stays = |peer: &PeerAddr| Family::of(peer.0.ip()) != family;
         self.by_number.retain(|_, binding| stays(&binding.peer));
         self.by_peer.retain(|peer, _| stays(peer));
+    }
+
+    /// Unbinds those of peers that are not to be kept.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(SocketAddr) -> bool) {
+        self.by_number.retain(|_, binding| is_kept(binding.peer.0));
+        self.by_peer
+            .retain(|_, number| self.by_number.contains_key(number));
     }
 
     /// How many are bound now.

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Instant};
 use crate::clock::Now;
 use crate::ident::UserId;
 use crate::relay::engine::policy::Denial;
-use crate::source::{PerSource, Seats, Source};
+use crate::source::{PerSource, Source};
 
 mod bucket;
 mod budget;
@@ -20,9 +20,8 @@ pub use refusals::{Limit, Refused};
 
 pub(super) use quota::Place;
 
-use budget::Rates;
 use connections::Connections;
-use quota::Quota;
+use quota::{Maxima, Quota};
 use refusals::Refusals;
 use sources::Sources;
 
@@ -65,28 +64,28 @@ impl Limits {
     #[must_use]
     pub fn new(now: Now, settings: Settings) -> Arc<Self> {
         let epoch = now.mono;
-        let rates = Rates {
-            all: settings.bytes_per_second,
-            user: settings.bytes_per_second_per_user,
-            allocation: settings.bytes_per_second_per_allocation,
-        };
-        let quota = Quota::new(
-            epoch,
-            settings.allocations,
-            settings.allocations_per_user,
-            rates,
-        );
+        let quota = Quota::new(epoch, Maxima::of(&settings));
         Arc::new(Self {
             epoch,
             quota: Arc::new(quota),
             replies: Sources::per_second(settings.unauthenticated_replies_per_second),
             failed_logins: Sources::per_minute(settings.failed_logins_per_minute),
-            connections: Connections {
-                all: Seats::new(PerSource::everywhere(settings.connections)),
-                of_source: Seats::new(settings.connections_per_source),
-            },
+            connections: Connections::new(settings.connections, settings.connections_per_source),
             refusals: Refusals::default(),
         })
+    }
+
+    /// From now on there may be so much. Nobody loses what they have; budgets of bytes hold for allocations that there
+    /// are once their engine [applies its rules](super::Engine::apply).
+    pub fn apply(&self, settings: Settings) {
+        self.quota.set_maxima(Maxima::of(&settings));
+        self.replies
+            .set_limit(settings.unauthenticated_replies_per_second);
+        self.failed_logins
+            .set_limit(settings.failed_logins_per_minute);
+        let per_source = settings.connections_per_source;
+        self.connections
+            .set_limits(settings.connections, per_source);
     }
 
     /// Room for one more allocation of the user's, until it is dropped.

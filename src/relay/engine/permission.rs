@@ -78,6 +78,11 @@ impl Permissions {
         self.until.retain(|ip, _| Family::of(*ip) != family);
     }
 
+    /// Drops those for peers that are not to be kept.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(IpAddr) -> bool) {
+        self.until.retain(|ip, _| is_kept(*ip));
+    }
+
     /// How many permit something now.
     pub(super) fn live(&self, now: Now) -> usize {
         let is_live = |until: &&Instant| now.mono < **until;

@@ -171,6 +171,14 @@ impl Engine {
         }
     }
 
+    /// Ends one, whatever it has come to.
+    pub(super) fn close_connection(&mut self, now: Now, id: ConnectionId) {
+        if let Some(connection) = self.connections.remove(id) {
+            self.effects.push_back(Effect::ClosePeer(id));
+            self.forget(now, id, connection);
+        }
+    }
+
     /// The connections of an allocation end with it.
     pub(super) fn close_connections(&mut self, now: Now, allocation: &Allocation) {
         for id in allocation.connections.iter().flatten() {
@@ -184,10 +192,7 @@ impl Engine {
     /// Those of one family end with its relayed transport address.
     pub(super) fn close_connections_of(&mut self, now: Now, client: FiveTuple, family: Family) {
         for id in self.connections.of(client, family) {
-            if let Some(connection) = self.connections.remove(id) {
-                self.effects.push_back(Effect::ClosePeer(id));
-                self.forget(now, id, connection);
-            }
+            self.close_connection(now, id);
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::clock::UnixSeconds;
 use crate::ident::UserId;
 use crate::relay::engine::five_tuple::FiveTuple;
-use crate::relay::engine::{AllocationId, AllocationView, Usage};
+use crate::relay::engine::{AllocationId, AllocationView, Rules, Usage};
 use crate::relay::worker::guests::Visit;
 use crate::relay::worker::{HandedOver, Snapshot};
 
@@ -33,6 +33,8 @@ pub(super) struct Orders {
     /// Datagrams that came to other workers.
     pub(super) visits: Vec<Visit>,
     visiting_bytes: usize,
+    /// What holds from now on.
+    pub(super) rules: Option<Arc<Rules>>,
     /// What the worker is asked, and who waits for the answer.
     pub(super) questions: Vec<Question>,
     /// The worker is to end.
@@ -63,6 +65,12 @@ impl Mailbox {
         }
         let latest = orders.revocations.entry(user).or_insert(until);
         *latest = until.max(*latest);
+        self.posted.notify_one();
+    }
+
+    /// These rules hold from now on.
+    pub(crate) fn apply(&self, rules: Arc<Rules>) {
+        self.orders().rules = Some(rules);
         self.posted.notify_one();
     }
 

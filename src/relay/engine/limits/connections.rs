@@ -6,14 +6,14 @@ use std::{
 };
 
 use super::refusals::Limit;
-use crate::source::{Seat, Seats, Source};
+use crate::source::{PerSource, Seat, Seats, Source};
 
 /// The seats there are.
 #[derive(Debug)]
 pub(super) struct Connections {
     /// All of one imagined source.
-    pub(super) all: Arc<Seats>,
-    pub(super) of_source: Arc<Seats>,
+    all: Arc<Seats>,
+    of_source: Arc<Seats>,
 }
 
 /// A connection's seats, given back when it is dropped.
@@ -24,6 +24,18 @@ pub struct Connected {
 }
 
 impl Connections {
+    pub(super) fn new(all_max: Option<u32>, of_source_max: PerSource) -> Self {
+        Self {
+            all: Seats::new(PerSource::everywhere(all_max)),
+            of_source: Seats::new(of_source_max),
+        }
+    }
+
+    pub(super) fn set_limits(&self, all_max: Option<u32>, of_source_max: PerSource) {
+        self.all.set_limit(PerSource::everywhere(all_max));
+        self.of_source.set_limit(of_source_max);
+    }
+
     pub(super) fn take(&self, source: Source) -> Result<Connected, Limit> {
         let of_source = self.of_source.take(source);
         let of_source = of_source.ok_or(Limit::ConnectionsPerSource)?;

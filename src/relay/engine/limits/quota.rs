@@ -6,6 +6,7 @@ use std::{
     time::Instant,
 };
 
+use super::Settings;
 use super::bucket::Bucket;
 use super::budget::{Budget, Rates, Share};
 use super::refusals::Limit;
@@ -16,15 +17,21 @@ use crate::ident::UserId;
 #[derive(Debug)]
 pub(super) struct Quota {
     epoch: Instant,
-    all_max: Option<u32>,
-    per_user_max: Option<u32>,
-    rates: Rates,
     of_all: Arc<Bucket>,
     counts: Mutex<Counts>,
 }
 
-#[derive(Debug, Default)]
+/// How much there may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Maxima {
+    all: Option<u32>,
+    per_user: Option<u32>,
+    rates: Rates,
+}
+
+#[derive(Debug)]
 struct Counts {
+    maxima: Maxima,
     all: u32,
     users: HashMap<UserId, OfUser>,
     swept_len: usize,
@@ -46,30 +53,33 @@ pub(in crate::relay::engine) struct Place {
 }
 
 impl Quota {
-    pub(super) fn new(
-        epoch: Instant,
-        all_max: Option<u32>,
-        per_user_max: Option<u32>,
-        rates: Rates,
-    ) -> Self {
+    pub(super) fn new(epoch: Instant, maxima: Maxima) -> Self {
         Self {
             epoch,
-            all_max,
-            per_user_max,
-            rates,
             of_all: Arc::default(),
-            counts: Mutex::default(),
+            counts: Mutex::new(Counts {
+                maxima,
+                all: 0,
+                users: HashMap::new(),
+                swept_len: 0,
+            }),
         }
+    }
+
+    /// From now on there may be so many. A [`Place`] that is taken learns of it by [`Place::renew`].
+    pub(super) fn set_maxima(&self, maxima: Maxima) {
+        self.counts().maxima = maxima;
     }
 
     pub(super) fn take(self: &Arc<Self>, now: u64, user: &UserId) -> Result<Place, Limit> {
         let mut counts = self.counts();
         counts.sweep(now);
-        if self.all_max.is_some_and(|max| counts.all >= max) {
+        let maxima = counts.maxima;
+        if maxima.all.is_some_and(|max| counts.all >= max) {
             return Err(Limit::Allocations);
         }
         let own = counts.users.get(user).map_or(0, |own| own.allocations);
-        let max = self.per_user_max.filter(|_| is_somebody(user));
+        let max = maxima.per_user.filter(|_| is_somebody(user));
         if max.is_some_and(|max| own >= max) {
             return Err(Limit::AllocationsPerUser);
         }
@@ -81,12 +91,11 @@ impl Quota {
         Ok(Place {
             quota: Arc::clone(self),
             user: user.clone(),
-            budget: self.budget(user, bytes),
+            budget: self.budget(maxima.rates, user, bytes),
         })
     }
 
-    fn budget(&self, user: &UserId, of_user: Arc<Bucket>) -> Budget {
-        let rates = self.rates;
+    fn budget(&self, rates: Rates, user: &UserId, of_user: Arc<Bucket>) -> Budget {
         let per_user = rates.user.filter(|_| is_somebody(user));
         let shares = [
             (Limit::BytesPerAllocation, rates.allocation, Arc::default()),
@@ -106,18 +115,33 @@ impl Quota {
     fn give_back(&self, user: &UserId) {
         let mut counts = self.counts();
         counts.all = counts.all.saturating_sub(1);
+        let is_budgeted = counts.maxima.rates.user.is_some();
         let Some(own) = counts.users.get_mut(user) else {
             return;
         };
         own.allocations = own.allocations.saturating_sub(1);
         // Whoever begins anew finds the budget as it was: it is forgotten when it would be full.
-        if own.allocations == 0 && self.rates.user.is_none() {
+        if own.allocations == 0 && !is_budgeted {
             counts.users.remove(user);
         }
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Maxima {
+    pub(super) fn of(settings: &Settings) -> Self {
+        Self {
+            all: settings.allocations,
+            per_user: settings.allocations_per_user,
+            rates: Rates {
+                all: settings.bytes_per_second,
+                user: settings.bytes_per_second_per_user,
+                allocation: settings.bytes_per_second_per_allocation,
+            },
+        }
     }
 }
 
@@ -140,6 +164,16 @@ impl Place {
         bytes: usize,
     ) -> Result<(), Limit> {
         self.budget.admit(now, bytes)
+    }
+
+    /// Spends from the budgets that hold now.
+    pub(in crate::relay::engine) fn renew(&mut self) {
+        let counts = self.quota.counts();
+        let of_user = counts.users.get(&self.user);
+        let of_user = of_user.map_or_else(Arc::default, |own| Arc::clone(&own.bytes));
+        let rates = counts.maxima.rates;
+        drop(counts);
+        self.budget = self.quota.budget(rates, &self.user, of_user);
     }
 }
 
@@ -165,14 +199,14 @@ mod tests {
 
     #[test]
     fn a_user_is_forgotten_with_the_last_allocation_and_a_budget_once_it_is_full() {
-        let rates = |user| Rates {
-            all: None,
-            user,
-            allocation: None,
-        };
         let now = Now::read();
         for (user, kept) in [(None, 0), (Some(1000), 1)] {
-            let quota = Arc::new(Quota::new(now.mono, None, Some(1), rates(user)));
+            let maxima = Maxima::of(&Settings {
+                allocations_per_user: Some(1),
+                bytes_per_second_per_user: user,
+                ..Settings::default()
+            });
+            let quota = Arc::new(Quota::new(now.mono, maxima));
             let place = quota.take(0, &named("alice")).unwrap();
             assert!(quota.take(0, &named("alice")).is_err());
             place.admit_bytes(now, 1000).unwrap();

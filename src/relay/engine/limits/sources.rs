@@ -1,18 +1,22 @@
 //! How often each source may do something, in memory that no number of sources makes grow.
 
-use std::hash::{BuildHasher, RandomState};
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::OnceLock,
+};
 
 use super::SECOND_NANOS;
 use super::bucket::Bucket;
-use crate::source::{PerSource, Source};
+use crate::source::{Bound, PerSource, Source};
 
 /// A bucket for each source; sources that the hash brings together share one. Nobody can know which those are.
 #[derive(Debug)]
 pub(super) struct Sources {
-    limit: PerSource,
+    limit: Bound,
     period_nanos: u64,
     burst_nanos: u64,
-    buckets: Box<[Bucket]>,
+    /// Made for the first limit.
+    buckets: OnceLock<Box<[Bucket]>>,
     hasher: RandomState,
 }
 
@@ -28,14 +32,18 @@ impl Sources {
     }
 
     fn new(limit: PerSource, period_nanos: u64, burst_nanos: u64) -> Self {
-        let buckets = limit.max.map_or(0, |_| BUCKETS);
         Self {
-            limit,
+            limit: Bound::new(limit),
             period_nanos,
             burst_nanos,
-            buckets: (0..buckets).map(|_| Bucket::default()).collect(),
+            buckets: OnceLock::new(),
             hasher: RandomState::new(),
         }
+    }
+
+    /// From now on so often. What was done lately counts as if it had always been so.
+    pub(super) fn set_limit(&self, limit: PerSource) {
+        self.limit.set(limit);
     }
 
     pub(super) fn admit(&self, now: u64, source: Source) -> bool {
@@ -45,10 +53,15 @@ impl Sources {
         let hash = self.hasher.hash_one(source.network());
         let slot = usize::try_from(hash % BUCKETS as u64).unwrap_or_default();
         let cost = self.period_nanos / u64::from(max.max(1));
-        self.buckets
+        let buckets = self.buckets.get_or_init(new_buckets);
+        buckets
             .get(slot)
             .is_none_or(|bucket| bucket.take(now, cost, self.burst_nanos))
     }
+}
+
+fn new_buckets() -> Box<[Bucket]> {
+    (0..BUCKETS).map(|_| Bucket::default()).collect()
 }
 
 /// Half a mebibyte.
@@ -99,7 +112,21 @@ mod tests {
     fn without_a_limit_nothing_is_kept_and_all_is_admitted() {
         let sources = Sources::per_second(PerSource::default());
         assert!((0..1000).all(|_| sources.admit(0, source("192.0.2.1"))));
-        assert!(sources.buckets.is_empty());
+        assert!(sources.buckets.get().is_none());
+    }
+
+    #[test]
+    fn a_limit_can_come_change_and_go() {
+        let sources = Sources::per_second(PerSource::default());
+        let alice = source("192.0.2.1");
+        let admitted = |now| (0..1000).filter(|_| sources.admit(now, alice)).count();
+        assert_eq!(admitted(0), 1000);
+        sources.set_limit(per_source(10));
+        assert_eq!(admitted(0), 20);
+        sources.set_limit(per_source(5));
+        assert_eq!(admitted(2 * SECOND_NANOS), 10);
+        sources.set_limit(PerSource::default());
+        assert_eq!(admitted(2 * SECOND_NANOS), 1000);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The one table of connections to peers, and when each must have been made, or bound.
 
-use std::{mem, time::Instant};
+use std::{mem, net::SocketAddr, time::Instant};
 
 use rustc_hash::FxHashMap;
 
@@ -109,6 +109,15 @@ impl Connections {
             .by_id
             .iter()
             .filter(|(_, found)| found.client == client && Family::of(found.peer.0.ip()) == family);
+        all.map(|(id, _)| *id).collect()
+    }
+
+    /// Those with such peers.
+    pub(in crate::relay::engine) fn with_peers(
+        &self,
+        is_such: impl Fn(SocketAddr) -> bool,
+    ) -> Vec<ConnectionId> {
+        let all = self.by_id.iter().filter(|(_, found)| is_such(found.peer.0));
         all.map(|(id, _)| *id).collect()
     }
 
