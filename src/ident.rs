@@ -97,14 +97,20 @@ impl UserId {
     pub fn of(participant: &ParticipantId) -> Self {
         Self::Participant(Arc::clone(&participant.0))
     }
+
+    /// What operators know them by.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Static(name) | Self::Participant(name) => name,
+            Self::Anyone => "anyone",
+        }
+    }
 }
 
 impl fmt::Display for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Static(name) | Self::Participant(name) => f.write_str(name),
-            Self::Anyone => f.write_str("anyone"),
-        }
+        f.write_str(self.name())
     }
 }
 

@@ -27,6 +27,7 @@ pub mod channel;
 pub mod counters;
 mod deadlines;
 pub mod discovery;
+pub mod ending;
 pub mod five_tuple;
 mod forward;
 mod halves;
@@ -51,6 +52,7 @@ mod view;
 
 pub use crate::relay::wire::channel_data::ChannelRange;
 pub use counters::{DropReason, Snapshot, Traffic};
+pub use ending::Ending;
 pub use outcome::{
     Effect, OpenedRelay, Outcome, PortKind, PortRequest, RelayRefused, RelayTransport,
     ReservationToken,
@@ -239,7 +241,7 @@ impl Engine {
     pub fn handle_client_closed(&mut self, now: Now, client: FiveTuple) {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
         if !self.allocations.leave(client) {
-            self.let_go(now, client, "connection closed");
+            self.let_go(now, client, Ending::Disconnected);
         }
     }
 
@@ -259,7 +261,16 @@ impl Engine {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
         self.authenticator.revoke(now, user, until);
         while let Some(allocation) = self.allocations.remove_of(user, until) {
-            self.close(now, allocation, "revoked");
+            self.close(now, allocation, Ending::Revoked);
+        }
+    }
+
+    /// Ends every allocation: nothing is relayed from here any more.
+    pub fn end_all(&mut self, now: Now, why: Ending) {
+        debug_assert!(self.effects.is_empty() && self.pending.is_none());
+        let clients: Vec<_> = self.allocations.iter().map(|any| any.client).collect();
+        for client in clients {
+            self.let_go(now, client, why);
         }
     }
 
@@ -289,7 +300,7 @@ impl Engine {
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.counters;
         for allocation in self.allocations.iter() {
-            snapshot.allocations += 1;
+            snapshot.count_alive(allocation.client.transport, allocation.relays());
             snapshot.permissions += allocation.permissions.len() as u64;
             snapshot.channels += allocation.channels.len() as u64;
         }
@@ -329,26 +340,26 @@ impl Engine {
             Transport::Udp | Transport::Tcp | Transport::Tls => None,
         };
         let message = refusal.ok_or(DropReason::Malformed)?;
-        self.counters.refusals += 1;
+        self.counters.classic_refusals += 1;
         self.effects.push_back(Effect::Respond { client, message });
         Ok(Outcome::Handled)
     }
 
     fn expire(&mut self, now: Now) {
         while let Some((client, family)) = self.allocations.next_expired(now) {
-            self.let_go_of(now, client, family, "expired");
+            self.let_go_of(now, client, family, Ending::Expired);
         }
         self.expire_connections(now);
     }
 
-    fn let_go(&mut self, now: Now, client: FiveTuple, why: &str) {
+    fn let_go(&mut self, now: Now, client: FiveTuple, why: Ending) {
         if let Some(allocation) = self.allocations.remove(client) {
             self.close(now, allocation, why);
         }
     }
 
     /// Ends one family of an allocation; the allocation, where that was its only one.
-    fn let_go_of(&mut self, now: Now, client: FiveTuple, family: Family, why: &str) {
+    fn let_go_of(&mut self, now: Now, client: FiveTuple, family: Family, why: Ending) {
         match self.allocations.remove_half(client, family) {
             Some(half) => {
                 self.close_connections_of(now, client, family);
@@ -358,13 +369,9 @@ impl Engine {
         }
     }
 
-    fn close(&mut self, now: Now, allocation: Allocation, why: &str) {
-        tracing::info!(
-            user = %Redacted::new(&allocation.owner.user),
-            relayed_port = allocation.halves.first().relayed.0.port(),
-            why,
-            "allocation gone"
-        );
+    fn close(&mut self, now: Now, allocation: Allocation, why: Ending) {
+        ending::tell(now, &allocation, why);
+        self.counters.count_ended(why);
         let (to_peers, to_clients) = (allocation.to_peers, allocation.to_clients);
         self.finished
             .add(&allocation.owner.user, to_peers, to_clients);

@@ -53,7 +53,8 @@ use crate::ident::UserId;
 use crate::relay::engine::five_tuple::{FiveTuple, PeerAddr, RelayKey};
 use crate::relay::engine::tcp::Towards;
 use crate::relay::engine::{
-    self, DropReason, Effect, Engine, OpenedRelay, PortRequest, RelayRefused, RelayTransport,
+    self, DropReason, Effect, Ending, Engine, OpenedRelay, PortRequest, RelayRefused,
+    RelayTransport,
 };
 use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::frame::{FRAME_BYTES_ICMP, Frame, HEADROOM_BYTES, TAILROOM_BYTES};
@@ -329,6 +330,12 @@ impl Worker {
 
     fn revoke(&mut self, now: Now, user: &UserId, until: UnixSeconds) {
         self.engine.revoke(now, user, until);
+        self.settle(now);
+    }
+
+    /// What still lives ends with the worker.
+    fn end(&mut self, now: Now) {
+        self.engine.end_all(now, Ending::Stopped);
         self.settle(now);
     }
 

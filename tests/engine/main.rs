@@ -10,6 +10,7 @@ mod classic;
 mod data;
 mod discovery;
 mod dual;
+mod ending;
 mod expiry;
 mod family;
 mod icmp;

@@ -85,10 +85,10 @@ async fn r93_the_reply_budget_of_a_source_holds_over_all_its_ports_and_all_worke
     }
     let wanted = "all handled";
     let is_handled = |s: &setu::relay::Snapshot| {
-        s.engine.refusals + s.refused.by(Limit::UnauthenticatedReplies) == 400
+        s.engine.refusals() + s.refused.by(Limit::UnauthenticatedReplies) == 400
     };
     world.until(wanted, is_handled).await;
-    let answered = world.relay.snapshot().await.engine.refusals;
+    let answered = world.relay.snapshot().await.engine.refusals();
     let may_be = 10 + began.elapsed().as_secs() * 5 + 5;
     assert!((10..=may_be).contains(&answered), "{answered}");
     // Another source finds its budget whole.

@@ -5,7 +5,6 @@ use std::{net::SocketAddr, sync::Arc};
 use serde::Serialize;
 
 use crate::ident::{NodeId, ParticipantId, SessionId};
-use crate::relay::engine::five_tuple::Transport;
 use crate::relay::engine::{AllocationView, Traffic, Usage};
 use crate::signaling::session::json::Json;
 use crate::signaling::session::timer::TimerView;
@@ -154,12 +153,7 @@ impl Allocation {
         Self {
             id: view.id,
             user: view.user.to_string(),
-            transport: match view.client.transport {
-                Transport::Udp => "udp",
-                Transport::Tcp => "tcp",
-                Transport::Tls => "tls",
-                Transport::Dtls => "dtls",
-            },
+            transport: view.client.transport.name(),
             client: view.client.client,
             relayed: view.relayed,
             additional_relayed: view.additional_relayed,

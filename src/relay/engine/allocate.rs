@@ -20,7 +20,7 @@ use crate::relay::engine::outcome::{
     Effect, OpenedRelay, PortKind, PortRequest, RelayRefused, RelayTransport, ReservationToken,
 };
 use crate::relay::engine::view::AllocationId;
-use crate::relay::wire::request::Request;
+use crate::relay::wire::request::{Method, Request};
 use crate::relay::wire::response::{ErrorCode, ReplyTo, Response};
 
 /// How long an allocation lives unless refreshed, and the longest that it may ask for
@@ -169,7 +169,7 @@ impl Engine {
             response = response.mobility_ticket(ticket);
         }
         let answer = self.with_software(response).finish(owner.key());
-        tracing::info!(
+        tracing::debug!(
             user = %Redacted::new(&owner.user),
             transport = ?client.transport,
             relayed_port = opened.first.relayed.0.port(),
@@ -196,7 +196,8 @@ impl Engine {
             made_by: reply_to.transaction_id,
             answer: answer.clone(),
         });
-        self.succeed(client, answer);
+        self.counters.count_made(client.transport);
+        self.succeed(client, Method::Allocate, answer);
     }
 
     /// REQUESTED-TRANSPORT comes first

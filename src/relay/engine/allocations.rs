@@ -16,6 +16,7 @@ use crate::relay::engine::halves::{Half, Halves};
 use crate::relay::engine::icmp::IcmpBudget;
 use crate::relay::engine::limits::Place;
 use crate::relay::engine::mobility::Mobility;
+use crate::relay::engine::outcome::RelayTransport;
 use crate::relay::engine::permission::Permissions;
 use crate::relay::engine::view::AllocationId;
 use crate::relay::wire::connection::ConnectionId;
@@ -51,6 +52,14 @@ impl Allocation {
     /// Whether peers of this family can be reached.
     pub(super) fn reaches(&self, now: Now, family: Family) -> bool {
         self.halves.of(now, family).is_some()
+    }
+
+    /// What is relayed.
+    pub(super) fn relays(&self) -> RelayTransport {
+        match self.connections {
+            None => RelayTransport::Udp,
+            Some(_) => RelayTransport::Tcp,
+        }
     }
 
     /// One that has expired is as good as gone, even before its deadline is handled.

@@ -44,7 +44,7 @@ impl Engine {
             response = response.alternate_domain(name);
         }
         let message = response.finish(Some(key));
-        self.fail(client, message);
+        self.fail(client, ErrorCode::TryAlternate, message);
     }
 
     /// One that the client can reach; which of several is left to the chance in its transaction id.

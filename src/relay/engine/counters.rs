@@ -4,6 +4,12 @@ use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
+use crate::relay::engine::ending::Ending;
+use crate::relay::engine::five_tuple::Transport;
+use crate::relay::engine::outcome::RelayTransport;
+use crate::relay::wire::request::Method;
+use crate::relay::wire::response::ErrorCode;
+
 /// Why a datagram was dropped in silence, or a peer's connection closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DropReason {
@@ -52,6 +58,26 @@ impl DropReason {
         Self::WrongTransport,
         Self::TooManyConnections,
     ];
+
+    /// One word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UnknownProtocol => "unknown_protocol",
+            Self::Malformed => "malformed",
+            Self::WrongFingerprint => "wrong_fingerprint",
+            Self::UnknownMethod => "unknown_method",
+            Self::UnknownAttribute => "unknown_attribute",
+            Self::NoAllocation => "no_allocation",
+            Self::NoChannel => "no_channel",
+            Self::NoPermission => "no_permission",
+            Self::ForbiddenPeer => "forbidden_peer",
+            Self::TooLong => "too_long",
+            Self::OverLimit => "over_limit",
+            Self::WrongTransport => "wrong_transport",
+            Self::TooManyConnections => "too_many_connections",
+        }
+    }
 }
 
 /// Packets and payload bytes in one direction.
@@ -82,6 +108,12 @@ impl AddAssign for Traffic {
 pub struct Snapshot {
     /// Allocations alive.
     pub allocations: u64,
+    /// The same by how their clients come, and what is relayed.
+    alive: [[u64; RelayTransport::ALL.len()]; Transport::ALL.len()],
+    /// Allocations made since the start, by how their clients came.
+    made: [u64; Transport::ALL.len()],
+    /// Allocations ended since the start.
+    ended: [u64; Ending::ALL.len()],
     /// Permissions held by them, those that lapsed unnoticed included.
     pub permissions: u64,
     /// Channel bindings held by them, those that lapsed unnoticed included.
@@ -92,10 +124,16 @@ pub struct Snapshot {
     pub to_peers: Traffic,
     /// Relayed from peers to clients since the start.
     pub to_clients: Traffic,
+    /// ICMP messages that clients were told of since the start.
+    pub icmp: u64,
     /// Requests answered with success since the start.
-    pub successes: u64,
+    successes: [u64; Method::ALL.len()],
     /// Requests answered with an error since the start, challenges included.
-    pub refusals: u64,
+    refusals: [u64; ErrorCode::ALL.len()],
+    /// Requests of classic STUN that were told over DTLS that it is not spoken here: 500.
+    pub classic_refusals: u64,
+    /// Requests since the start whose credentials proved nothing, answered or not.
+    pub failed_logins: u64,
     /// CreatePermission and ChannelBind requests refused since the start for a peer that was not signaled.
     pub unsignaled_refused: u64,
     /// Those that named such a peer and were let through, as that is only observed.
@@ -110,8 +148,65 @@ impl Snapshot {
         self.drops[reason as usize]
     }
 
+    /// Allocations alive whose clients come over `client`, and for whom `relayed` is relayed.
+    #[must_use]
+    pub fn allocations_over(&self, client: Transport, relayed: RelayTransport) -> u64 {
+        self.alive[client as usize][relayed as usize]
+    }
+
+    /// Allocations made since the start for clients that came over this transport.
+    #[must_use]
+    pub fn made_over(&self, client: Transport) -> u64 {
+        self.made[client as usize]
+    }
+
+    /// Allocations that have ended like this since the start.
+    #[must_use]
+    pub fn ended(&self, ending: Ending) -> u64 {
+        self.ended[ending as usize]
+    }
+
+    /// Requests of this method answered with success since the start.
+    #[must_use]
+    pub fn successes_of(&self, method: Method) -> u64 {
+        self.successes[method as usize]
+    }
+
+    /// Requests answered with this error since the start.
+    #[must_use]
+    pub fn refusals_with(&self, code: ErrorCode) -> u64 {
+        self.refusals[code as usize]
+    }
+
+    /// Requests answered with any error since the start.
+    #[must_use]
+    pub fn refusals(&self) -> u64 {
+        self.refusals.iter().sum::<u64>() + self.classic_refusals
+    }
+
     pub(super) fn count_drop(&mut self, reason: DropReason) {
         self.drops[reason as usize] += 1;
+    }
+
+    pub(super) fn count_alive(&mut self, client: Transport, relayed: RelayTransport) {
+        self.allocations += 1;
+        self.alive[client as usize][relayed as usize] += 1;
+    }
+
+    pub(super) fn count_made(&mut self, client: Transport) {
+        self.made[client as usize] += 1;
+    }
+
+    pub(super) fn count_ended(&mut self, ending: Ending) {
+        self.ended[ending as usize] += 1;
+    }
+
+    pub(super) fn count_success(&mut self, method: Method) {
+        self.successes[method as usize] += 1;
+    }
+
+    pub(super) fn count_refusal(&mut self, code: ErrorCode) {
+        self.refusals[code as usize] += 1;
     }
 }
 
@@ -123,13 +218,23 @@ impl AddAssign for Snapshot {
         self.peer_connections += other.peer_connections;
         self.to_peers += other.to_peers;
         self.to_clients += other.to_clients;
-        self.successes += other.successes;
-        self.refusals += other.refusals;
+        self.icmp += other.icmp;
+        self.classic_refusals += other.classic_refusals;
+        self.failed_logins += other.failed_logins;
         self.unsignaled_refused += other.unsignaled_refused;
         self.unsignaled_observed += other.unsignaled_observed;
-        for (sum, more) in self.drops.iter_mut().zip(other.drops) {
-            *sum += more;
-        }
+        add(self.alive.as_flattened_mut(), other.alive.as_flattened());
+        add(&mut self.made, &other.made);
+        add(&mut self.ended, &other.ended);
+        add(&mut self.successes, &other.successes);
+        add(&mut self.refusals, &other.refusals);
+        add(&mut self.drops, &other.drops);
+    }
+}
+
+fn add(sums: &mut [u64], more: &[u64]) {
+    for (sum, more) in sums.iter_mut().zip(more) {
+        *sum += more;
     }
 }
 
@@ -138,13 +243,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_has_its_own_counter() {
+    fn every_kind_has_its_own_counter_and_two_snapshots_add_up() {
         let mut snapshot = Snapshot::default();
         for (index, reason) in DropReason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, index);
             snapshot.count_drop(reason);
         }
+        for (index, ending) in Ending::ALL.into_iter().enumerate() {
+            assert_eq!(ending as usize, index);
+            snapshot.count_ended(ending);
+        }
+        for (index, method) in Method::ALL.into_iter().enumerate() {
+            assert_eq!(method as usize, index);
+            snapshot.count_success(method);
+        }
+        for (index, code) in ErrorCode::ALL.into_iter().enumerate() {
+            assert_eq!(code as usize, index);
+            snapshot.count_refusal(code);
+        }
+        for (index, client) in Transport::ALL.into_iter().enumerate() {
+            assert_eq!(client as usize, index);
+            snapshot.count_made(client);
+            for (index, relayed) in RelayTransport::ALL.into_iter().enumerate() {
+                assert_eq!(relayed as usize, index);
+                snapshot.count_alive(client, relayed);
+            }
+        }
         snapshot += snapshot;
         assert_eq!(snapshot.drops, [2; DropReason::ALL.len()]);
+        assert_eq!(snapshot.ended, [2; Ending::ALL.len()]);
+        assert_eq!(snapshot.successes, [2; Method::ALL.len()]);
+        assert_eq!(snapshot.refusals, [2; ErrorCode::ALL.len()]);
+        assert_eq!(snapshot.made, [2; Transport::ALL.len()]);
+        assert_eq!(snapshot.alive, [[2; 2]; Transport::ALL.len()]);
+        assert_eq!(snapshot.allocations, 16);
     }
 }

@@ -87,7 +87,7 @@ impl Engine {
             .other_address(other.told())
             .finish(None);
         let server = from.here();
-        self.succeed(FiveTuple { server, ..client }, message);
+        self.succeed(FiveTuple { server, ..client }, request.method, message);
         Ok(None)
     }
 }

@@ -16,6 +16,20 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// Every transport, in the order of their counters.
+    pub const ALL: [Self; 4] = [Self::Udp, Self::Tcp, Self::Tls, Self::Dtls];
+
+    /// One word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Dtls => "dtls",
+        }
+    }
+
     /// Whether messages travel in a byte stream.
     #[must_use]
     pub fn is_stream(self) -> bool {

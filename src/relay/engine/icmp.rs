@@ -47,6 +47,7 @@ impl Engine {
         if !allocation.icmp.admit(now) {
             return Err(DropReason::OverLimit);
         }
+        self.counters.icmp += 1;
         let bytes = Frame::icmp_indication(room, peer.0, icmp, self.transaction_ids.next());
         Ok(Outcome::ToClient {
             client: allocation.client,

@@ -90,6 +90,20 @@ pub enum RelayTransport {
     Tcp,
 }
 
+impl RelayTransport {
+    /// Both, in the order of their counters.
+    pub const ALL: [Self; 2] = [Self::Udp, Self::Tcp];
+
+    /// One word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
 /// Which port will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortKind {

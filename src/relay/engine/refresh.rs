@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::clock::Now;
 use crate::relay::engine::Engine;
 use crate::relay::engine::auth::Identity;
+use crate::relay::engine::ending::Ending;
 use crate::relay::engine::five_tuple::{Family, FiveTuple};
 use crate::relay::engine::mobility::Named;
 use crate::relay::engine::requests::owned;
@@ -42,8 +43,8 @@ impl Engine {
             Some(_) | None => self.granted_lifetime(now, request, identity)?,
         };
         match family {
-            Some(family) if lifetime.is_zero() => self.let_go_of(now, at, family, ENDED),
-            None if lifetime.is_zero() => self.let_go(now, at, ENDED),
+            Some(family) if lifetime.is_zero() => self.let_go_of(now, at, family, Ending::Released),
+            None if lifetime.is_zero() => self.let_go(now, at, Ending::Released),
             Some(_) | None => {
                 let expires_at = now.mono + lifetime;
                 self.allocations.set_expiry(at, family, expires_at);
@@ -63,5 +64,3 @@ impl Engine {
         Ok(answer)
     }
 }
-
-const ENDED: &str = "refreshed with lifetime 0";

@@ -35,14 +35,12 @@ impl Engine {
             if identity.key().is_none() && !self.may_answer_strangers(now, client) {
                 return;
             }
-            let response = Response::error(request.reply_to, ErrorCode::UnknownAttribute);
-            return self.fail(
-                client,
-                response.unknown_attributes(unknown).finish(identity.key()),
-            );
+            let code = ErrorCode::UnknownAttribute;
+            let response = Response::error(request.reply_to, code).unknown_attributes(unknown);
+            return self.fail(client, code, response.finish(identity.key()));
         }
         match self.decide(now, client, request, &identity) {
-            Ok(Some(message)) => self.succeed(client, message),
+            Ok(Some(message)) => self.succeed(client, request.method, message),
             Ok(None) => {}
             Err(code) => self.refuse(now, client, request.reply_to, &identity, code),
         }
@@ -69,7 +67,8 @@ impl Engine {
             Method::Connect => self.connect(now, client, request, identity).map(|()| None),
             Method::ConnectionBind => {
                 let id = self.bind_connection(now, client, request, identity)?;
-                self.succeed(client, success().finish(identity.key()));
+                let message = success().finish(identity.key());
+                self.succeed(client, request.method, message);
                 self.effects.push_back(Effect::Splice { client, id });
                 Ok(None)
             }
@@ -97,6 +96,7 @@ impl Engine {
         let is_failed_login =
             code == ErrorCode::Unauthenticated && request.integrities().decisive().is_some();
         let source = Source(client.client.ip());
+        self.counters.failed_logins += u64::from(is_failed_login);
         if is_failed_login && !self.limits.admit_failed_login(now, source) {
             return;
         }
@@ -106,7 +106,7 @@ impl Engine {
         let response = self
             .authenticator
             .challenge(now, client, request.reply_to, code);
-        self.fail(client, response.finish(None));
+        self.fail(client, code, response.finish(None));
     }
 
     /// Whether an unsigned error may be sent. Whoever completed a handshake sent from the address that is answered.
@@ -129,19 +129,17 @@ impl Engine {
         if identity.key().is_none() && !self.may_answer_strangers(now, client) {
             return;
         }
-        self.fail(
-            client,
-            Response::error(reply_to, code).finish(identity.key()),
-        );
+        let message = Response::error(reply_to, code).finish(identity.key());
+        self.fail(client, code, message);
     }
 
-    pub(super) fn fail(&mut self, client: FiveTuple, message: Vec<u8>) {
-        self.counters.refusals += 1;
+    pub(super) fn fail(&mut self, client: FiveTuple, code: ErrorCode, message: Vec<u8>) {
+        self.counters.count_refusal(code);
         self.effects.push_back(Effect::Respond { client, message });
     }
 
-    pub(super) fn succeed(&mut self, client: FiveTuple, message: Vec<u8>) {
-        self.counters.successes += 1;
+    pub(super) fn succeed(&mut self, client: FiveTuple, method: Method, message: Vec<u8>) {
+        self.counters.count_success(method);
         self.effects.push_back(Effect::Respond { client, message });
     }
 

@@ -55,7 +55,8 @@ impl Engine {
         self.expire(now);
         if let Some((client, asked)) = self.connections.stands(now, id) {
             let response = Response::success(asked.reply_to).connection(id);
-            self.succeed(client, response.finish(asked.by.key()));
+            let message = response.finish(asked.by.key());
+            self.succeed(client, Method::Connect, message);
         }
     }
 

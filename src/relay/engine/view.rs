@@ -7,6 +7,7 @@ use crate::ident::UserId;
 use crate::relay::engine::Engine;
 use crate::relay::engine::allocations::Allocation;
 use crate::relay::engine::counters::Traffic;
+use crate::relay::engine::ending::Ending;
 use crate::relay::engine::five_tuple::FiveTuple;
 
 /// Names one allocation for as long as it lives, and no other one after it.
@@ -70,7 +71,7 @@ impl Engine {
         let Some(client) = found.map(|allocation| allocation.client) else {
             return false;
         };
-        self.let_go(now, client, "closed by an operator");
+        self.let_go(now, client, Ending::Closed);
         true
     }
 }

@@ -44,6 +44,33 @@ pub enum Method {
     ConnectionBind,
 }
 
+impl Method {
+    /// Every method, in the order of their counters.
+    pub const ALL: [Self; 7] = [
+        Self::Binding,
+        Self::Allocate,
+        Self::Refresh,
+        Self::CreatePermission,
+        Self::ChannelBind,
+        Self::Connect,
+        Self::ConnectionBind,
+    ];
+
+    /// One word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Binding => "binding",
+            Self::Allocate => "allocate",
+            Self::Refresh => "refresh",
+            Self::CreatePermission => "create_permission",
+            Self::ChannelBind => "channel_bind",
+            Self::Connect => "connect",
+            Self::ConnectionBind => "connection_bind",
+        }
+    }
+}
+
 /// A request; its getters see the first attribute of a type, and none behind a message integrity.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'d> {

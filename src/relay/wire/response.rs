@@ -64,6 +64,26 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Every error, in the order of their counters.
+    pub const ALL: [Self; 16] = [
+        Self::TryAlternate,
+        Self::BadRequest,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::MobilityForbidden,
+        Self::UnknownAttribute,
+        Self::AllocationMismatch,
+        Self::StaleNonce,
+        Self::AddressFamilyNotSupported,
+        Self::WrongCredentials,
+        Self::UnsupportedTransport,
+        Self::PeerAddressFamilyMismatch,
+        Self::ConnectionAlreadyExists,
+        Self::ConnectionTimeoutOrFailure,
+        Self::AllocationQuotaReached,
+        Self::InsufficientCapacity,
+    ];
+
     /// Number and reason phrase. 401 has none: whoever forges an address shall gain nothing by the answer.
     #[must_use]
     pub fn parts(self) -> (u16, &'static str) {

@@ -73,7 +73,7 @@ pub(crate) fn run(seat: Seat, ready: impl FnOnce()) -> io::Result<()> {
         let (worker, mut serving) = take_seat(seat)?;
         ready();
         select! {
-            () = obey(&worker, mailbox) => {}
+            () = obey(&worker, mailbox) => worker.borrow_mut().end(Now::read()),
             // Only a bug ends one of them. Without this worker the kernel spreads clients anew, away from their allocations.
             ended = serving.join_next() => tracing::error!(?ended, "a relay worker gives up"),
         }
