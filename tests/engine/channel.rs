@@ -202,3 +202,35 @@ fn what_is_not_bound_or_not_whole_is_dropped() {
     };
     assert_eq!(payload, b"x");
 }
+
+#[test]
+fn many_channels_are_told_apart_both_ways_and_after_some_have_lapsed() {
+    let mut world = World::with_allocation(ALICE);
+    let peer = |number: u16| format!("203.0.113.9:{number}");
+    let bind = |world: &mut World, numbers: std::ops::Range<u16>| {
+        for number in numbers {
+            let bound = world.bind_channel(ALICE, 0x4000 + number, &peer(number));
+            assert_eq!(bound.code(), 0, "{number}");
+        }
+    };
+    bind(&mut world, 1..20);
+    world.advance(seconds(400));
+    world.refresh(ALICE, 3600);
+    bind(&mut world, 15..30);
+    world.advance(seconds(250));
+    bind(&mut world, 30..31);
+    assert_eq!(world.snapshot().channels, 16);
+    for number in 1..31 {
+        let sent = world.send_channel(ALICE, 0x4000 + number, b"out");
+        let Did::ToClient(_, heard) = world.peer_sends(&peer(number), b"in") else {
+            panic!("{number}")
+        };
+        let channel = (0x4000 + number).to_be_bytes();
+        assert_eq!(heard.starts_with(&channel), number >= 15, "{number}");
+        if let Did::ToPeer(to, _) = &sent {
+            assert_eq!((to.port(), number >= 15), (number, true));
+        } else {
+            assert_eq!((sent.dropped(), number < 15), (DropReason::NoChannel, true));
+        }
+    }
+}

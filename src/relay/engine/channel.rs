@@ -6,6 +6,7 @@ use std::{
 };
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use crate::clock::Now;
 use crate::relay::engine::allocations::Allocation;
@@ -45,30 +46,41 @@ pub(super) fn bind(
     Ok(())
 }
 
-/// The channel bindings of one allocation.
+/// How many bindings are found by looking at each: more of them are indexed.
+const SCANNED_MAX: usize = 8;
+
+/// The channel bindings of one allocation. Most allocations have one or two.
 #[derive(Debug, Default)]
 pub(super) struct Channels {
-    by_number: FxHashMap<ChannelNumber, Binding>,
-    by_peer: FxHashMap<PeerAddr, ChannelNumber>,
+    bindings: SmallVec<[Binding; 1]>,
+    index: Option<Box<Index>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Binding {
+    number: ChannelNumber,
     peer: PeerAddr,
     until: Instant,
+}
+
+/// Where in `bindings` each is.
+#[derive(Debug, Default)]
+struct Index {
+    by_number: FxHashMap<ChannelNumber, usize>,
+    by_peer: FxHashMap<PeerAddr, usize>,
 }
 
 impl Channels {
     /// The peer that a channel is bound to.
     pub(super) fn peer(&self, now: Now, number: ChannelNumber) -> Option<PeerAddr> {
-        let binding = self.by_number.get(&number)?;
-        (now.mono < binding.until).then_some(binding.peer)
+        let binding = self.of_number(number)?;
+        binding.lives(now).then_some(binding.peer)
     }
 
     /// The channel that a peer is bound to.
     pub(super) fn number(&self, now: Now, peer: PeerAddr) -> Option<ChannelNumber> {
-        let number = *self.by_peer.get(&peer)?;
-        self.peer(now, number).map(|_| number)
+        let binding = self.of_peer(peer)?;
+        binding.lives(now).then_some(binding.number)
     }
 
     /// Makes sure that `number` and `peer` are bound to each other or both free, and that there is room.
@@ -76,13 +88,11 @@ impl Channels {
         if self.number(now, peer) == Some(number) {
             return Ok(());
         }
-        self.by_number.retain(|_, binding| now.mono < binding.until);
-        self.by_peer
-            .retain(|_, number| self.by_number.contains_key(number));
-        if self.by_number.contains_key(&number) || self.by_peer.contains_key(&peer) {
+        self.keep(|binding| binding.lives(now));
+        if self.of_number(number).is_some() || self.of_peer(peer).is_some() {
             return Err(ErrorCode::BadRequest);
         }
-        if self.by_number.len() >= CHANNELS_MAX {
+        if self.bindings.len() >= CHANNELS_MAX {
             return Err(ErrorCode::InsufficientCapacity);
         }
         Ok(())
@@ -91,33 +101,87 @@ impl Channels {
     /// Binds or refreshes what was admitted.
     fn bind(&mut self, now: Now, number: ChannelNumber, peer: PeerAddr) {
         let until = now.mono + CHANNEL_LIFETIME;
-        self.by_number.insert(number, Binding { peer, until });
-        self.by_peer.insert(peer, number);
-        debug_assert_eq!(self.by_number.len(), self.by_peer.len());
+        let bound = self.bindings.iter_mut().find(|bound| bound.peer == peer);
+        if let Some(binding) = bound {
+            binding.until = until;
+            return;
+        }
+        let at = self.bindings.len();
+        self.bindings.push(Binding {
+            number,
+            peer,
+            until,
+        });
+        match &mut self.index {
+            Some(index) => index.insert(at, &self.bindings[at]),
+            None => self.reindex(),
+        }
     }
 
     /// Unbinds those of this family.
     pub(super) fn forget(&mut self, family: Family) {
-        let stays = |peer: &PeerAddr| Family::of(peer.0.ip()) != family;
-        self.by_number.retain(|_, binding| stays(&binding.peer));
-        self.by_peer.retain(|peer, _| stays(peer));
+        self.retain(|peer| Family::of(peer.ip()) != family);
     }
 
     /// Unbinds those of peers that are not to be kept.
     pub(super) fn retain(&mut self, is_kept: impl Fn(SocketAddr) -> bool) {
-        self.by_number.retain(|_, binding| is_kept(binding.peer.0));
-        self.by_peer
-            .retain(|_, number| self.by_number.contains_key(number));
+        self.keep(|binding| is_kept(binding.peer.0));
     }
 
     /// How many are bound now.
     pub(super) fn live(&self, now: Now) -> usize {
-        let is_live = |binding: &&Binding| now.mono < binding.until;
-        self.by_number.values().filter(is_live).count()
+        let alive = self.bindings.iter().filter(|binding| binding.lives(now));
+        alive.count()
     }
 
     /// How many are kept, lapsed ones included.
     pub(super) fn len(&self) -> usize {
-        self.by_number.len()
+        self.bindings.len()
+    }
+
+    fn of_number(&self, number: ChannelNumber) -> Option<&Binding> {
+        match &self.index {
+            None => self.bindings.iter().find(|bound| bound.number == number),
+            Some(index) => self.bindings.get(*index.by_number.get(&number)?),
+        }
+    }
+
+    fn of_peer(&self, peer: PeerAddr) -> Option<&Binding> {
+        match &self.index {
+            None => self.bindings.iter().find(|bound| bound.peer == peer),
+            Some(index) => self.bindings.get(*index.by_peer.get(&peer)?),
+        }
+    }
+
+    fn keep(&mut self, stays: impl Fn(&Binding) -> bool) {
+        let before = self.bindings.len();
+        self.bindings.retain(|binding| stays(binding));
+        if self.bindings.len() < before {
+            self.reindex();
+        }
+    }
+
+    fn reindex(&mut self) {
+        self.index = None;
+        if self.bindings.len() > SCANNED_MAX {
+            let mut index = Box::<Index>::default();
+            for (at, binding) in self.bindings.iter().enumerate() {
+                index.insert(at, binding);
+            }
+            self.index = Some(index);
+        }
+    }
+}
+
+impl Binding {
+    fn lives(&self, now: Now) -> bool {
+        now.mono < self.until
+    }
+}
+
+impl Index {
+    fn insert(&mut self, at: usize, binding: &Binding) {
+        self.by_number.insert(binding.number, at);
+        self.by_peer.insert(binding.peer, at);
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use crate::clock::Now;
 use crate::relay::engine::allocations::Allocation;
@@ -41,56 +41,82 @@ pub(super) fn create(
     allocation.permissions.install(now, ips)
 }
 
-/// The permissions of one allocation.
+/// The permissions of one allocation, in the order of their addresses. Most allocations have one or two.
 #[derive(Debug, Default)]
 pub(super) struct Permissions {
-    until: FxHashMap<IpAddr, Instant>,
+    by_ip: SmallVec<[Permission; 1]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Permission {
+    ip: IpAddr,
+    until: Instant,
 }
 
 impl Permissions {
     /// Whether `peer` may send to the client, and the client to it.
     pub(super) fn permit(&self, now: Now, peer: IpAddr) -> bool {
-        self.until.get(&peer).is_some_and(|until| now.mono < *until)
+        self.position(peer)
+            .is_some_and(|at| self.by_ip[at].lives(now))
     }
 
     /// Installs or refreshes them all, or none where there is no room.
     pub(super) fn install(&mut self, now: Now, mut ips: Vec<IpAddr>) -> Result<(), ErrorCode> {
         ips.sort_unstable();
         ips.dedup();
-        if self.until.len() + self.fresh(&ips) > PERMISSIONS_MAX {
-            self.until.retain(|_, until| now.mono < *until);
+        if self.by_ip.len() + self.fresh(&ips) > PERMISSIONS_MAX {
+            self.by_ip.retain(|permission| permission.lives(now));
         }
-        if self.until.len() + self.fresh(&ips) > PERMISSIONS_MAX {
+        if self.by_ip.len() + self.fresh(&ips) > PERMISSIONS_MAX {
             return Err(ErrorCode::InsufficientCapacity);
         }
         let until = now.mono + PERMISSION_LIFETIME;
-        self.until.extend(ips.into_iter().map(|ip| (ip, until)));
+        let known = self.by_ip.len();
+        for ip in ips {
+            match self.by_ip[..known].binary_search_by_key(&ip, |known| known.ip) {
+                Ok(at) => self.by_ip[at].until = until,
+                Err(_) => self.by_ip.push(Permission { ip, until }),
+            }
+        }
+        self.by_ip.sort_unstable_by_key(|permission| permission.ip);
         Ok(())
     }
 
     fn fresh(&self, ips: &[IpAddr]) -> usize {
-        let is_fresh = |ip: &&IpAddr| !self.until.contains_key(*ip);
+        let is_fresh = |ip: &&IpAddr| self.position(**ip).is_none();
         ips.iter().filter(is_fresh).count()
+    }
+
+    fn position(&self, ip: IpAddr) -> Option<usize> {
+        self.by_ip
+            .binary_search_by_key(&ip, |permission| permission.ip)
+            .ok()
     }
 
     /// Drops those for peers of this family.
     pub(super) fn forget(&mut self, family: Family) {
-        self.until.retain(|ip, _| Family::of(*ip) != family);
+        self.retain(|ip| Family::of(ip) != family);
     }
 
     /// Drops those for peers that are not to be kept.
     pub(super) fn retain(&mut self, is_kept: impl Fn(IpAddr) -> bool) {
-        self.until.retain(|ip, _| is_kept(*ip));
+        self.by_ip.retain(|permission| is_kept(permission.ip));
     }
 
     /// How many permit something now.
     pub(super) fn live(&self, now: Now) -> usize {
-        let is_live = |until: &&Instant| now.mono < **until;
-        self.until.values().filter(is_live).count()
+        let alive = self.by_ip.iter().filter(|permission| permission.lives(now));
+        alive.count()
     }
 
     /// How many are kept, lapsed ones included.
     pub(super) fn len(&self) -> usize {
-        self.until.len()
+        self.by_ip.len()
+    }
+}
+
+impl Permission {
+    fn lives(&self, now: Now) -> bool {
+        now.mono < self.until
     }
 }
