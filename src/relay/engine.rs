@@ -24,6 +24,7 @@ mod allocations;
 pub mod alternate;
 mod auth;
 pub mod channel;
+mod clients;
 pub mod counters;
 mod deadlines;
 pub mod discovery;
@@ -299,11 +300,7 @@ impl Engine {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.counters;
-        for allocation in self.allocations.iter() {
-            snapshot.count_alive(allocation.client.transport, allocation.relays());
-            snapshot.permissions += allocation.permissions.len() as u64;
-            snapshot.channels += allocation.channels.len() as u64;
-        }
+        snapshot.set_held(self.allocations.held());
         snapshot.peer_connections = self.connections.len() as u64;
         snapshot
     }

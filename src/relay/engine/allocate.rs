@@ -195,6 +195,7 @@ impl Engine {
             mobility: ticket.map(|ticket| Box::new(Mobility::new(ticket))),
             made_by: reply_to.transaction_id,
             answer: answer.clone(),
+            at_user: 0,
         });
         self.counters.count_made(client.transport);
         self.succeed(client, Method::Allocate, answer);

@@ -4,12 +4,14 @@ use std::{collections::HashMap, time::Instant};
 
 use rustc_hash::FxHashMap;
 use slab::Slab;
+use smallvec::SmallVec;
 
 use crate::clock::{Now, UnixSeconds};
 use crate::ident::UserId;
 use crate::relay::engine::auth::Identity;
 use crate::relay::engine::channel::Channels;
-use crate::relay::engine::counters::Traffic;
+use crate::relay::engine::clients::Clients;
+use crate::relay::engine::counters::{Held, Traffic};
 use crate::relay::engine::deadlines::Deadlines;
 use crate::relay::engine::five_tuple::{Family, FiveTuple, RelayKey};
 use crate::relay::engine::halves::{Half, Halves};
@@ -46,9 +48,21 @@ pub(super) struct Allocation {
     /// The Allocate that made it, and its answer: a retransmission gets the same once more.
     pub(super) made_by: TransactionId,
     pub(super) answer: Vec<u8>,
+    /// Where it stands among its user's.
+    pub(super) at_user: usize,
 }
 
 impl Allocation {
+    /// What it counts in the sums.
+    pub(super) fn held(&self) -> Held {
+        Held::by_one(
+            self.client.transport,
+            self.relays(),
+            self.permissions.len(),
+            self.channels.len(),
+        )
+    }
+
     /// Whether peers of this family can be reached.
     pub(super) fn reaches(&self, now: Now, family: Family) -> bool {
         self.halves.of(now, family).is_some()
@@ -65,6 +79,11 @@ impl Allocation {
     /// One that has expired is as good as gone, even before its deadline is handled.
     pub(super) fn lives(&self, now: Now) -> bool {
         self.halves.live(now)
+    }
+
+    /// Whether it is on this five-tuple, or moves to it.
+    fn is_at(&self, client: &FiveTuple) -> bool {
+        self.client == *client || self.next().is_some_and(|next| next == *client)
     }
 
     /// The five-tuple that it moves to.
@@ -84,28 +103,30 @@ impl Allocation {
 pub(super) struct Allocations {
     table: Slab<Allocation>,
     /// Two for one that is moving.
-    by_client: FxHashMap<FiveTuple, usize>,
+    by_client: Clients,
     by_ticket: FxHashMap<Ticket, usize>,
     /// At the relay's number: workers number their sockets from 0 upwards.
     by_relay: Vec<Option<usize>>,
-    by_user: HashMap<UserId, Vec<usize>>,
+    by_user: HashMap<UserId, SmallVec<[u32; 4]>>,
     deadlines: Deadlines<usize>,
+    /// What all of them hold.
+    held: Held,
 }
 
 impl Allocations {
     pub(super) fn has(&self, client: &FiveTuple) -> bool {
-        self.by_client.contains_key(client)
+        self.slot_of(client).is_some()
     }
 
     pub(super) fn by_client(&self, now: Now, client: FiveTuple) -> Option<&Allocation> {
-        let slot = *self.by_client.get(&client)?;
+        let slot = self.slot_of(&client)?;
         self.table
             .get(slot)
             .filter(|allocation| allocation.lives(now))
     }
 
     pub(super) fn by_client_mut(&mut self, now: Now, client: FiveTuple) -> Option<&mut Allocation> {
-        let slot = *self.by_client.get(&client)?;
+        let slot = self.slot_of(&client)?;
         self.table
             .get_mut(slot)
             .filter(|allocation| allocation.lives(now))
@@ -113,8 +134,8 @@ impl Allocations {
 
     /// The allocation of whoever sends data from this five-tuple: one that was moving here has arrived.
     pub(super) fn by_sender(&mut self, now: Now, client: FiveTuple) -> Option<&mut Allocation> {
-        let slot = *self.by_client.get(&client)?;
-        if self.table.get(slot)?.next() == Some(client) {
+        let slot = self.slot_of(&client)?;
+        if self.table.get(slot)?.client != client {
             self.arrive(slot, client);
         }
         self.table
@@ -140,17 +161,23 @@ impl Allocations {
         self.table.iter().map(|(_, allocation)| allocation)
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Allocation> {
-        self.table.iter_mut().map(|(_, allocation)| allocation)
+    /// Lets what each holds be changed.
+    pub(super) fn change_all(&mut self, mut change: impl FnMut(&mut Allocation)) {
+        for (_, allocation) in &mut self.table {
+            self.held -= allocation.held();
+            change(allocation);
+            self.held += allocation.held();
+        }
+        debug_assert!(self.consistent());
     }
 
     pub(super) fn of_user(&self, user: &UserId) -> impl Iterator<Item = &Allocation> {
         let slots = self.by_user.get(user).into_iter().flatten();
-        slots.filter_map(|slot| self.table.get(*slot))
+        slots.filter_map(|slot| self.table.get(*slot as usize))
     }
 
     /// The caller has seen to it that neither five-tuple nor any of its relays is taken.
-    pub(super) fn insert(&mut self, allocation: Allocation) {
+    pub(super) fn insert(&mut self, mut allocation: Allocation) {
         let entry = self.table.vacant_entry();
         let slot = entry.key();
         for half in allocation.halves.iter() {
@@ -160,41 +187,64 @@ impl Allocations {
             }
             self.by_relay[relay] = Some(slot);
         }
-        self.by_client.insert(allocation.client, slot);
+        self.by_client.insert(&allocation.client, slot);
         if let Some(mobility) = &allocation.mobility {
             self.by_ticket.insert(mobility.ticket, slot);
         }
-        let user = allocation.owner.user.clone();
-        let expires_at = allocation.halves.next_expiry();
+        let of_user = self.by_user.entry(allocation.owner.user.clone());
+        let of_user = of_user.or_default();
+        allocation.at_user = of_user.len();
+        of_user.push(slot as u32);
+        self.deadlines.push(allocation.halves.next_expiry(), slot);
+        self.held += allocation.held();
         entry.insert(allocation);
-        self.by_user.entry(user).or_default().push(slot);
-        self.deadlines.push(expires_at, slot);
         self.keep_deadlines_short();
         debug_assert!(self.consistent());
     }
 
     pub(super) fn remove(&mut self, client: FiveTuple) -> Option<Allocation> {
-        let slot = *self.by_client.get(&client)?;
+        let slot = self.slot_of(&client)?;
         let allocation = self.table.try_remove(slot)?;
-        self.by_client.remove(&allocation.client);
+        self.by_client.remove(&allocation.client, slot);
         if let Some(mobility) = &allocation.mobility {
             self.by_ticket.remove(&mobility.ticket);
             if let Some(next) = mobility.next {
-                self.by_client.remove(&next);
+                self.by_client.remove(&next, slot);
             }
         }
         for half in allocation.halves.iter() {
             self.by_relay[half.relay.0 as usize] = None;
         }
-        let user = &allocation.owner.user;
-        if let Some(slots) = self.by_user.get_mut(user) {
-            slots.retain(|other| *other != slot);
-            if slots.is_empty() {
-                self.by_user.remove(user);
-            }
-        }
+        self.remove_of_user(&allocation);
+        self.held -= allocation.held();
         debug_assert!(self.consistent());
         Some(allocation)
+    }
+
+    /// The user's last one takes its place.
+    fn remove_of_user(&mut self, allocation: &Allocation) {
+        let user = &allocation.owner.user;
+        let Some(slots) = self.by_user.get_mut(user) else {
+            return;
+        };
+        slots.swap_remove(allocation.at_user);
+        if slots.is_empty() {
+            self.by_user.remove(user);
+        } else if let Some(moved) = slots.get(allocation.at_user) {
+            self.table[*moved as usize].at_user = allocation.at_user;
+        }
+    }
+
+    /// How many there are, and what they hold.
+    pub(super) fn held(&self) -> Held {
+        self.held
+    }
+
+    /// One of them held this before a request changed its permissions or channels, and holds that now.
+    pub(super) fn recount(&mut self, before: Held, now: Held) {
+        self.held -= before;
+        self.held += now;
+        debug_assert!(self.consistent());
     }
 
     /// Gives the mobile allocation on `at` another ticket, and a second five-tuple where `client` is another one.
@@ -204,7 +254,7 @@ impl Allocations {
         client: FiveTuple,
         make: impl FnOnce(AllocationId, u64) -> Ticket,
     ) -> Option<Ticket> {
-        let slot = *self.by_client.get(&at)?;
+        let slot = self.slot_of(&at)?;
         let allocation = self.table.get_mut(slot)?;
         let mobility = allocation.mobility.as_mut()?;
         self.by_ticket.remove(&mobility.ticket);
@@ -213,9 +263,9 @@ impl Allocations {
         self.by_ticket.insert(mobility.ticket, slot);
         if client != allocation.client && mobility.next != Some(client) {
             if let Some(abandoned) = mobility.next.replace(client) {
-                self.by_client.remove(&abandoned);
+                self.by_client.remove(&abandoned, slot);
             }
-            self.by_client.insert(client, slot);
+            self.by_client.insert(&client, slot);
         }
         let ticket = mobility.ticket;
         debug_assert!(self.consistent());
@@ -224,8 +274,8 @@ impl Allocations {
 
     /// Keeps the answer to the Refresh that brought the last ticket.
     pub(super) fn set_renewed_by(&mut self, client: FiveTuple, by: TransactionId, answer: &[u8]) {
-        let slot = self.by_client.get(&client);
-        let allocation = slot.and_then(|slot| self.table.get_mut(*slot));
+        let slot = self.slot_of(&client);
+        let allocation = slot.and_then(|slot| self.table.get_mut(slot));
         if let Some(mobility) = allocation.and_then(|found| found.mobility.as_mut()) {
             mobility.renewed_by = Some((by, answer.to_vec()));
         }
@@ -233,7 +283,7 @@ impl Allocations {
 
     /// One of the two five-tuples of a moving allocation is no more: it goes on at the other one. `false` for any other.
     pub(super) fn leave(&mut self, client: FiveTuple) -> bool {
-        let Some(&slot) = self.by_client.get(&client) else {
+        let Some(slot) = self.slot_of(&client) else {
             return false;
         };
         let Some(allocation) = self.table.get_mut(slot) else {
@@ -245,7 +295,7 @@ impl Allocations {
         if client == allocation.client {
             self.arrive(slot, next);
         } else {
-            self.by_client.remove(&client);
+            self.by_client.remove(&client, slot);
             allocation.set_next(None);
         }
         debug_assert!(self.consistent());
@@ -255,20 +305,24 @@ impl Allocations {
     /// The old five-tuple is nobody's any more.
     fn arrive(&mut self, slot: usize, client: FiveTuple) {
         if let Some(allocation) = self.table.get_mut(slot) {
-            self.by_client.remove(&allocation.client);
+            self.by_client.remove(&allocation.client, slot);
+            self.held -= allocation.held();
             allocation.client = client;
             allocation.set_next(None);
+            self.held += allocation.held();
         }
         debug_assert!(self.consistent());
     }
 
     /// Removes one family of an allocation that has both, with its permissions and channels.
     pub(super) fn remove_half(&mut self, client: FiveTuple, family: Family) -> Option<Half> {
-        let slot = *self.by_client.get(&client)?;
+        let slot = self.slot_of(&client)?;
         let allocation = self.table.get_mut(slot)?;
         let half = allocation.halves.remove(family)?;
+        self.held -= allocation.held();
         allocation.permissions.forget(half.family());
         allocation.channels.forget(half.family());
+        self.held += allocation.held();
         self.by_relay[half.relay.0 as usize] = None;
         debug_assert!(self.consistent());
         Some(half)
@@ -292,9 +346,9 @@ impl Allocations {
     /// Removes one of the user's, made with a credential that expires at or before `until`.
     pub(super) fn remove_of(&mut self, user: &UserId, until: UnixSeconds) -> Option<Allocation> {
         let mut slots = self.by_user.get(user)?.iter();
-        let ends = |slot: &&usize| self.table[**slot].owner.ends_by(until);
+        let ends = |slot: &&u32| self.table[**slot as usize].owner.ends_by(until);
         let slot = *slots.find(ends)?;
-        self.remove(self.table[slot].client)
+        self.remove(self.table[slot as usize].client)
     }
 
     /// Moves the expiry of the allocation on this five-tuple, or of one family of it.
@@ -304,7 +358,7 @@ impl Allocations {
         family: Option<Family>,
         expires_at: Instant,
     ) {
-        let Some(&slot) = self.by_client.get(&client) else {
+        let Some(slot) = self.slot_of(&client) else {
             return;
         };
         let Some(allocation) = self.table.get_mut(slot) else {
@@ -332,8 +386,16 @@ impl Allocations {
         }
     }
 
+    fn slot_of(&self, client: &FiveTuple) -> Option<usize> {
+        let is_theirs = |slot| {
+            let found: Option<&Allocation> = self.table.get(slot);
+            found.is_some_and(|allocation| allocation.is_at(client))
+        };
+        self.by_client.find(client, is_theirs)
+    }
+
     fn consistent(&self) -> bool {
-        let of_users: usize = self.by_user.values().map(Vec::len).sum();
+        let of_users: usize = self.by_user.values().map(SmallVec::len).sum();
         let of_relays = self.by_relay.iter().flatten().count();
         let halves = self
             .iter()
@@ -341,10 +403,12 @@ impl Allocations {
         let indexed = |(slot, allocation): (usize, &Allocation)| {
             let user = self.by_user.get(&allocation.owner.user);
             let mut halves = allocation.halves.iter();
-            self.by_client.get(&allocation.client) == Some(&slot)
+            self.slot_of(&allocation.client) == Some(slot)
                 && halves.all(|half| self.by_relay[half.relay.0 as usize] == Some(slot))
-                && user.is_some_and(|slots| slots.contains(&slot))
+                && user.is_some_and(|slots| slots[allocation.at_user] as usize == slot)
         };
+        let mut held = Held::default();
+        self.iter().for_each(|allocation| held += allocation.held());
         let moving = self.iter().filter(|allocation| allocation.next().is_some());
         let mobile = self
             .iter()
@@ -352,6 +416,7 @@ impl Allocations {
         [self.by_client.len() - moving.count(), of_users] == [self.table.len(); 2]
             && self.by_ticket.len() == mobile.count()
             && of_relays == halves.sum::<usize>()
+            && self.held == held
             && self.table.iter().all(indexed)
     }
 }

@@ -1,6 +1,6 @@
 //! What the engine counts: plain integers, handed out as snapshots.
 
-use std::ops::AddAssign;
+use std::ops::{AddAssign, SubAssign};
 
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +103,56 @@ impl AddAssign for Traffic {
     }
 }
 
+/// Allocations alive, and what they hold, lapsed or not: summed as it changes, as they are many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    alive: [[u64; RelayTransport::ALL.len()]; Transport::ALL.len()],
+    permissions: u64,
+    channels: u64,
+}
+
+impl Held {
+    /// Of one allocation.
+    pub(super) fn by_one(
+        client: Transport,
+        relayed: RelayTransport,
+        permissions: usize,
+        channels: usize,
+    ) -> Self {
+        let mut held = Self {
+            alive: Default::default(),
+            permissions: permissions as u64,
+            channels: channels as u64,
+        };
+        held.alive[client as usize][relayed as usize] = 1;
+        held
+    }
+
+    /// The allocations.
+    pub(super) fn allocations(&self) -> u64 {
+        self.alive.as_flattened().iter().sum()
+    }
+}
+
+impl AddAssign for Held {
+    fn add_assign(&mut self, more: Self) {
+        add(self.alive.as_flattened_mut(), more.alive.as_flattened());
+        self.permissions += more.permissions;
+        self.channels += more.channels;
+    }
+}
+
+impl SubAssign for Held {
+    fn sub_assign(&mut self, less: Self) {
+        let alive = self.alive.as_flattened_mut().iter_mut();
+        for (sum, less) in alive.zip(less.alive.as_flattened()) {
+            *sum -= less;
+        }
+        self.permissions -= less.permissions;
+        self.channels -= less.channels;
+    }
+}
+
 /// One engine's state in numbers; those of several workers are added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -188,9 +238,11 @@ impl Snapshot {
         self.drops[reason as usize] += 1;
     }
 
-    pub(super) fn count_alive(&mut self, client: Transport, relayed: RelayTransport) {
-        self.allocations += 1;
-        self.alive[client as usize][relayed as usize] += 1;
+    pub(super) fn set_held(&mut self, held: Held) {
+        self.allocations = held.allocations();
+        self.alive = held.alive;
+        self.permissions = held.permissions;
+        self.channels = held.channels;
     }
 
     pub(super) fn count_made(&mut self, client: Transport) {
@@ -261,14 +313,16 @@ mod tests {
             assert_eq!(code as usize, index);
             snapshot.count_refusal(code);
         }
+        let mut held = Held::default();
         for (index, client) in Transport::ALL.into_iter().enumerate() {
             assert_eq!(client as usize, index);
             snapshot.count_made(client);
             for (index, relayed) in RelayTransport::ALL.into_iter().enumerate() {
                 assert_eq!(relayed as usize, index);
-                snapshot.count_alive(client, relayed);
+                held += Held::by_one(client, relayed, 2, 3);
             }
         }
+        snapshot.set_held(held);
         snapshot += snapshot;
         assert_eq!(snapshot.drops, [2; DropReason::ALL.len()]);
         assert_eq!(snapshot.ended, [2; Ending::ALL.len()]);
@@ -277,5 +331,9 @@ mod tests {
         assert_eq!(snapshot.made, [2; Transport::ALL.len()]);
         assert_eq!(snapshot.alive, [[2; 2]; Transport::ALL.len()]);
         assert_eq!(snapshot.allocations, 16);
+        assert_eq!((snapshot.permissions, snapshot.channels), (32, 48));
+        held -= Held::by_one(Transport::Tls, RelayTransport::Tcp, 16, 24);
+        assert_eq!(held.alive, [[1, 1], [1, 1], [1, 0], [1, 1]]);
+        assert_eq!((held.permissions, held.channels), (0, 0));
     }
 }

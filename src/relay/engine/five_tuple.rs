@@ -1,6 +1,9 @@
 //! Who talks to whom: the addresses that name an allocation ([RFC 8656 §2](https://www.rfc-editor.org/rfc/rfc8656#section-2)).
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    hash::{Hash, Hasher},
+    net::{IpAddr, SocketAddr},
+};
 
 /// How a client reaches the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,7 +44,7 @@ impl Transport {
 }
 
 /// Client address, server address and transport: what an allocation belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FiveTuple {
     /// The transport between client and server.
     pub transport: Transport,
@@ -49,6 +52,25 @@ pub struct FiveTuple {
     pub client: SocketAddr,
     /// The server's own address that the client sent to.
     pub server: SocketAddr,
+}
+
+/// Hashed for every packet: in two words where both addresses are IPv4.
+impl Hash for FiveTuple {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        hash_addr(self.client, 0, state);
+        hash_addr(self.server, self.transport as u64, state);
+    }
+}
+
+fn hash_addr<H: Hasher>(addr: SocketAddr, transport: u64, state: &mut H) {
+    let port = u64::from(addr.port()) << 8 | transport;
+    match addr.ip() {
+        IpAddr::V4(ip) => state.write_u64(u64::from(ip.to_bits()) << 32 | port),
+        IpAddr::V6(ip) => {
+            state.write_u128(ip.to_bits());
+            state.write_u64(port);
+        }
+    }
 }
 
 /// The address of a peer, as seen by the relayed transport address.

@@ -61,7 +61,12 @@ impl Engine {
             Method::Refresh => self.refresh(now, client, request, identity).map(Some),
             Method::CreatePermission => {
                 let allocation = owned(&mut self.allocations, now, client, identity)?;
-                permission::create(now, request, allocation, &self.peers, &mut self.counters)?;
+                let before = allocation.held();
+                let created =
+                    permission::create(now, request, allocation, &self.peers, &mut self.counters);
+                let held = allocation.held();
+                self.allocations.recount(before, held);
+                created?;
                 Ok(Some(success().finish(identity.key())))
             }
             Method::Connect => self.connect(now, client, request, identity).map(|()| None),
@@ -77,14 +82,18 @@ impl Engine {
                 if allocation.connections.is_some() {
                     return Err(ErrorCode::Forbidden);
                 }
-                channel::bind(
+                let before = allocation.held();
+                let bound = channel::bind(
                     now,
                     request,
                     allocation,
                     &self.peers,
                     self.channels,
                     &mut self.counters,
-                )?;
+                );
+                let held = allocation.held();
+                self.allocations.recount(before, held);
+                bound?;
                 Ok(Some(success().finish(identity.key())))
             }
         }

@@ -78,12 +78,12 @@ impl Engine {
 
     fn recheck(&mut self, now: Now) {
         let policy = &self.peers.policy;
-        for allocation in self.allocations.iter_mut() {
+        self.allocations.change_all(|allocation| {
             allocation.place.renew();
             allocation.permissions.retain(|ip| policy.permits_ip(ip));
             let bound = |peer: SocketAddr| policy.permits(peer);
             allocation.channels.retain(bound);
-        }
+        });
         for id in self.connections.with_peers(|peer| !policy.permits(peer)) {
             self.close_connection(now, id);
         }
