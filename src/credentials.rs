@@ -15,7 +15,7 @@ pub use token::{Opened, Tokens};
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
 
@@ -69,9 +69,7 @@ pub struct Proven {
 pub struct Credentials {
     realm: String,
     /// Read for a request, never for a packet.
-    secrets: RwLock<Vec<Redacted<String>>>,
-    ttl: Duration,
-    static_keys: HashMap<String, Keys>,
+    known: RwLock<Known>,
     /// What a name is tried with that no static user has: it costs as much, and is never right.
     decoy: Keys,
     names: Names,
@@ -79,35 +77,32 @@ pub struct Credentials {
     revoked: Mutex<HashMap<ParticipantId, UnixSeconds>>,
 }
 
+/// What an operator may change.
+#[derive(Debug)]
+struct Known {
+    secrets: Vec<Redacted<String>>,
+    ttl: Duration,
+    users: HashMap<String, Keys>,
+    user_hashes: HashMap<UserHash, Arc<str>>,
+}
+
 impl Credentials {
     /// Takes the settings; of the static users only their keys are kept.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let Settings {
-            realm,
-            secrets,
-            ttl,
-            users,
-        } = settings;
-        let hashed = users.iter().map(|(name, _)| {
-            let hash = user_hash(name, &realm);
-            (hash, Arc::from(name.as_str()))
-        });
-        let names = Names::new(hashed.collect());
-        let static_keys = users.into_iter().map(|(name, password)| {
-            let keys = Keys::derive(&name, &realm, password.expose());
-            (name, keys)
-        });
-        let static_keys = static_keys.collect();
+        let realm = settings.realm.clone();
         Self {
+            known: RwLock::new(Known::new(&realm, settings)),
             realm,
-            secrets: RwLock::new(secrets),
-            ttl,
-            static_keys,
             decoy: Keys::derive("", "", ""),
-            names,
+            names: Names::default(),
             revoked: Mutex::default(),
         }
+    }
+
+    /// These hold from now on, but for the realm, which stays. Allocations go on with the key that they were made with.
+    pub fn apply(&self, settings: Settings) {
+        *self.known_mut() = Known::new(&self.realm, settings);
     }
 
     /// The realm that clients must sign for.
@@ -119,7 +114,7 @@ impl Credentials {
     /// How long an issued credential lives.
     #[must_use]
     pub fn ttl(&self) -> Duration {
-        self.ttl
+        self.known().ttl
     }
 
     /// A fresh credential for `participant`, good even right after a [`revoke`](Self::revoke).
@@ -127,11 +122,13 @@ impl Credentials {
     pub fn issue(&self, now: UnixSeconds, participant: &ParticipantId) -> Credential {
         let expires_at = self.next_expiry(now, participant, &self.revoked());
         let username = format!("{}:{participant}", expires_at.0);
-        let password = self
-            .secrets()
+        let known = self.known();
+        let password = known
+            .secrets
             .first()
             .map(|secret| rest_password(secret, &username))
             .unwrap_or_default();
+        drop(known);
         let hash = user_hash(&username, &self.realm);
         self.names.remember(hash, &username);
         Credential {
@@ -154,7 +151,7 @@ impl Credentials {
 
     /// From now on `secret` signs what is issued; the earlier ones are still accepted.
     pub fn adopt(&self, secret: Redacted<String>) {
-        let mut secrets = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
+        let secrets = &mut self.known_mut().secrets;
         secrets.retain(|known| *known != secret);
         secrets.insert(0, secret);
     }
@@ -162,7 +159,7 @@ impl Credentials {
     /// What signs the credentials that are issued.
     #[must_use]
     pub fn secret(&self) -> Option<Redacted<String>> {
-        self.secrets().first().cloned()
+        self.known().secrets.first().cloned()
     }
 
     /// Another node, or an earlier process, revoked what `participant` was issued: see [`revoke`](Self::revoke).
@@ -183,8 +180,9 @@ impl Credentials {
         proves: impl Fn(&LongTermKey) -> bool,
     ) -> Option<Proven> {
         let issued = parse_username(username);
+        let known = self.known();
         let by_user = || {
-            let keys = self.static_keys.get(username);
+            let keys = known.users.get(username);
             let key = keys.unwrap_or(&self.decoy).by(algorithm);
             let is_proven = proves(key) && keys.is_some();
             is_proven.then(|| Proven {
@@ -194,7 +192,7 @@ impl Credentials {
             })
         };
         let by_secret = || {
-            self.secrets().iter().find_map(|secret| {
+            known.secrets.iter().find_map(|secret| {
                 let password = rest_password(secret, username);
                 let key = LongTermKey::derive(algorithm, username, &self.realm, &password);
                 let (expires_at, name) = proves(&key).then_some(issued).flatten()?;
@@ -214,11 +212,16 @@ impl Credentials {
     /// The user name behind a USERHASH, if it is a static user's or was issued here lately.
     #[must_use]
     pub fn name_behind(&self, hash: &UserHash) -> Option<Arc<str>> {
-        self.names.by_hash(hash)
+        let of_user = self.known().user_hashes.get(hash).cloned();
+        of_user.or_else(|| self.names.by_hash(hash))
     }
 
-    fn secrets(&self) -> RwLockReadGuard<'_, Vec<Redacted<String>>> {
-        self.secrets.read().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known_mut(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn next_expiry(
@@ -235,11 +238,37 @@ impl Credentials {
     }
 
     fn fresh_expiry(&self, now: UnixSeconds) -> UnixSeconds {
-        UnixSeconds(now.0.saturating_add(self.ttl.as_secs()))
+        UnixSeconds(now.0.saturating_add(self.ttl().as_secs()))
     }
 
     fn revoked(&self) -> std::sync::MutexGuard<'_, HashMap<ParticipantId, UnixSeconds>> {
         self.revoked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn new(realm: &str, settings: Settings) -> Self {
+        let Settings {
+            realm: _,
+            secrets,
+            ttl,
+            users,
+        } = settings;
+        let hashed = users.iter().map(|(name, _)| {
+            let hash = user_hash(name, realm);
+            (hash, Arc::from(name.as_str()))
+        });
+        let user_hashes = hashed.collect();
+        let users = users.into_iter().map(|(name, password)| {
+            let keys = Keys::derive(&name, realm, password.expose());
+            (name, keys)
+        });
+        Self {
+            secrets,
+            ttl,
+            users: users.collect(),
+            user_hashes,
+        }
     }
 }
 
@@ -378,6 +407,33 @@ mod tests {
             assert_eq!(proven.user, UserId::Static("turnuser".into()));
             assert_eq!((proven.expires_at, proven.key), (None, right));
         }
+    }
+
+    #[test]
+    fn new_settings_hold_for_all_that_is_issued_and_proven() {
+        let credentials = credentials(&["north"]);
+        let old = credentials.issue(NOW, &alice());
+        let right = |name: &str, password: &str| {
+            let key = LongTermKey::derive(PasswordAlgorithm::Md5, name, REALM, password);
+            let proven = credentials.prove(name, PasswordAlgorithm::Md5, |tried| *tried == key);
+            proven.is_some()
+        };
+        let is_good = |issued: &Credential| right(&issued.username, issued.password.expose());
+        assert!(is_good(&old) && right("turnuser", "turnpass"));
+        credentials.apply(Settings {
+            ttl: Duration::from_secs(60),
+            users: vec![("carol".to_owned(), Redacted::new("west".to_owned()))],
+            ..settings(&["south", "north"])
+        });
+        let new = credentials.issue(NOW, &alice());
+        assert_eq!(new.expires_at, UnixSeconds(NOW.0 + 60));
+        assert!(is_good(&old) && is_good(&new) && right("carol", "west"));
+        assert!(!right("turnuser", "turnpass"));
+        let name_of = |name| credentials.name_behind(&user_hash(name, REALM));
+        assert_eq!(name_of("carol").as_deref(), Some("carol"));
+        assert_eq!(name_of("turnuser"), None);
+        credentials.apply(settings(&["south"]));
+        assert!(!is_good(&old) && is_good(&new));
     }
 
     #[test]

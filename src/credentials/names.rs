@@ -8,13 +8,12 @@ use std::{
 
 use crate::credentials::key::UserHash;
 
-/// The user names that a USERHASH may stand for: all static users, and what this process issued last.
+/// The user names that a USERHASH may stand for, beside those of static users: what this process issued last.
 ///
 /// Names that another node or program made are unknown here, though their passwords would be right: such a client must
 /// send its USERNAME.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Names {
-    users: HashMap<UserHash, Arc<str>>,
     issued: Mutex<Issued>,
 }
 
@@ -25,13 +24,6 @@ struct Issued {
 }
 
 impl Names {
-    pub(super) fn new(users: HashMap<UserHash, Arc<str>>) -> Self {
-        Self {
-            users,
-            issued: Mutex::default(),
-        }
-    }
-
     pub(super) fn remember(&self, hash: UserHash, username: &str) {
         let mut issued = self.issued();
         if issued.names.insert(hash, Arc::from(username)).is_some() {
@@ -46,8 +38,7 @@ impl Names {
     }
 
     pub(super) fn by_hash(&self, hash: &UserHash) -> Option<Arc<str>> {
-        let of_user = self.users.get(hash).cloned();
-        of_user.or_else(|| self.issued().names.get(hash).cloned())
+        self.issued().names.get(hash).cloned()
     }
 
     fn issued(&self) -> MutexGuard<'_, Issued> {
@@ -69,7 +60,7 @@ mod tests {
             let name = format!("{number}:alice");
             (user_hash(&name, "example.org"), name)
         };
-        let names = Names::new(HashMap::new());
+        let names = Names::default();
         for number in 0..=ISSUED_MAX {
             let (hash, name) = of(number);
             names.remember(hash, &name);
