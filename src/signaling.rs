@@ -48,6 +48,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use tokio::{
     sync::{mpsc, watch},
@@ -136,7 +137,7 @@ impl Signaling {
         let sockets = Sockets::new(store.node(), recovery);
         let nodes = Mutex::new(Nodes::new(store.node()));
         let service = Arc::new(Service {
-            settings,
+            settings: ArcSwap::from_pointee(settings),
             store,
             sockets,
             agenda,
@@ -189,6 +190,20 @@ impl Signaling {
         self.redis.as_ref().is_some_and(|redis| !redis.is_live())
     }
 
+    /// These settings hold from now on, for clients that are here too; what is about a connection as such, for new
+    /// ones. The addresses of relays stay.
+    pub fn apply(&self, settings: Settings) {
+        let limits = settings.limits;
+        self.service.apply(settings);
+        self.transport.apply(limits);
+    }
+
+    /// What the clients' credentials are signed with has changed: they get others within the next seconds.
+    pub fn reissue(&self) {
+        let now = Now::read();
+        self.transport.for_each(|connection| connection.doubt(now));
+    }
+
     /// How many nodes there are, this one among them.
     #[must_use]
     pub fn nodes(&self) -> usize {
@@ -229,9 +244,8 @@ impl Signaling {
 
     /// Forgets what nobody needs any more and replaces credentials, for as long as the process lives.
     async fn keep_clean(self) {
-        let every = sweep_interval(self.service.credentials.ttl());
         loop {
-            sleep(every).await;
+            sleep(sweep_interval(self.service.credentials.ttl())).await;
             self.sweep().await;
         }
     }

@@ -21,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use axum::{
     Router,
     extract::{Query, Request},
@@ -95,7 +96,7 @@ pub(super) struct Engine<H: Handler>(Arc<Shared<H>>);
 
 struct Shared<H: Handler> {
     handler: H,
-    settings: Settings,
+    settings: ArcSwap<Settings>,
     sessions: RwLock<Sessions<H::Data>>,
     emptied: Notify,
 }
@@ -116,10 +117,15 @@ impl<H: Handler> Engine<H> {
     pub(super) fn new(handler: H, settings: Settings) -> Self {
         Self(Arc::new(Shared {
             handler,
-            settings,
+            settings: ArcSwap::from_pointee(settings),
             sessions: RwLock::default(),
             emptied: Notify::new(),
         }))
+    }
+
+    /// These hold from now on, for connections that there are only as far as it matters what they send.
+    pub(super) fn apply(&self, settings: Settings) {
+        self.0.settings.store(Arc::new(settings));
     }
 
     /// Who serves what clients say.
@@ -175,7 +181,7 @@ impl<H: Handler> Engine<H> {
         match (is_polling, request.method()) {
             (true, &Method::GET) => polling::get(&socket).await,
             (true, &Method::POST) => {
-                let payload_bytes = self.0.settings.payload_bytes;
+                let payload_bytes = self.0.settings.load().payload_bytes;
                 polling::post(&socket, request.into_body(), payload_bytes).await
             }
             (false, &Method::GET) => self.upgrade(request, socket),
@@ -209,7 +215,7 @@ impl<H: Handler> Engine<H> {
         tokio::spawn(async move {
             // A client that is gone before it is greeted was none.
             if let Ok(upgraded) = upgrade.await {
-                let link = Link::new(upgraded, engine.0.settings.message_bytes);
+                let link = Link::new(upgraded, engine.0.settings.load().message_bytes);
                 engine.seat(source, Some(link));
             }
         });
@@ -223,7 +229,7 @@ impl<H: Handler> Engine<H> {
         }
         let trial = Trial::begin(socket).ok_or(Refusal::BadRequest)?;
         let (response, upgrade) = upgrade::accept(request)?;
-        let settings = &self.0.settings;
+        let settings = self.0.settings.load();
         let (message_bytes, patience) = (settings.message_bytes, settings.times.upgrade);
         tokio::spawn(async move {
             if let Ok(upgraded) = upgrade.await {
@@ -235,9 +241,7 @@ impl<H: Handler> Engine<H> {
 
     /// A new session, and the task that keeps it.
     fn seat(&self, source: Source, mut link: Option<Link>) -> Arc<Socket<H::Data>> {
-        let Shared {
-            handler, settings, ..
-        } = &*self.0;
+        let (handler, settings) = (&self.0.handler, self.0.settings.load());
         let (is_polling, data) = (link.is_none(), handler.admit(source));
         let socket = Arc::new(Socket::new(source, is_polling, settings.outbox_bytes, data));
         if let Some(link) = &mut link {
@@ -254,7 +258,7 @@ impl<H: Handler> Engine<H> {
     }
 
     fn greeting(&self, socket: &Socket<H::Data>, upgrades: &[&str]) -> String {
-        let settings = &self.0.settings;
+        let settings = self.0.settings.load();
         let open = Open {
             sid: &socket.sid().to_string(),
             upgrades,
@@ -273,6 +277,10 @@ impl<H: Handler> Clone for Engine<H> {
 }
 
 impl<H: Handler> Shared<H> {
+    fn times(&self) -> Times {
+        self.settings.load().times
+    }
+
     fn remove(&self, sid: Sid) {
         let mut sessions = self.sessions_mut();
         let removed = sessions.remove(&sid);

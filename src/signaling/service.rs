@@ -14,6 +14,8 @@ use std::{
     },
 };
 
+use arc_swap::{ArcSwap, Guard};
+
 use crate::access::{AccessError, Identity};
 use crate::clock::{Now, UnixMillis};
 use crate::credentials::Credentials;
@@ -41,7 +43,7 @@ pub(super) use connection::{Connection, Membership};
 
 /// Everything that the use cases share.
 pub(super) struct Service {
-    pub(super) settings: Settings,
+    pub(super) settings: ArcSwap<Settings>,
     pub(super) store: Store,
     pub(super) sockets: Sockets,
     pub(super) agenda: Arc<Agenda<Job>>,
@@ -79,6 +81,19 @@ pub(super) struct Returning {
 }
 
 impl Service {
+    /// What the operator has decided, last.
+    pub(super) fn settings(&self) -> Guard<Arc<Settings>> {
+        self.settings.load()
+    }
+
+    /// These settings hold from now on, but for the addresses of relays.
+    pub(super) fn apply(&self, mut settings: Settings) {
+        settings.relayed.clone_from(&self.settings().relayed);
+        let recovery = settings.recovery.unwrap_or_default();
+        self.sockets.set_recovery(recovery);
+        self.settings.store(Arc::new(settings));
+    }
+
     /// Who a client is by its token.
     ///
     /// # Errors
@@ -88,7 +103,7 @@ impl Service {
         now: Now,
         token: Option<&str>,
     ) -> Result<Option<Identity>, AccessError> {
-        self.settings.access.admit(now.unix.seconds(), token)
+        self.settings().access.admit(now.unix.seconds(), token)
     }
 
     pub(super) fn handle(
@@ -102,7 +117,7 @@ impl Service {
             .as_ref()
             .is_some_and(|identity| identity.host);
         let steers = request.steers();
-        if steers.is_some_and(|what| !self.settings.host_only.admits(what, is_host)) {
+        if steers.is_some_and(|what| !self.settings().host_only.admits(what, is_host)) {
             return Err(Refusal::host_only());
         }
         match request {
@@ -209,7 +224,7 @@ impl Service {
 
     /// Whether there is room.
     fn admit_to(&self, session: &Session, participant: &ParticipantId) -> Result<(), Refusal> {
-        let limits = &self.settings.limits;
+        let limits = self.settings().limits;
         let is_full = |max| session.participants() >= max;
         if !session.is_present(participant) && limits.participants_per_session.is_some_and(is_full)
         {
@@ -340,7 +355,7 @@ impl Service {
         ticket: Ticket,
         identity: &Option<Identity>,
     ) -> Option<Returning> {
-        let recovery = self.settings.recovery?;
+        let recovery = self.settings().recovery?;
         let is_other = |participant: &ParticipantId| {
             let identity = identity.as_ref();
             identity.is_some_and(|identity| identity.participant != *participant)
@@ -488,7 +503,7 @@ impl Service {
                 Parting::Goodbye => self.let_go(at, participant, id),
                 Parting::Lost => {
                     let absence = self.leases().suspend(now, participant, id);
-                    let at = now.mono + self.settings.revocation_grace;
+                    let at = now.mono + self.settings().revocation_grace;
                     self.agenda.add(at, Job::Lapse(absence));
                 }
             }

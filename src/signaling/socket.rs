@@ -38,7 +38,6 @@ pub(super) struct Transport(Engine<Reception>);
 /// Receives clients and what they send.
 pub(super) struct Reception {
     service: Arc<Service>,
-    limits: Limits,
     seats: Arc<Seats>,
     engines: AtomicUsize,
 }
@@ -60,20 +59,19 @@ pub(super) struct Chore(Weak<Socket>);
 impl Transport {
     /// Serves `service` on the root namespace.
     pub(super) fn open(service: Arc<Service>, limits: Limits) -> Self {
-        let payload_bytes = limits.payload_bytes.unwrap_or(PAYLOAD_BYTES_ADVERTISED);
-        let settings = Settings {
-            payload_bytes,
-            message_bytes: payload_bytes.saturating_mul(MESSAGE_OVER_PAYLOAD),
-            outbox_bytes: limits.outbox_bytes.unwrap_or(usize::MAX),
-            times: Times::default(),
-        };
         let reception = Reception {
             service,
-            limits,
             seats: Seats::new(limits.connections_per_source),
             engines: AtomicUsize::new(0),
         };
-        Self(Engine::new(reception, settings))
+        Self(Engine::new(reception, settings(limits)))
+    }
+
+    /// These hold from now on. Nobody is turned out.
+    pub(super) fn apply(&self, limits: Limits) {
+        let seats = &self.0.handler().seats;
+        seats.set_limit(limits.connections_per_source);
+        self.0.apply(settings(limits));
     }
 
     /// Answers at `/socket.io/`; every other path is `router`'s.
@@ -119,7 +117,8 @@ impl Handler for Reception {
 
     fn admit(&self, source: Source) -> Seat {
         let engines = self.engines.fetch_add(1, Ordering::Relaxed);
-        let has_room = self.limits.connections.is_none_or(|max| engines < max);
+        let max = self.service.settings().limits.connections;
+        let has_room = max.is_none_or(|max| engines < max);
         Seat {
             connection: Mutex::default(),
             place: has_room.then(|| self.seats.take(source)).flatten(),
@@ -289,7 +288,7 @@ impl Reception {
         connection: &mut Connection,
         text: &str,
     ) -> Result<(), Refusal> {
-        let limits = &self.limits;
+        let limits = self.service.settings().limits;
         if limits.payload_bytes.is_some_and(|max| text.len() > max) {
             return Err(Refusal::limit("signaling.payload_bytes"));
         }
@@ -324,6 +323,16 @@ impl Reception {
         let chore = Chore(Arc::downgrade(socket));
         let at = Now::read().mono + patience;
         self.service.agenda.add(at, Job::Chore(chore));
+    }
+}
+
+fn settings(limits: Limits) -> Settings {
+    let payload_bytes = limits.payload_bytes.unwrap_or(PAYLOAD_BYTES_ADVERTISED);
+    Settings {
+        payload_bytes,
+        message_bytes: payload_bytes.saturating_mul(MESSAGE_OVER_PAYLOAD),
+        outbox_bytes: limits.outbox_bytes.unwrap_or(usize::MAX),
+        times: Times::default(),
     }
 }
 

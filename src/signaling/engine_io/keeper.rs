@@ -40,7 +40,7 @@ impl<H: Handler> Keeper<H> {
         socket: Arc<Socket<H::Data>>,
         link: Option<Link>,
     ) -> Self {
-        let times = &shared.settings.times;
+        let times = shared.times();
         let pulse = Pulse::new(now, times.ping_interval, times.ping_timeout);
         Self {
             shared,
@@ -170,7 +170,7 @@ impl<H: Handler> Keeper<H> {
     /// Tells the handler, then the client.
     fn wind_up(&mut self, now: Instant, end: End, cx: &mut Context<'_>) -> Poll<()> {
         if self.heard.replace(end).is_none() {
-            self.give_up_at = Some(now + self.shared.settings.times.goodbye);
+            self.give_up_at = Some(now + self.shared.times().goodbye);
             self.shared.handler.closed(&self.socket);
         }
         let socket = &self.socket;
@@ -216,7 +216,7 @@ impl<H: Handler> Keeper<H> {
 
     fn stuck_until(&self) -> Option<Instant> {
         let since = self.link.as_ref()?.stuck_since()?;
-        Some(since + self.shared.settings.times.stuck)
+        Some(since + self.shared.times().stuck)
     }
 }
 

@@ -121,7 +121,7 @@ impl Service {
     pub(in crate::signaling) fn info(&self, relay: &relay::Snapshot) -> NodeInfo {
         NodeInfo {
             urls: self.ice_servers.urls().clone(),
-            relayed: self.settings.relayed.clone(),
+            relayed: self.settings().relayed.clone(),
             allocations: relay.engine.allocations,
             ports_in_use: relay.ports_in_use,
             sockets: self.sockets.count(),

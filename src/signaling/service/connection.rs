@@ -91,6 +91,11 @@ impl Connection {
         self.refresh_at = None;
     }
 
+    /// The credential that it holds, if any, may not be good for long.
+    pub(in crate::signaling) fn doubt(&mut self, now: Now) {
+        self.refresh_at = self.refresh_at.map(|at| at.min(now.mono));
+    }
+
     /// Whether its credential wants to be replaced now.
     pub(super) fn is_stale(&self, now: Now) -> bool {
         self.refresh_at.is_some_and(|at| at <= now.mono)

@@ -30,8 +30,8 @@ pub(in crate::signaling) struct Sockets {
     added: AtomicU64,
     offsets: AtomicU64,
     watching: AtomicUsize,
-    /// For how long a lost client may come back; zero if it may not.
-    recovery: Duration,
+    /// In milliseconds.
+    recovery: AtomicU64,
 }
 
 /// What a lost client has not had, and who it is.
@@ -60,13 +60,18 @@ impl Sockets {
             added: AtomicU64::new(0),
             offsets: AtomicU64::new(0),
             watching: AtomicUsize::new(0),
-            recovery,
+            recovery: AtomicU64::new(millis(recovery)),
         }
     }
 
     /// For how long a lost client may come back; zero if it may not.
     pub(in crate::signaling) fn recovery(&self) -> Duration {
-        self.recovery
+        Duration::from_millis(self.recovery.load(Ordering::Relaxed))
+    }
+
+    /// So long from now on.
+    pub(in crate::signaling) fn set_recovery(&self, recovery: Duration) {
+        self.recovery.store(millis(recovery), Ordering::Relaxed);
     }
 
     /// Sends `event` to each of `to` that is here. A socket that cannot take it is cut off, the others get theirs.
@@ -165,14 +170,15 @@ impl Sockets {
 
     /// Forgets what these were sent too long ago to be asked for again.
     pub(in crate::signaling) fn expire(&self, now: Now, outlets: &[Arc<Outlet>]) {
+        let recovery = self.recovery();
         for outlet in outlets {
-            outlet.replay().expire(now.mono, self.recovery);
+            outlet.replay().expire(now.mono, recovery);
         }
     }
 
     /// Forgets who was lost too long ago to come back.
     pub(in crate::signaling) fn expire_lost(&self, now: Now) {
-        let recovery = self.recovery;
+        let recovery = self.recovery();
         self.lost()
             .retain(|_, missed| missed.since + recovery > now.mono);
     }
@@ -259,7 +265,7 @@ impl Sockets {
     }
 
     fn encode(&self, event: &Event) -> (Option<u64>, Arc<str>) {
-        let is_kept = !self.recovery.is_zero();
+        let is_kept = !self.recovery().is_zero();
         let offset = is_kept.then(|| self.offsets.fetch_add(1, Ordering::Relaxed));
         (offset, packet::event(event, offset))
     }
@@ -300,4 +306,8 @@ impl Outlet {
     fn replay(&self) -> MutexGuard<'_, Replay> {
         self.replay.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
