@@ -22,7 +22,7 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use tokio_rustls::{TlsAcceptor, rustls};
+use tokio_rustls::TlsAcceptor;
 
 use crate::clock::{Now, UnixSeconds};
 use crate::credentials::Credentials;
@@ -32,6 +32,7 @@ use crate::relay::engine::five_tuple::Transport;
 use crate::relay::engine::limits::{self, Limits};
 use crate::relay::engine::share::Share;
 use crate::relay::engine::signaled::{PeerMode, SignaledPeers};
+use crate::relay::tls::Shown;
 use crate::relay::worker::{Guests, Mailbox, RelayPorts, Seat};
 
 /// What the operator decides about the relay.
@@ -47,7 +48,7 @@ pub struct Settings {
     /// STUN and TURN over TLS.
     pub listen_tls: Vec<Listen>,
     /// What TLS clients are shown.
-    pub tls: Arc<rustls::ServerConfig>,
+    pub tls: Shown,
     /// STUN and TURN over DTLS.
     pub listen_dtls: Vec<Listen>,
     /// What DTLS clients are shown; without it, nothing listens for them.
@@ -131,6 +132,8 @@ impl Relay {
         credentials: Arc<Credentials>,
     ) -> Result<Self, StartError> {
         settings.engine.discovery = listen::squares(&settings);
+        let tls = settings.tls.config(&tls::ALPN_PROTOCOLS);
+        let acceptor = TlsAcceptor::from(tls.map_err(io::Error::other)?);
         let (bound, listeners) = listen::bind_all(&settings)?;
         let policy = &mut settings.engine.policy;
         policy.own_listeners.extend(bound.all());
@@ -150,7 +153,7 @@ impl Relay {
             tls: listeners.tls,
             dtls: listeners.dtls,
             dtls_identity: settings.dtls.clone(),
-            acceptor: TlsAcceptor::from(Arc::clone(&settings.tls)),
+            acceptor: acceptor.clone(),
             ports: Arc::clone(&ports),
             icmp: settings.icmp,
             engine: engine::Settings {

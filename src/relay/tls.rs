@@ -1,18 +1,20 @@
 //! TURN over TLS and DTLS: the certificate shown, from files or made at start, and what is agreed on.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+mod shown;
+
+pub use shown::Shown;
+
+use std::path::{Path, PathBuf};
 
 use rcgen::{CertificateParams, KeyPair};
 use tokio_rustls::rustls::{
-    self, ServerConfig,
+    self,
     crypto::ring,
     pki_types::{
         CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer,
         pem::{self, PemObject},
     },
+    sign::CertifiedKey,
 };
 
 use crate::relay::DtlsIdentity;
@@ -88,20 +90,12 @@ impl Certificate {
         })
     }
 
-    /// TLS 1.2 and 1.3 with this certificate, without client certificates.
+    /// What TLS clients are shown, this one first.
     ///
     /// # Errors
     /// When certificate and key don't fit, or the key is of a kind that can't sign.
-    pub fn tls(&self) -> Result<Arc<ServerConfig>, TlsError> {
-        let config = with_certificate(self.chain.clone(), self.key.clone_key());
-        config.map(Arc::new).map_err(|reason| match &self.identity {
-            Identity::Files { cert, key } => TlsError::Mismatch {
-                cert: cert.clone(),
-                key: key.clone(),
-                reason,
-            },
-            Identity::SelfSigned { .. } => TlsError::Refused(reason),
-        })
+    pub fn tls(&self) -> Result<Shown, TlsError> {
+        self.certified().map(Shown::new)
     }
 
     /// The same over DTLS 1.2, which shows the first of the chain alone; `None` for a key other than ECDSA on P-256 or
@@ -110,18 +104,27 @@ impl Certificate {
     pub fn dtls(&self) -> Option<DtlsIdentity> {
         DtlsIdentity::new(self.chain.first()?, self.key.secret_der())
     }
-}
 
-fn with_certificate(
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = ALPN_PROTOCOLS.map(<[u8]>::to_vec).to_vec();
-    Ok(config)
+    /// Clients over DTLS, too, are shown this one from now on. `false` for a key other than ECDSA on P-256 or P-384:
+    /// then they are shown the earlier one.
+    #[must_use]
+    pub fn show_over_dtls(&self, identity: &DtlsIdentity) -> bool {
+        let first = self.chain.first();
+        first.is_some_and(|first| identity.show(first, self.key.secret_der()))
+    }
+
+    fn certified(&self) -> Result<CertifiedKey, TlsError> {
+        let provider = ring::default_provider();
+        let certified = CertifiedKey::from_der(self.chain.clone(), self.key.clone_key(), &provider);
+        certified.map_err(|reason| match &self.identity {
+            Identity::Files { cert, key } => TlsError::Mismatch {
+                cert: cert.clone(),
+                key: key.clone(),
+                reason,
+            },
+            Identity::SelfSigned { .. } => TlsError::Refused(reason),
+        })
+    }
 }
 
 fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -165,7 +168,7 @@ fn self_signed(
 /// TURN, and STUN alone ([RFC 7443 §3](https://www.rfc-editor.org/rfc/rfc7443#section-3)): one of those that a client
 /// names is agreed on. One that names others only is refused with no_application_protocol
 /// ([RFC 7301 §3.2](https://www.rfc-editor.org/rfc/rfc7301#section-3.2)); one that names none is served as ever.
-const ALPN_PROTOCOLS: [&[u8]; 2] = [b"stun.turn", b"stun.nat-discovery"];
+pub(super) const ALPN_PROTOCOLS: [&[u8]; 2] = [b"stun.turn", b"stun.nat-discovery"];
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use dimpl::{Config, DtlsCertificate};
 
 use crate::entropy;
@@ -9,11 +10,11 @@ use crate::logging::Redacted;
 use crate::relay::worker::dtls::HANDSHAKE_TIME_MAX;
 use crate::relay::worker::dtls::cookie::{self, Cookies};
 
-/// A certificate whose key can sign DTLS handshakes, and what else all sessions share.
+/// A certificate whose key can sign DTLS handshakes, and what else all sessions share. Clones show the same.
 #[derive(Clone, Debug)]
 pub struct DtlsIdentity {
     pub(super) config: Arc<Config>,
-    pub(super) certificate: DtlsCertificate,
+    certificate: Arc<ArcSwap<DtlsCertificate>>,
     pub(super) cookies: Cookies,
 }
 
@@ -34,12 +35,30 @@ impl DtlsIdentity {
             .ok()?;
         Some(Self {
             config: Arc::new(config),
-            certificate: DtlsCertificate {
+            certificate: Arc::new(ArcSwap::from_pointee(DtlsCertificate {
                 certificate: certificate.to_vec(),
                 private_key: private_key.to_vec(),
-            },
+            })),
             cookies: Cookies::new(Redacted::new(entropy::bytes())),
         })
+    }
+
+    /// From now on, new sessions are shown this certificate. `false`, and no change, for a key that can't sign.
+    #[must_use]
+    pub fn show(&self, certificate: &[u8], private_key: &[u8]) -> bool {
+        let keys = cookie::provider().key_provider;
+        if keys.load_private_key(private_key).is_err() {
+            return false;
+        }
+        self.certificate.store(Arc::new(DtlsCertificate {
+            certificate: certificate.to_vec(),
+            private_key: private_key.to_vec(),
+        }));
+        true
+    }
+
+    pub(super) fn certificate(&self) -> DtlsCertificate {
+        self.certificate.load().as_ref().clone()
     }
 }
 

@@ -48,7 +48,7 @@ impl Session {
         hello: &ClientHello<'_>,
         datagram: &[u8],
     ) -> Result<Self, Ended> {
-        let (config, certificate) = (Arc::clone(&identity.config), identity.certificate.clone());
+        let (config, certificate) = (Arc::clone(&identity.config), identity.certificate());
         let mut session = Self {
             dtls: Dtls::new_12(config, certificate, now.mono),
             random: hello.random(),
