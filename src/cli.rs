@@ -17,7 +17,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::credentials::Credentials;
 use crate::ident::ParticipantId;
 use crate::logging;
-use crate::server::{self, Server, health};
+use crate::server::{Server, Signals, health};
 
 /// Socket.IO signaling, a STUN/TURN relay and its credentials in one process.
 ///
@@ -97,14 +97,14 @@ fn serve(config: Config, addresses_file: Option<PathBuf>) -> anyhow::Result<()> 
     let levels = logging::init(&config.log);
     let runtime = Runtime::new().context("cannot start the runtime")?;
     let served = runtime.block_on(async {
-        let end = server::end_signal()?;
+        let signals = Signals::listen()?;
         let server = Server::start(config, levels).await?;
         if let Some(file) = addresses_file {
             server.write_addresses(&file)?;
         }
         // Whoever closed the standard output does not want the summary.
         let _ = say(server.summary());
-        server.run(end).await
+        server.run(signals).await
     });
     // Connections that did not end in time end with the process.
     runtime.shutdown_background();

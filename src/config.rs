@@ -5,7 +5,7 @@ use std::{ffi::OsString, net::IpAddr, path::Path, time::Duration};
 use crate::credentials;
 use crate::http;
 use crate::logging;
-use crate::relay;
+use crate::relay::{self, engine::signaled::PeerMode, tls::Identity};
 use crate::signaling;
 use crate::store;
 
@@ -18,11 +18,13 @@ mod limits;
 mod oauth;
 mod raw;
 mod relaying;
+mod reload;
 mod resolve;
 mod secrets;
 mod source;
 mod values;
 
+pub use reload::Reloaded;
 pub use source::ConfigError;
 
 /// What the operator decided, in each wing's own terms.
@@ -44,6 +46,8 @@ pub struct Config {
     pub external_origin: String,
     /// The name or address in the URLs that are handed out; IPv6 in brackets.
     pub relay_host: String,
+    /// Where the certificate of TURN over TLS comes from.
+    pub turn_identity: Identity,
     /// Whether the certificate of TURN over TLS was made at start.
     pub self_signed: bool,
     /// Secrets, lifetimes and static users.
@@ -57,6 +61,7 @@ pub struct Config {
     /// Which records are written, and how.
     pub log: logging::Settings,
     effective: raw::Raw,
+    loaded: reload::Loaded,
 }
 
 /// What kind of place this is.
@@ -76,8 +81,7 @@ pub fn load(
     path: Option<&Path>,
     env: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Config, ConfigError> {
-    let source = source::Source::read(path, source::texts(env)?.into_iter())?;
-    resolve::resolve(&source, &host::Host::read())
+    reload::Loaded::load(path, env)
 }
 
 /// Only where HTTP is served, of the same file and environment; nothing is made for it, such as a certificate.

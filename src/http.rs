@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
@@ -30,6 +31,7 @@ mod bearer;
 mod health;
 mod ice_servers;
 mod pages;
+mod slots;
 
 use administrator::AdminDoor;
 use forwarded::TrustedProxies;
@@ -76,13 +78,27 @@ pub struct State {
     /// Whose word is taken for where a request comes from.
     pub trusted_proxies: TrustedProxies,
     /// Who is given credentials.
-    pub access: Access,
+    pub access: Arc<ArcSwap<Access>>,
     /// How often a source is.
     pub credentials_per_minute: Arc<Throttle>,
     /// Who may administer.
     pub admin: Arc<AdminDoor>,
     /// What is logged.
     pub levels: Levels,
+}
+
+impl State {
+    /// These settings hold from the next request on; what is about listening and proxies stays.
+    pub fn apply(&self, settings: &Settings) {
+        let origins = settings.allowed_origins.iter().map(String::as_str);
+        if let Err(origin) = self.allowed_origins.replace(origins) {
+            tracing::warn!(origin, "no web origin: the earlier ones stay");
+        }
+        self.access.store(Arc::new(settings.access.clone()));
+        self.admin.set_token(settings.admin_token.clone());
+        self.credentials_per_minute
+            .set_limit(settings.credentials_per_minute);
+    }
 }
 
 /// Every route, with Socket.IO beside them and the origin rules around all of it.

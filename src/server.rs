@@ -3,9 +3,9 @@
 use std::{fs, future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::{
-    signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinHandle,
     time::timeout,
@@ -20,7 +20,7 @@ use crate::http::{
     self,
     administrator::AdminDoor,
     forwarded::TrustedProxies,
-    listeners::{Bounds, Listeners},
+    listeners::{Listeners, Room},
     origin::AllowedOrigins,
     ready::Readiness,
 };
@@ -33,11 +33,18 @@ use crate::store::log::Log;
 use crate::store::redis::{LogEvent, Redis};
 use crate::store::{self, Store};
 
+mod certificates;
 mod descriptors;
 pub mod health;
 mod off_limits;
+mod reload;
+mod signals;
 mod summary;
 mod urls;
+
+use certificates::Certificates;
+use reload::Live;
+pub use signals::{Asked, Signals};
 
 /// Everything, running.
 pub struct Server {
@@ -46,6 +53,7 @@ pub struct Server {
     readiness: Readiness,
     signaling: Signaling,
     relay: Relay,
+    live: Live,
     http: JoinHandle<()>,
     stop_http: watch::Sender<bool>,
 }
@@ -89,27 +97,38 @@ impl Server {
         if let Some((redis, _)) = redis.as_ref().filter(|_| config.random_secret) {
             share_secret(redis.clone(), Arc::clone(&credentials)).await;
         }
+        let redis_of_reload = redis.as_ref().map(|(redis, _)| redis.clone());
         let signaling = Signaling::new(
-            config.signaling,
+            config.signaling.clone(),
             store,
             redis,
             relay.clone(),
             Arc::clone(&ice_servers),
-            credentials,
+            Arc::clone(&credentials),
         );
         let readiness = Readiness::default();
-        let bounds = bounds(&config.http);
-        let router = http::router(http_state(
-            config.http,
-            &signaling,
-            &relay,
-            ice_servers,
-            &readiness,
+        let live = Live {
+            certificates: Certificates::new(&config),
+            credentials,
+            relay: relay.clone(),
+            signaling: signaling.clone(),
+            room: room(&config.http),
+            http: http_state(
+                config.http.clone(),
+                &signaling,
+                &relay,
+                ice_servers,
+                &readiness,
+                levels.clone(),
+            )?,
             levels,
-        )?);
+            redis: redis_of_reload,
+            config,
+        };
         signaling.taken_up(TAKE_UP_TIMEOUT).await;
         let (stop_http, stopped) = watch::channel(false);
-        let http = tokio::spawn(listeners.serve(router, bounds, stopped));
+        let router = http::router(live.http.clone());
+        let http = tokio::spawn(listeners.serve(router, live.room.clone(), stopped));
         readiness.set(true);
         info!(http = ?addresses.http, udp = ?addresses.udp, tcp = ?addresses.tcp, tls = ?addresses.tls, dtls = ?addresses.dtls, "ready");
         Ok(Self {
@@ -118,6 +137,7 @@ impl Server {
             readiness,
             signaling,
             relay,
+            live,
             http,
             stop_http,
         })
@@ -140,15 +160,22 @@ impl Server {
             .with_context(|| format!("cannot write {}", file.display()))
     }
 
-    /// Serves until `end`, then stops within two seconds, whatever is still connected.
+    /// Serves, and follows the configuration, until a signal asks for the end, then stops within two seconds, whatever
+    /// is still connected.
     ///
     /// # Errors
     /// When the relay broke down before that: who supervises this process should start it anew.
-    pub async fn run(self, end: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let relay = self.relay.clone();
-        let served = tokio::select! {
-            () = end => Ok(()),
-            () = relay.ended() => Err(anyhow::anyhow!("a relay worker ended by itself: its log line says why")),
+    pub async fn run(mut self, mut signals: Signals) -> anyhow::Result<()> {
+        let served = loop {
+            tokio::select! {
+                asked = signals.next() => match asked {
+                    Asked::Reload => self.live.reload().await,
+                    Asked::End => break Ok(()),
+                },
+                () = self.relay.ended() => {
+                    break Err(anyhow::anyhow!("a relay worker ended by itself: its log line says why"));
+                }
+            }
         };
         info!("stopping");
         self.readiness.set(false);
@@ -199,21 +226,6 @@ async fn share_secret(redis: Redis, credentials: Arc<Credentials>) {
     });
 }
 
-/// Resolves at Ctrl-C or SIGTERM, from now on.
-///
-/// # Errors
-/// When signals can't be listened to.
-pub fn end_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
-
 impl Addresses {
     fn of(listeners: &Listeners, relay: &Relay) -> Self {
         let bound = relay.bound().clone();
@@ -235,12 +247,12 @@ fn descriptors_wanted(config: &Config) -> usize {
     http + relay + ports + DESCRIPTORS_OF_OUR_OWN
 }
 
-fn bounds(settings: &http::Settings) -> Bounds {
-    Bounds {
-        connections: settings.connections,
-        per_source: settings.connections_per_source,
-        exempt: TrustedProxies::new(settings.trusted_proxies.clone()),
-    }
+fn room(settings: &http::Settings) -> Room {
+    Room::new(
+        settings.connections,
+        settings.connections_per_source,
+        TrustedProxies::new(settings.trusted_proxies.clone()),
+    )
 }
 
 fn http_state(
@@ -262,7 +274,7 @@ fn http_state(
         readiness: readiness.clone(),
         allowed_origins,
         trusted_proxies: TrustedProxies::new(settings.trusted_proxies),
-        access: settings.access,
+        access: Arc::new(ArcSwap::from_pointee(settings.access)),
         credentials_per_minute: Arc::new(Throttle::new(settings.credentials_per_minute)),
         admin: Arc::new(door),
         levels,

@@ -95,7 +95,7 @@ pub(super) fn is_meant_for_us(key: &str) -> bool {
 /// What to say of a key that is none; `written` turns a key into what would have been typed.
 pub(super) fn unknown(key: &str, written: impl Fn(&str) -> String) -> String {
     let likeness = |known: &String| strsim::normalized_damerau_levenshtein(known, key);
-    let nearest = known_keys()
+    let nearest = all_keys()
         .into_iter()
         .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     match nearest {
@@ -108,7 +108,8 @@ pub(super) fn unknown(key: &str, written: impl Fn(&str) -> String) -> String {
     }
 }
 
-fn known_keys() -> Vec<String> {
+/// Every key, with its section.
+pub(super) fn all_keys() -> Vec<String> {
     let mut keys = Vec::new();
     for (name, value) in defaults() {
         match value.as_table() {

@@ -65,7 +65,8 @@ pub(super) fn relay(
         own_listeners: Vec::new(),
     };
     let software = source.check("turn.software", values::short_text(&turn.software))?;
-    let certificate = certificate(source, raw, external, relay_host)?;
+    let identity = identity(source, raw, external, relay_host)?;
+    let certificate = source.check("turn.tls_cert_file", Certificate::load(identity))?;
     Ok(relay::Settings {
         tls: source.check("turn.tls_cert_file", certificate.tls())?,
         dtls: certificate.dtls(),
@@ -124,14 +125,15 @@ fn auth(source: &Source, raw: &Raw, profile: Profile) -> Result<Auth, ConfigErro
     }
 }
 
-fn certificate(
+/// Where the certificate comes from.
+pub(super) fn identity(
     source: &Source,
     raw: &Raw,
     external: &External,
     relay_host: &str,
-) -> Result<Certificate, ConfigError> {
+) -> Result<Identity, ConfigError> {
     let (cert, key) = (&raw.turn.tls_cert_file, &raw.turn.tls_key_file);
-    let identity = match (cert.is_empty(), key.is_empty()) {
+    Ok(match (cert.is_empty(), key.is_empty()) {
         (true, true) => {
             let mut names: Vec<_> = external
                 .addresses
@@ -157,8 +159,7 @@ fn certificate(
             let problem = "has no private key; set turn.tls_key_file too";
             return Err(source.complain("turn.tls_cert_file", &problem));
         }
-    };
-    source.check("turn.tls_cert_file", Certificate::load(identity))
+    })
 }
 
 /// Typed ones are required; of the defaults, those of a family that the machine has.

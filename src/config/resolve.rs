@@ -10,6 +10,7 @@ use super::access::Rules;
 use super::external::{self, External};
 use super::host::Host;
 use super::raw::{AUTO, List, Raw};
+use super::reload::Loaded;
 use super::source::{ConfigError, Source};
 use super::{Config, Profile, access, limits, relaying, secrets, values};
 use crate::http;
@@ -39,10 +40,12 @@ pub(super) fn resolve(source: &Source, host: &Host) -> Result<Config, ConfigErro
         random_admin_token,
         unused_jwt_secret: rules.unused_secret,
         self_signed: raw.turn.tls_cert_file.is_empty(),
+        turn_identity: relaying::identity(source, &raw, &external, &relay_host)?,
         random_secret: raw.credentials.secret.is_empty() && raw.credentials.secret_file.is_empty(),
         log: log(source, &raw)?,
         external_origin: external.origin,
         effective: Raw::default(),
+        loaded: Loaded::default(),
         relay_host,
         credentials,
         relay,

@@ -23,7 +23,7 @@ pub struct ConfigError {
 }
 
 /// All values, each known by its origin.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Source {
     file: Option<PathBuf>,
     typed_in_file: Table,
@@ -74,6 +74,18 @@ impl Source {
                 origin: self.file_name(),
                 complaint: one_line(error.message()),
             })
+    }
+
+    /// What a key is set to.
+    pub(super) fn value(&self, key: &str) -> Option<&Value> {
+        lookup(&self.merged, key)
+    }
+
+    /// Takes a key's value from another source.
+    pub(super) fn keep(&mut self, key: &str, of: &Self) {
+        if let Some(value) = of.value(key) {
+            put(&mut self.merged, key, value.clone());
+        }
     }
 
     /// The value, or the complaint about the key's value with the key's origin.

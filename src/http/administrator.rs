@@ -1,5 +1,8 @@
 //! Who may administer: whoever has the token, and on one's own desk whoever sits at it.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderName, header, request::Parts, uri::Authority},
@@ -14,7 +17,7 @@ use crate::source::Source;
 /// The lock before the administration's routes.
 #[derive(Debug)]
 pub struct AdminDoor {
-    token: Redacted<String>,
+    token: ArcSwap<Redacted<String>>,
     open_to_loopback: bool,
 }
 
@@ -27,14 +30,20 @@ impl AdminDoor {
     #[must_use]
     pub fn new(token: Redacted<String>, open_to_loopback: bool) -> Self {
         Self {
-            token,
+            token: ArcSwap::from_pointee(token),
             open_to_loopback,
         }
     }
 
+    /// From now on it opens with this token alone.
+    pub fn set_token(&self, token: Redacted<String>) {
+        self.token.store(Arc::new(token));
+    }
+
     /// Whether this is the token; the time it takes tells nothing but the length.
     pub(super) fn opens_with(&self, token: &str) -> bool {
-        let own = self.token.expose();
+        let token_of_ours = self.token.load();
+        let own = token_of_ours.expose();
         !own.is_empty() && bool::from(own.as_bytes().ct_eq(token.as_bytes()))
     }
 

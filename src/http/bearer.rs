@@ -44,6 +44,7 @@ impl FromRequestParts<State> for Caller {
         }
         let identity = state
             .access
+            .load()
             .admit(now.unix.seconds(), token)
             .map_err(refusal)?;
         let who = identity.map_or(Who::Anyone, |identity| {

@@ -15,13 +15,14 @@ use hyper_util::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tracing::{debug, warn};
 
 use super::forwarded::TrustedProxies;
+use super::slots::Slots;
 use crate::relay::Listen;
 use crate::source::{PerSource, Seat, Seats, Source};
 
@@ -29,15 +30,12 @@ use crate::source::{PerSource, Seat, Seats, Source};
 #[derive(Debug)]
 pub struct Listeners(Vec<TcpListener>);
 
-/// How many connections there may be at a time. A WebSocket is none of them any more.
+/// Where connections stay. A WebSocket is none of them any more. Clones are the same room.
 #[derive(Clone, Debug)]
-pub struct Bounds {
-    /// Of all sources; beyond these, clients wait in the kernel's queue.
-    pub connections: Option<usize>,
-    /// Of each source; beyond these, connections are closed at once.
-    pub per_source: PerSource,
-    /// Sources whose connections are those of others.
-    pub exempt: TrustedProxies,
+pub struct Room {
+    slots: Slots,
+    seats: Arc<Seats>,
+    exempt: TrustedProxies,
 }
 
 /// Why HTTP can't listen.
@@ -78,14 +76,8 @@ impl Listeners {
 
     /// Serves until `stop` says so, then lets requests under way finish for a moment. Each request's extensions say
     /// from which [`Source`] its connection comes.
-    pub async fn serve(self, router: Router, bounds: Bounds, stop: watch::Receiver<bool>) {
-        let slots = bounds.connections.unwrap_or(Semaphore::MAX_PERMITS);
-        let hall = Hall {
-            router,
-            slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
-            seats: Seats::new(bounds.per_source),
-            exempt: bounds.exempt,
-        };
+    pub async fn serve(self, router: Router, room: Room, stop: watch::Receiver<bool>) {
+        let hall = Hall { router, room };
         let mut tasks = JoinSet::new();
         for listener in self.0 {
             tasks.spawn(accept(listener, hall.clone(), stop.clone()));
@@ -98,12 +90,27 @@ impl Listeners {
 #[derive(Clone)]
 struct Hall {
     router: Router,
-    slots: Arc<Semaphore>,
-    seats: Arc<Seats>,
-    exempt: TrustedProxies,
+    room: Room,
 }
 
-impl Hall {
+impl Room {
+    /// For so many connections of all sources at a time, beyond which clients wait in the kernel's queue; and of each
+    /// source, beyond which connections are closed at once. Those of `exempt` sources are those of others.
+    #[must_use]
+    pub fn new(connections: Option<usize>, per_source: PerSource, exempt: TrustedProxies) -> Self {
+        Self {
+            slots: Slots::new(connections),
+            seats: Seats::new(per_source),
+            exempt,
+        }
+    }
+
+    /// From now on for so many.
+    pub fn resize(&self, connections: Option<usize>, per_source: PerSource) {
+        self.slots.resize(connections);
+        self.seats.set_limit(per_source);
+    }
+
     /// `None`: the source has as many as it may.
     fn seat(&self, source: Source) -> Option<Seat> {
         if self.exempt.contains(source) {
@@ -146,14 +153,14 @@ async fn accept(listener: TcpListener, hall: Hall, stop: watch::Receiver<bool>) 
         while connections.try_join_next().is_some() {}
         let slot = tokio::select! {
             () = &mut stopped => break,
-            slot = Arc::clone(&hall.slots).acquire_owned() => slot,
+            slot = hall.room.slots.take() => slot,
         };
         tokio::select! {
             () = &mut stopped => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let source = Source(peer.ip());
-                    let Some(seat) = hall.seat(source) else {
+                    let Some(seat) = hall.room.seat(source) else {
                         refuse(&stream);
                         continue;
                     };

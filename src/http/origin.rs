@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::{
     body::Body,
     extract::{Request, State},
@@ -10,9 +11,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-/// The web origins that the operator named. Clone freely.
+/// The web origins that the operator named. Clones are the same ones.
 #[derive(Clone, Debug)]
-pub struct AllowedOrigins(Arc<[HeaderValue]>);
+pub struct AllowedOrigins(Arc<ArcSwap<Vec<HeaderValue>>>);
 
 impl AllowedOrigins {
     /// Takes origins as browsers write them (`https://app.example`); a slash at the end is forgiven.
@@ -20,20 +21,29 @@ impl AllowedOrigins {
     /// # Errors
     /// The first text that cannot be a header's value.
     pub fn new<'t>(origins: impl IntoIterator<Item = &'t str>) -> Result<Self, &'t str> {
-        let parse = |text: &'t str| text.trim_end_matches('/').parse().map_err(|_| text);
-        let origins = origins.into_iter().map(parse);
-        Ok(Self(origins.collect::<Result<_, _>>()?))
+        let origins = parse(origins)?;
+        Ok(Self(Arc::new(ArcSwap::from_pointee(origins))))
+    }
+
+    /// From now on these are allowed.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); then nothing has changed.
+    pub fn replace<'t>(&self, origins: impl IntoIterator<Item = &'t str>) -> Result<(), &'t str> {
+        self.0.store(Arc::new(parse(origins)?));
+        Ok(())
     }
 
     /// What `Access-Control-Allow-Origin` says: the asker if allowed, else an allowed origin, which is nobody's
     /// permission but its own.
-    fn answer_to(&self, asker: Option<&HeaderValue>) -> Option<&HeaderValue> {
-        let asked = self.0.iter().find(|allowed| Some(*allowed) == asker);
-        asked.or(self.0.first())
+    fn answer_to(&self, asker: Option<&HeaderValue>) -> Option<HeaderValue> {
+        let origins = self.0.load();
+        let asked = origins.iter().find(|allowed| Some(*allowed) == asker);
+        asked.or(origins.first()).cloned()
     }
 
     fn admits(&self, asker: &HeaderValue, headers: &HeaderMap) -> bool {
-        self.0.contains(asker) || is_own_page(asker, headers)
+        self.0.load().contains(asker) || is_own_page(asker, headers)
     }
 }
 
@@ -57,9 +67,14 @@ pub async fn guard(
         next.run(request).await
     };
     if let Some(answer) = origins.answer_to(asker.as_ref()) {
-        allow(answer.clone(), response.headers_mut());
+        allow(answer, response.headers_mut());
     }
     response
+}
+
+fn parse<'t>(origins: impl IntoIterator<Item = &'t str>) -> Result<Vec<HeaderValue>, &'t str> {
+    let parse = |text: &'t str| text.trim_end_matches('/').parse().map_err(|_| text);
+    origins.into_iter().map(parse).collect()
 }
 
 fn allow(origin: HeaderValue, headers: &mut HeaderMap) {

@@ -31,7 +31,7 @@ impl Polling {
         (client, joined)
     }
 
-    fn connect(server: SocketAddr) -> Self {
+    pub(crate) fn connect(server: SocketAddr) -> Self {
         let path = "/socket.io/?EIO=4&transport=polling";
         let opened = get(server, path).body;
         let opened: Value = serde_json::from_str(opened.strip_prefix('0').unwrap()).unwrap();

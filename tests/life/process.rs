@@ -1,0 +1,121 @@
+//! A running `setu serve` with a configuration file that can be rewritten, and what it logs.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::{Mutex, mpsc},
+    thread,
+};
+
+use serde_json::Value;
+
+use crate::common::{self, DEADLINE, Folder};
+use crate::world;
+
+/// Killed with the test at the latest.
+pub(crate) struct Setu {
+    child: Child,
+    lines: Mutex<mpsc::Receiver<String>>,
+    pub(crate) folder: Folder,
+    pub(crate) http: SocketAddr,
+    pub(crate) udp: SocketAddr,
+    pub(crate) tls: SocketAddr,
+    pub(crate) dtls: SocketAddr,
+}
+
+impl Setu {
+    /// Starts with this as its configuration, on free ports of loopback, and waits until it is ready.
+    pub(crate) fn start(toml: &str) -> Self {
+        Self::start_in(Folder::new(), toml, |_| {})
+    }
+
+    /// The same in a folder that holds what the configuration names; `change` has the last word on the command.
+    pub(crate) fn start_in(folder: Folder, toml: &str, change: impl FnOnce(&mut Command)) -> Self {
+        let ports = world::free_range();
+        let ports = format!("{}-{}", ports.start(), ports.end());
+        let config = folder.write("turn.toml", toml);
+        let mut command = common::command(&[("SETU_TURN__RELAY_PORTS", &ports)]);
+        command
+            .args(["serve", "--addresses-file"])
+            .arg(folder.0.join("addresses.json"))
+            .arg("--config")
+            .arg(config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        change(&mut command);
+        let mut child = command.spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in stderr.lines() {
+                if sender.send(line.unwrap_or_default()).is_err() {
+                    return;
+                }
+            }
+        });
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut setu = Self {
+            child,
+            lines: Mutex::new(lines),
+            folder,
+            http: nowhere,
+            udp: nowhere,
+            tls: nowhere,
+            dtls: nowhere,
+        };
+        setu.line(" ready ");
+        setu.find_addresses();
+        setu
+    }
+
+    /// The file is written when everything is bound, right after the line that says so.
+    fn find_addresses(&mut self) {
+        let file = self.folder.0.join("addresses.json");
+        let addresses: Value = loop {
+            match fs::read(&file) {
+                Ok(bytes) => break serde_json::from_slice(&bytes).unwrap(),
+                Err(_) => thread::yield_now(),
+            }
+        };
+        let first = |name: &str| addresses[name][0].as_str().unwrap().parse().unwrap();
+        self.http = first("http");
+        self.udp = first("udp");
+        self.tls = first("tls");
+        self.dtls = first("dtls");
+    }
+
+    /// The next line of the log that holds this; those before it are passed over.
+    pub(crate) fn line(&self, part: &str) -> String {
+        let lines = self.lines.lock().unwrap();
+        let mut passed = Vec::new();
+        loop {
+            match lines.recv_timeout(DEADLINE) {
+                Ok(line) if line.contains(part) => return line,
+                Ok(line) => passed.push(line),
+                Err(error) => panic!("no line with {part:?} ({error}):\n{}", passed.join("\n")),
+            }
+        }
+    }
+
+    /// Puts another configuration in its place, and has it loaded: what the log says of it.
+    pub(crate) fn reload(&self, toml: &str) -> String {
+        self.folder.write("turn.toml", toml);
+        self.signal("HUP");
+        self.line("the configuration")
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+}
+
+impl Drop for Setu {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
