@@ -1,7 +1,6 @@
 //! The TURN server without sockets, clocks or randomness: datagrams and time in, outcomes and effects out.
 
 use std::{
-    collections::VecDeque,
     fmt,
     ops::RangeInclusive,
     sync::Arc,
@@ -28,6 +27,7 @@ mod clients;
 pub mod counters;
 mod deadlines;
 pub mod discovery;
+mod effects;
 pub mod ending;
 pub mod five_tuple;
 mod forward;
@@ -67,6 +67,7 @@ use allocations::{Allocation, Allocations};
 use alternate::Alternate;
 use auth::Authenticator;
 use discovery::Square;
+use effects::Effects;
 use five_tuple::{Family, FiveTuple, PeerAddr, RelayKey, Transport};
 use forward::TransactionIds;
 use limits::Limits;
@@ -133,7 +134,7 @@ pub struct Engine {
     tcp_relay: bool,
     connections: Connections,
     pending: Option<Pending>,
-    effects: VecDeque<Effect>,
+    effects: Effects,
     transaction_ids: TransactionIds,
     /// Where allocations may move.
     tickets: Option<Tickets>,
@@ -190,7 +191,7 @@ impl Engine {
             tcp_relay,
             connections,
             pending: None,
-            effects: VecDeque::new(),
+            effects: Effects::default(),
             transaction_ids: TransactionIds::new(seed),
             tickets,
             next_id: seed,
@@ -276,8 +277,8 @@ impl Engine {
     }
 
     /// What the worker must do next.
-    pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
+    pub fn poll_effect(&mut self) -> Option<Effect<'_>> {
+        self.effects.poll()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due: a peek; may be early, never late.
@@ -338,7 +339,7 @@ impl Engine {
         };
         let message = refusal.ok_or(DropReason::Malformed)?;
         self.counters.classic_refusals += 1;
-        self.effects.push_back(Effect::Respond { client, message });
+        self.effects.respond(client, message);
         Ok(Outcome::Handled)
     }
 
@@ -360,7 +361,7 @@ impl Engine {
         match self.allocations.remove_half(client, family) {
             Some(half) => {
                 self.close_connections_of(now, client, family);
-                self.effects.push_back(Effect::CloseRelay(half.relay));
+                self.effects.push(Effect::CloseRelay(half.relay));
             }
             None => self.let_go(now, client, why),
         }
@@ -373,8 +374,9 @@ impl Engine {
         self.finished
             .add(&allocation.owner.user, to_peers, to_clients);
         self.close_connections(now, &allocation);
-        let relays = allocation.halves.iter().map(|half| half.relay);
-        self.effects.extend(relays.map(Effect::CloseRelay));
+        for half in allocation.halves.iter() {
+            self.effects.push(Effect::CloseRelay(half.relay));
+        }
     }
 
     fn dropped<'d>(&mut self, reason: DropReason) -> Outcome<'d> {

@@ -17,3 +17,4 @@ pub mod request;
 pub mod response;
 pub mod send;
 pub mod stream;
+pub mod writer;

@@ -351,7 +351,7 @@ impl Worker {
     fn settle(&mut self, now: Now) {
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
-                Effect::Respond { client, message } => self.sockets.respond(client, &message),
+                Effect::Respond { client, message } => self.sockets.respond(client, message),
                 Effect::OpenRelay(request) => {
                     let opened = self.open_relay(now, request);
                     self.engine.handle_relay_opened(now, opened);

@@ -160,7 +160,7 @@ pub(crate) struct World {
     /// The last OpenRelay.
     pub(crate) asked: Option<PortRequest>,
     /// What was to be done about connections to peers, in order.
-    pub(crate) effects: Vec<Effect>,
+    pub(crate) effects: Vec<Effect<'static>>,
     nonces: HashMap<FiveTuple, String>,
     transactions: u64,
 }
@@ -523,7 +523,7 @@ impl World {
         let mut answers = Vec::new();
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
-                Effect::Respond { client, message } => answers.push((client, message)),
+                Effect::Respond { client, message } => answers.push((client, message.to_vec())),
                 Effect::CloseRelay(key) => {
                     assert!(self.open.remove(&key.0), "{key:?} was not open")
                 }
@@ -531,9 +531,11 @@ impl World {
                     let opened = self.open_relay(request);
                     self.engine.handle_relay_opened(self.now, opened);
                 }
-                Effect::ConnectPeer { .. } | Effect::Splice { .. } | Effect::ClosePeer(_) => {
-                    self.effects.push(effect);
+                Effect::ConnectPeer { id, relay, peer } => {
+                    self.effects.push(Effect::ConnectPeer { id, relay, peer })
                 }
+                Effect::Splice { client, id } => self.effects.push(Effect::Splice { client, id }),
+                Effect::ClosePeer(id) => self.effects.push(Effect::ClosePeer(id)),
             }
         }
         answers

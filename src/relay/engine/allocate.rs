@@ -82,7 +82,7 @@ impl Engine {
             if !is_repeated || allocation.owner.user != owner.user {
                 return Err(ErrorCode::AllocationMismatch);
             }
-            return Ok(Some(allocation.answer.clone()));
+            return Ok(Some(allocation.answer.to_vec()));
         }
         let wanted = self.wanted(client, request)?;
         let lifetime = self.granted_lifetime(now, request, &owner)?;
@@ -98,7 +98,7 @@ impl Engine {
             }
             Err(_) => return Err(ErrorCode::AllocationQuotaReached),
         };
-        self.effects.push_back(Effect::OpenRelay(wanted.first));
+        self.effects.push(Effect::OpenRelay(wanted.first));
         self.pending = Some(Pending {
             client,
             owner,
@@ -123,7 +123,7 @@ impl Engine {
         let opened = match pending.opening {
             Opening::One => alone(opened),
             Opening::First(additional) => {
-                self.effects.push_back(Effect::OpenRelay(additional));
+                self.effects.push(Effect::OpenRelay(additional));
                 pending.opening = Opening::Second(opened);
                 self.pending = Some(pending);
                 return;
@@ -163,7 +163,7 @@ impl Engine {
         let tickets = self.tickets.as_ref();
         let tickets = tickets.filter(|_| is_mobile && transport == RelayTransport::Udp);
         let ticket = tickets.map(|tickets| tickets.make(id, 0));
-        let response = opened.tell(Response::success(reply_to));
+        let response = opened.tell(self.success(reply_to));
         let mut response = response.lifetime(lifetime).mapped(client.client);
         if let Some(ticket) = ticket {
             response = response.mobility_ticket(ticket);
@@ -194,7 +194,7 @@ impl Engine {
             icmp: IcmpBudget::default(),
             mobility: ticket.map(|ticket| Box::new(Mobility::new(ticket))),
             made_by: reply_to.transaction_id,
-            answer: answer.clone(),
+            answer: answer.as_slice().into(),
             at_user: 0,
         });
         self.counters.count_made(client.transport);

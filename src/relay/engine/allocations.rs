@@ -47,7 +47,7 @@ pub(super) struct Allocation {
     pub(super) mobility: Option<Box<Mobility>>,
     /// The Allocate that made it, and its answer: a retransmission gets the same once more.
     pub(super) made_by: TransactionId,
-    pub(super) answer: Vec<u8>,
+    pub(super) answer: Box<[u8]>,
     /// Where it stands among its user's.
     pub(super) at_user: usize,
 }

@@ -34,11 +34,12 @@ impl Engine {
         let Some(key) = identity.key() else {
             return self.refuse(now, client, reply_to, identity, code);
         };
+        let buffer = self.effects.buffer();
         let Some(alternate) = self.alternate_for(client, reply_to) else {
             return self.refuse(now, client, reply_to, identity, code);
         };
         let port = alternate.port.unwrap_or(client.server.port());
-        let mut response = Response::error(reply_to, ErrorCode::TryAlternate)
+        let mut response = Response::error(buffer, reply_to, ErrorCode::TryAlternate)
             .alternate_server(SocketAddr::new(alternate.ip, port));
         if let (true, Some(name)) = (is_encrypted(client.transport), &alternate.name) {
             response = response.alternate_domain(name);

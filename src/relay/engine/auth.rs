@@ -14,7 +14,7 @@ use crate::relay::engine::revoked::Revoked;
 use crate::relay::engine::signature::{Name, Signature};
 use crate::relay::wire::integrity::{Codes, SigningKey};
 use crate::relay::wire::request::{Method, Request};
-use crate::relay::wire::response::{ErrorCode, ReplyTo, Response};
+use crate::relay::wire::response::{ErrorCode, Response};
 
 /// Proves requests. Keeps nothing for those who have proved nothing.
 pub(super) struct Authenticator {
@@ -166,15 +166,14 @@ impl Authenticator {
         })
     }
 
-    /// The answer to a request that proved nothing: unsigned, with the means to do better where that helps.
+    /// The answer to a request that proved nothing, with the means to do better where that helps.
     pub(super) fn challenge(
         &mut self,
         now: Now,
         client: FiveTuple,
-        reply_to: ReplyTo,
+        response: Response,
         code: ErrorCode,
     ) -> Response {
-        let response = Response::error(reply_to, code);
         match code {
             ErrorCode::Unauthenticated | ErrorCode::StaleNonce => {
                 let nonce = self.nonces.issue(now.unix.seconds(), client.client);

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::relay::engine::Engine;
 use crate::relay::engine::five_tuple::{FiveTuple, Transport};
 use crate::relay::wire::request::{Change, Method, Request};
-use crate::relay::wire::response::{ErrorCode, Response};
+use crate::relay::wire::response::ErrorCode;
 
 /// Two addresses and two ports, all four of which are listened on over UDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Engine {
         client: FiveTuple,
         request: &Request<'_>,
     ) -> Result<Option<Vec<u8>>, ErrorCode> {
-        let response = Response::success(request.reply_to).mapped(client.client);
+        let response = self.success(request.reply_to).mapped(client.client);
         let Some(asked) = corner(&self.discovery, client) else {
             return Ok(Some(response.finish(None)));
         };

@@ -35,14 +35,14 @@ pub enum Outcome<'d> {
 }
 
 /// What the worker must do. All effects are drained, in order, before the engine's next input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect<'e> {
     /// Send this STUN message to the client.
     Respond {
         /// Whom to: from the five-tuple's server address.
         client: FiveTuple,
-        /// The whole message.
-        message: Vec<u8>,
+        /// The whole message, until the next effect is polled.
+        message: &'e [u8],
     },
     /// Open a relay socket, then call `Engine::handle_relay_opened` at once, with no other input in between.
     OpenRelay(PortRequest),

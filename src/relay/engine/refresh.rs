@@ -11,7 +11,7 @@ use crate::relay::engine::five_tuple::{Family, FiveTuple};
 use crate::relay::engine::mobility::Named;
 use crate::relay::engine::requests::owned;
 use crate::relay::wire::request::Request;
-use crate::relay::wire::response::{ErrorCode, Response};
+use crate::relay::wire::response::ErrorCode;
 
 impl Engine {
     pub(super) fn refresh(
@@ -50,7 +50,7 @@ impl Engine {
                 self.allocations.set_expiry(at, family, expires_at);
             }
         }
-        let mut response = Response::success(request.reply_to).lifetime(lifetime);
+        let mut response = self.success(request.reply_to).lifetime(lifetime);
         // Whoever refreshes without a ticket keeps the one they have.
         let ticket = request.mobility_ticket();
         if let Some(ticket) = ticket.and_then(|_| self.renew_ticket(at, client)) {

@@ -36,7 +36,9 @@ impl Engine {
                 return;
             }
             let code = ErrorCode::UnknownAttribute;
-            let response = Response::error(request.reply_to, code).unknown_attributes(unknown);
+            let response = self
+                .error(request.reply_to, code)
+                .unknown_attributes(&unknown);
             return self.fail(client, code, response.finish(identity.key()));
         }
         match self.decide(now, client, request, &identity) {
@@ -54,7 +56,6 @@ impl Engine {
         request: &Request<'_>,
         identity: &Identity,
     ) -> Result<Option<Vec<u8>>, ErrorCode> {
-        let success = || Response::success(request.reply_to);
         match request.method {
             Method::Binding => self.binding(client, request),
             Method::Allocate => self.allocate(now, client, request, identity.clone()),
@@ -67,14 +68,14 @@ impl Engine {
                 let held = allocation.held();
                 self.allocations.recount(before, held);
                 created?;
-                Ok(Some(success().finish(identity.key())))
+                Ok(Some(self.success(request.reply_to).finish(identity.key())))
             }
             Method::Connect => self.connect(now, client, request, identity).map(|()| None),
             Method::ConnectionBind => {
                 let id = self.bind_connection(now, client, request, identity)?;
-                let message = success().finish(identity.key());
+                let message = self.success(request.reply_to).finish(identity.key());
                 self.succeed(client, request.method, message);
-                self.effects.push_back(Effect::Splice { client, id });
+                self.effects.push(Effect::Splice { client, id });
                 Ok(None)
             }
             Method::ChannelBind => {
@@ -94,7 +95,7 @@ impl Engine {
                 let held = allocation.held();
                 self.allocations.recount(before, held);
                 bound?;
-                Ok(Some(success().finish(identity.key())))
+                Ok(Some(self.success(request.reply_to).finish(identity.key())))
             }
         }
     }
@@ -112,9 +113,8 @@ impl Engine {
         if !self.may_answer_strangers(now, client) {
             return;
         }
-        let response = self
-            .authenticator
-            .challenge(now, client, request.reply_to, code);
+        let response = self.error(request.reply_to, code);
+        let response = self.authenticator.challenge(now, client, response, code);
         self.fail(client, code, response.finish(None));
     }
 
@@ -138,18 +138,26 @@ impl Engine {
         if identity.key().is_none() && !self.may_answer_strangers(now, client) {
             return;
         }
-        let message = Response::error(reply_to, code).finish(identity.key());
+        let message = self.error(reply_to, code).finish(identity.key());
         self.fail(client, code, message);
     }
 
     pub(super) fn fail(&mut self, client: FiveTuple, code: ErrorCode, message: Vec<u8>) {
         self.counters.count_refusal(code);
-        self.effects.push_back(Effect::Respond { client, message });
+        self.effects.respond(client, message);
     }
 
     pub(super) fn succeed(&mut self, client: FiveTuple, method: Method, message: Vec<u8>) {
         self.counters.count_success(method);
-        self.effects.push_back(Effect::Respond { client, message });
+        self.effects.respond(client, message);
+    }
+
+    pub(super) fn success(&mut self, reply_to: ReplyTo) -> Response {
+        Response::success(self.effects.buffer(), reply_to)
+    }
+
+    pub(super) fn error(&mut self, reply_to: ReplyTo, code: ErrorCode) -> Response {
+        Response::error(self.effects.buffer(), reply_to, code)
     }
 
     pub(super) fn with_software(&self, response: Response) -> Response {

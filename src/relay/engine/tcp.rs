@@ -20,7 +20,7 @@ use crate::relay::engine::requests::owned;
 use crate::relay::engine::tcp::connections::{Asked, Connection, State};
 use crate::relay::wire::connection::{self, ConnectionId};
 use crate::relay::wire::request::{Method, Request};
-use crate::relay::wire::response::{ErrorCode, Response};
+use crate::relay::wire::response::ErrorCode;
 
 /// How long a peer may take to answer a Connect
 /// ([RFC 6062 §5.2](https://www.rfc-editor.org/rfc/rfc6062#section-5.2): at least 30 s).
@@ -54,7 +54,7 @@ impl Engine {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
         self.expire(now);
         if let Some((client, asked)) = self.connections.stands(now, id) {
-            let response = Response::success(asked.reply_to).connection(id);
+            let response = self.success(asked.reply_to).connection(id);
             let message = response.finish(asked.by.key());
             self.succeed(client, Method::Connect, message);
         }
@@ -137,8 +137,7 @@ impl Engine {
             .connections
             .insert(client, peer, State::Connecting { until, asked });
         open.push(id);
-        self.effects
-            .push_back(Effect::ConnectPeer { id, relay, peer });
+        self.effects.push(Effect::ConnectPeer { id, relay, peer });
         Ok(())
     }
 
@@ -167,7 +166,7 @@ impl Engine {
     /// Ends what nobody has answered or bound in time.
     pub(super) fn expire_connections(&mut self, now: Now) {
         while let Some((id, connection)) = self.connections.remove_due(now) {
-            self.effects.push_back(Effect::ClosePeer(id));
+            self.effects.push(Effect::ClosePeer(id));
             self.forget(now, id, connection);
         }
     }
@@ -175,7 +174,7 @@ impl Engine {
     /// Ends one, whatever it has come to.
     pub(super) fn close_connection(&mut self, now: Now, id: ConnectionId) {
         if let Some(connection) = self.connections.remove(id) {
-            self.effects.push_back(Effect::ClosePeer(id));
+            self.effects.push(Effect::ClosePeer(id));
             self.forget(now, id, connection);
         }
     }
@@ -184,7 +183,7 @@ impl Engine {
     pub(super) fn close_connections(&mut self, now: Now, allocation: &Allocation) {
         for id in allocation.connections.iter().flatten() {
             if let Some(connection) = self.connections.remove(*id) {
-                self.effects.push_back(Effect::ClosePeer(*id));
+                self.effects.push(Effect::ClosePeer(*id));
                 self.answer_failed(now, connection);
             }
         }
@@ -221,8 +220,9 @@ impl Engine {
             .connections
             .insert(client, peer, State::Unbound { until });
         open.push(id);
-        let message = connection::attempt(peer.0, id, self.transaction_ids.next());
-        self.effects.push_back(Effect::Respond { client, message });
+        let buffer = self.effects.buffer();
+        let message = connection::attempt(buffer, peer.0, id, self.transaction_ids.next());
+        self.effects.respond(client, message);
         Ok(id)
     }
 

@@ -10,6 +10,7 @@ use stun::message::{
 
 use crate::relay::wire::address::XorAddress;
 use crate::relay::wire::message::{Message, TransactionId};
+use crate::relay::wire::writer::Writer;
 
 /// Names a connection to a peer, in CONNECTION-ID
 /// ([RFC 6062 §6.2.1](https://www.rfc-editor.org/rfc/rfc6062#section-6.2.1)).
@@ -43,17 +44,20 @@ impl ConnectionId {
     }
 }
 
-/// A ConnectionAttempt indication: `peer` has connected to the relayed transport address.
+/// A ConnectionAttempt indication, in `buffer`: `peer` has connected to the relayed transport address.
 #[must_use]
-pub fn attempt(peer: SocketAddr, id: ConnectionId, transaction_id: TransactionId) -> Vec<u8> {
-    let mut message = stun::message::Message::new();
-    message.typ = MessageType::new(METHOD_CONNECTION_ATTEMPT, CLASS_INDICATION);
-    message.transaction_id = stun::agent::TransactionId(transaction_id);
-    message.write_header();
+pub fn attempt(
+    buffer: Vec<u8>,
+    peer: SocketAddr,
+    id: ConnectionId,
+    transaction_id: TransactionId,
+) -> Vec<u8> {
+    let typ = MessageType::new(METHOD_CONNECTION_ATTEMPT, CLASS_INDICATION);
+    let mut message = Writer::new(buffer, typ, transaction_id);
     let peer = XorAddress::encode(peer, transaction_id);
     message.add(ATTR_XOR_PEER_ADDRESS, peer.as_bytes());
     message.add(ATTR_CONNECTION_ID, &id.to_be_bytes());
-    message.raw
+    message.finish()
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@ use stun::attributes::{ATTR_MESSAGE_INTEGRITY, ATTR_MESSAGE_INTEGRITY_SHA256, At
 
 use crate::relay::wire::message::{ATTRIBUTE_HEADER_BYTES, Attribute, HEADER_BYTES};
 
+/// The bytes of the longest code.
+pub const CODE_BYTES_MAX: usize = 32;
+
 /// The hash that a code is made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hash {
@@ -36,17 +39,23 @@ impl Hash {
         }
     }
 
-    /// The code of a message that so far consists of `covered`, header included.
+    /// The code of a message that so far consists of `covered`, header included: its first
+    /// [`code_bytes`](Self::code_bytes), the rest is 0.
     #[must_use]
-    pub fn code(self, key: &[u8], covered: &[u8]) -> Vec<u8> {
+    pub fn code(self, key: &[u8], covered: &[u8]) -> [u8; CODE_BYTES_MAX] {
+        let mut code = [0; CODE_BYTES_MAX];
+        let room = &mut code[..self.code_bytes()];
         match self {
-            Self::Sha1 => self.mac::<Hmac<Sha1>>(key, covered).finalize().into_bytes()[..].to_vec(),
-            Self::Sha256 => self
-                .mac::<Hmac<Sha256>>(key, covered)
-                .finalize()
-                .into_bytes()[..]
-                .to_vec(),
+            Self::Sha1 => {
+                let mac = self.mac::<Hmac<Sha1>>(key, covered);
+                room.copy_from_slice(&mac.finalize().into_bytes());
+            }
+            Self::Sha256 => {
+                let mac = self.mac::<Hmac<Sha256>>(key, covered);
+                room.copy_from_slice(&mac.finalize().into_bytes());
+            }
         }
+        code
     }
 
     fn verifies(self, key: &[u8], covered: &[u8], code: &[u8]) -> bool {

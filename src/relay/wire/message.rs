@@ -1,10 +1,9 @@
 //! A STUN message where it lies in its datagram ([RFC 8489 §5](https://www.rfc-editor.org/rfc/rfc8489#section-5)).
 //!
 //! Read by a borrowed walk of our own: the `stun` crate copies every attribute, admits trailing bytes and short
-//! addresses, and takes MESSAGE-INTEGRITY from where the message ends. What we write, it writes.
+//! addresses, and takes MESSAGE-INTEGRITY from where the message ends.
 
 use stun::attributes::{ATTR_FINGERPRINT, AttrType};
-use stun::fingerprint::fingerprint_value;
 use stun::message::{MAGIC_COOKIE, MessageType};
 
 use crate::relay::wire::integrity::{Hash, Integrities, Integrity};
@@ -80,8 +79,7 @@ impl<'d> Message<'d> {
             return Fingerprint::Absent;
         };
         let is_last = found.at + ATTRIBUTE_HEADER_BYTES + 4 == self.bytes.len();
-        let expected = fingerprint_value(&self.bytes[..found.at]).to_be_bytes();
-        if is_last && found.value == expected {
+        if is_last && found.value == fingerprint_of(&self.bytes[..found.at]) {
             Fingerprint::Right
         } else {
             Fingerprint::Wrong
@@ -109,6 +107,15 @@ impl<'d> Message<'d> {
         }
     }
 }
+
+/// The FINGERPRINT of a message that up to it consists of `covered`, header included
+/// ([RFC 8489 §14.7](https://www.rfc-editor.org/rfc/rfc8489#section-14.7)).
+pub(super) fn fingerprint_of(covered: &[u8]) -> [u8; 4] {
+    (crc32fast::hash(covered) ^ FINGERPRINT_XOR).to_be_bytes()
+}
+
+/// Tells STUN from whatever else ends in a CRC.
+const FINGERPRINT_XOR: u32 = 0x5354_554E;
 
 /// One attribute of a message.
 #[derive(Clone, Copy, Debug)]

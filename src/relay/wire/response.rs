@@ -1,20 +1,17 @@
-//! Answers: written with the `stun` crate, signed with the key that the request was signed with.
+//! Answers, signed with the key that the request was signed with.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use stun::addr::MappedAddress;
 use stun::attributes::{
-    ATTR_ALTERNATE_DOMAIN, ATTR_ALTERNATE_SERVER, ATTR_CONNECTION_ID, ATTR_LIFETIME, ATTR_NONCE,
-    ATTR_PASSWORD_ALGORITHMS, ATTR_REALM, ATTR_RESERVATION_TOKEN, ATTR_SOFTWARE,
-    ATTR_XOR_RELAYED_ADDRESS, ATTR_XORMAPPED_ADDRESS, AttrType,
+    ATTR_ALTERNATE_DOMAIN, ATTR_ALTERNATE_SERVER, ATTR_CONNECTION_ID, ATTR_ERROR_CODE,
+    ATTR_LIFETIME, ATTR_NONCE, ATTR_PASSWORD_ALGORITHMS, ATTR_REALM, ATTR_RESERVATION_TOKEN,
+    ATTR_SOFTWARE, ATTR_UNKNOWN_ATTRIBUTES, ATTR_XOR_RELAYED_ADDRESS, ATTR_XORMAPPED_ADDRESS,
+    AttrType,
 };
-use stun::error_code::ErrorCodeAttribute;
-use stun::fingerprint::FINGERPRINT;
 use stun::message::{
-    CLASS_ERROR_RESPONSE, CLASS_SUCCESS_RESPONSE, MessageClass, MessageType, Method, Setter,
+    CLASS_ERROR_RESPONSE, CLASS_SUCCESS_RESPONSE, MessageClass, MessageType, Method,
 };
-use stun::uattrs::UnknownAttributes;
 
 use crate::relay::wire::address::{self, XorAddress};
 use crate::relay::wire::attributes::{
@@ -25,6 +22,7 @@ use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::integrity::SigningKey;
 use crate::relay::wire::message::TransactionId;
 use crate::relay::wire::mobility::Ticket;
+use crate::relay::wire::writer::Writer;
 
 /// The errors that a request may be answered with ([RFC 8656 §19](https://www.rfc-editor.org/rfc/rfc8656#section-19)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,52 +128,44 @@ pub struct ReplyTo {
 /// An answer in the making.
 #[derive(Debug)]
 pub struct Response {
-    message: stun::message::Message,
+    message: Writer,
+    transaction_id: TransactionId,
     has_fingerprint: bool,
 }
 
 impl Response {
-    /// A success response without attributes.
+    /// A success response without attributes, written into `buffer`.
     #[must_use]
-    pub fn success(reply_to: ReplyTo) -> Self {
-        Self::new(reply_to, CLASS_SUCCESS_RESPONSE)
+    pub fn success(buffer: Vec<u8>, reply_to: ReplyTo) -> Self {
+        Self::new(buffer, reply_to, CLASS_SUCCESS_RESPONSE)
     }
 
-    /// An error response with its ERROR-CODE.
+    /// An error response with its ERROR-CODE, written into `buffer`.
     #[must_use]
-    pub fn error(reply_to: ReplyTo, code: ErrorCode) -> Self {
-        let mut response = Self::new(reply_to, CLASS_ERROR_RESPONSE);
-        let (number, reason) = code.parts();
-        response.set(&ErrorCodeAttribute {
-            code: stun::error_code::ErrorCode(number),
-            reason: reason.into(),
-        });
-        response
+    pub fn error(buffer: Vec<u8>, reply_to: ReplyTo, code: ErrorCode) -> Self {
+        let response = Self::new(buffer, reply_to, CLASS_ERROR_RESPONSE);
+        response.code(ATTR_ERROR_CODE, 0, code)
     }
 
     /// Adds UNKNOWN-ATTRIBUTES: what a 420 is about.
     #[must_use]
-    pub fn unknown_attributes(mut self, unknown: Vec<AttrType>) -> Self {
-        self.set(&UnknownAttributes(unknown));
-        self
+    pub fn unknown_attributes(self, unknown: &[AttrType]) -> Self {
+        let types: Vec<_> = unknown.iter().flat_map(|typ| typ.0.to_be_bytes()).collect();
+        self.with(ATTR_UNKNOWN_ATTRIBUTES, &types)
     }
 
     /// Adds REALM, NONCE and PASSWORD-ALGORITHMS: how the next request must be signed.
     #[must_use]
-    pub fn challenge(mut self, realm: &str, nonce: &str) -> Self {
-        self.message.add(ATTR_REALM, realm.as_bytes());
-        self.message.add(ATTR_NONCE, nonce.as_bytes());
-        self.message
-            .add(ATTR_PASSWORD_ALGORITHMS, &PASSWORD_ALGORITHMS);
-        self
+    pub fn challenge(self, realm: &str, nonce: &str) -> Self {
+        self.with(ATTR_REALM, realm.as_bytes())
+            .with(ATTR_NONCE, nonce.as_bytes())
+            .with(ATTR_PASSWORD_ALGORITHMS, &PASSWORD_ALGORITHMS)
     }
 
     /// Adds THIRD-PARTY-AUTHORIZATION: the server that an access token must be for.
     #[must_use]
-    pub fn third_party(mut self, server: &str) -> Self {
-        self.message
-            .add(ATTR_THIRD_PARTY_AUTHORIZATION, server.as_bytes());
-        self
+    pub fn third_party(self, server: &str) -> Self {
+        self.with(ATTR_THIRD_PARTY_AUTHORIZATION, server.as_bytes())
     }
 
     /// Adds XOR-MAPPED-ADDRESS: the client as the server sees it.
@@ -186,18 +176,14 @@ impl Response {
 
     /// Adds RESPONSE-ORIGIN: where the answer leaves from.
     #[must_use]
-    pub fn response_origin(mut self, addr: SocketAddr) -> Self {
-        self.message
-            .add(ATTR_RESPONSE_ORIGIN, &address::in_clear(addr));
-        self
+    pub fn response_origin(self, addr: SocketAddr) -> Self {
+        self.with(ATTR_RESPONSE_ORIGIN, &address::in_clear(addr))
     }
 
     /// Adds OTHER-ADDRESS: where the answer could leave from instead.
     #[must_use]
-    pub fn other_address(mut self, addr: SocketAddr) -> Self {
-        self.message
-            .add(ATTR_OTHER_ADDRESS, &address::in_clear(addr));
-        self
+    pub fn other_address(self, addr: SocketAddr) -> Self {
+        self.with(ATTR_OTHER_ADDRESS, &address::in_clear(addr))
     }
 
     /// Adds XOR-RELAYED-ADDRESS.
@@ -209,104 +195,95 @@ impl Response {
     /// Adds ADDRESS-ERROR-CODE: why there is no relayed address of the family with this number
     /// ([RFC 8656 §18.12](https://www.rfc-editor.org/rfc/rfc8656#section-18.12)).
     #[must_use]
-    pub fn address_error(mut self, family: u8, code: ErrorCode) -> Self {
-        let (number, reason) = code.parts();
-        let [class, number] = [number / 100, number % 100].map(|part| part.to_be_bytes()[1]);
-        let value = [&[family, 0, class, number], reason.as_bytes()].concat();
-        self.message.add(ATTR_ADDRESS_ERROR_CODE, &value);
-        self
+    pub fn address_error(self, family: u8, code: ErrorCode) -> Self {
+        self.code(ATTR_ADDRESS_ERROR_CODE, family, code)
     }
 
     /// Adds ALTERNATE-SERVER: where to try next.
     #[must_use]
-    pub fn alternate_server(mut self, addr: SocketAddr) -> Self {
-        let at = MappedAddress {
-            ip: addr.ip(),
-            port: addr.port(),
-        };
-        let set = at.add_to_as(&mut self.message, ATTR_ALTERNATE_SERVER);
-        debug_assert!(set.is_ok(), "{set:?}");
-        self
+    pub fn alternate_server(self, addr: SocketAddr) -> Self {
+        self.with(ATTR_ALTERNATE_SERVER, &address::in_clear(addr))
     }
 
     /// Adds ALTERNATE-DOMAIN: the name in the certificate there.
     #[must_use]
-    pub fn alternate_domain(mut self, name: &str) -> Self {
-        self.message.add(ATTR_ALTERNATE_DOMAIN, name.as_bytes());
-        self
+    pub fn alternate_domain(self, name: &str) -> Self {
+        self.with(ATTR_ALTERNATE_DOMAIN, name.as_bytes())
     }
 
     /// Adds MOBILITY-TICKET.
     #[must_use]
-    pub fn mobility_ticket(mut self, Ticket(ticket): Ticket) -> Self {
-        self.message.add(ATTR_MOBILITY_TICKET, &ticket);
-        self
+    pub fn mobility_ticket(self, Ticket(ticket): Ticket) -> Self {
+        self.with(ATTR_MOBILITY_TICKET, &ticket)
     }
 
     /// Adds LIFETIME, in whole seconds.
     #[must_use]
-    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+    pub fn lifetime(self, lifetime: Duration) -> Self {
         let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
-        self.message.add(ATTR_LIFETIME, &seconds.to_be_bytes());
-        self
+        self.with(ATTR_LIFETIME, &seconds.to_be_bytes())
     }
 
     /// Adds RESERVATION-TOKEN.
     #[must_use]
-    pub fn reservation(mut self, token: [u8; 8]) -> Self {
-        self.message.add(ATTR_RESERVATION_TOKEN, &token);
-        self
+    pub fn reservation(self, token: [u8; 8]) -> Self {
+        self.with(ATTR_RESERVATION_TOKEN, &token)
     }
 
     /// Adds CONNECTION-ID: the connection that a Connect request asked for.
     #[must_use]
-    pub fn connection(mut self, id: ConnectionId) -> Self {
-        self.message.add(ATTR_CONNECTION_ID, &id.to_be_bytes());
-        self
+    pub fn connection(self, id: ConnectionId) -> Self {
+        self.with(ATTR_CONNECTION_ID, &id.to_be_bytes())
     }
 
     /// Adds SOFTWARE.
     #[must_use]
-    pub fn software(mut self, name: &str) -> Self {
-        self.message.add(ATTR_SOFTWARE, name.as_bytes());
-        self
+    pub fn software(self, name: &str) -> Self {
+        self.with(ATTR_SOFTWARE, name.as_bytes())
     }
 
     /// The whole message: signed where there is a key, with a FINGERPRINT where the request had one.
     #[must_use]
     pub fn finish(mut self, key: Option<SigningKey<'_>>) -> Vec<u8> {
-        if let Some(SigningKey { key, codes }) = key {
-            for hash in codes.hashes() {
-                let code = hash.code(key, &self.message.raw);
-                self.message.add(hash.attribute(), &code);
-            }
+        if let Some(key) = key {
+            self.message.sign(key);
         }
         if self.has_fingerprint {
-            self.set(&FINGERPRINT);
+            self.message.add_fingerprint();
         }
-        self.message.raw
+        self.message.finish()
     }
 
-    fn new(reply_to: ReplyTo, class: MessageClass) -> Self {
-        let mut message = stun::message::Message::new();
-        message.typ = MessageType::new(reply_to.method, class);
-        message.transaction_id = stun::agent::TransactionId(reply_to.transaction_id);
-        message.write_header();
+    fn new(buffer: Vec<u8>, reply_to: ReplyTo, class: MessageClass) -> Self {
+        let typ = MessageType::new(reply_to.method, class);
         Self {
-            message,
+            message: Writer::new(buffer, typ, reply_to.transaction_id),
+            transaction_id: reply_to.transaction_id,
             has_fingerprint: reply_to.has_fingerprint,
         }
     }
 
-    fn xor_address(mut self, typ: AttrType, addr: SocketAddr) -> Self {
-        let value = XorAddress::encode(addr, self.message.transaction_id.0);
-        self.message.add(typ, value.as_bytes());
-        self
+    fn xor_address(self, typ: AttrType, addr: SocketAddr) -> Self {
+        let value = XorAddress::encode(addr, self.transaction_id);
+        self.with(typ, value.as_bytes())
     }
 
-    /// The setters used here refuse nothing that we give them: reasons are short.
-    fn set(&mut self, attribute: &impl Setter) {
-        let set = attribute.add_to(&mut self.message);
-        debug_assert!(set.is_ok(), "{set:?}");
+    /// ERROR-CODE, or ADDRESS-ERROR-CODE, which begins with a family.
+    fn code(self, typ: AttrType, family: u8, code: ErrorCode) -> Self {
+        let (number, reason) = code.parts();
+        let [class, number] = [number / 100, number % 100].map(|part| part.to_be_bytes()[1]);
+        let mut value = [0; 4 + REASON_BYTES_MAX];
+        let value = &mut value[..4 + reason.len()];
+        value[..4].copy_from_slice(&[family, 0, class, number]);
+        value[4..].copy_from_slice(reason.as_bytes());
+        self.with(typ, value)
+    }
+
+    fn with(mut self, typ: AttrType, value: &[u8]) -> Self {
+        self.message.add(typ, value);
+        self
     }
 }
+
+/// The longest of ours.
+const REASON_BYTES_MAX: usize = 32;
