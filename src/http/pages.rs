@@ -1,4 +1,4 @@
-//! The call page and what it is made of, embedded into the binary.
+//! The pages and what they are made of, embedded into the binary.
 
 use axum::{
     Router,
@@ -15,6 +15,7 @@ use super::problem;
 pub(super) fn routes() -> Router<State> {
     Router::new()
         .route("/", get(call_page))
+        .route("/check", get(check_page))
         .route("/assets/{*path}", get(asset))
 }
 
@@ -30,9 +31,20 @@ macro_rules! assets {
 }
 
 static CALL_PAGE: &[u8] = include_bytes!("../../web/index.html");
-static ASSETS: [Asset; 14] = assets![
+static CHECK_PAGE: &[u8] = include_bytes!("../../web/check.html");
+static ASSETS: &[Asset] = &assets![
+    "base.css",
     "call.css",
     "call.js",
+    "check/check.css",
+    "check/check.js",
+    "check/errors.js",
+    "check/place.js",
+    "check/probe.js",
+    "check/report.js",
+    "check/signaling.js",
+    "check/verdict.js",
+    "check/way.js",
     "icon.svg",
     "media.js",
     "notices.js",
@@ -53,8 +65,14 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; connect-src 'self' ws
     object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 async fn call_page(headers: HeaderMap) -> Response {
-    serve("text/html; charset=utf-8", CALL_PAGE, &headers)
+    serve(HTML, CALL_PAGE, &headers)
 }
+
+async fn check_page(headers: HeaderMap) -> Response {
+    serve(HTML, CHECK_PAGE, &headers)
+}
+
+const HTML: &str = "text/html; charset=utf-8";
 
 async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
     match ASSETS.iter().find(|asset| asset.path == path) {
@@ -137,7 +155,7 @@ mod tests {
                     .to_owned();
                 if path.is_dir() {
                     pending.push(path);
-                } else if !name.ends_with(".md") && name != "index.html" {
+                } else if !name.ends_with(".md") && !name.ends_with(".html") {
                     assert!(ASSETS.iter().any(|asset| asset.path == name), "{name}");
                 }
             }
