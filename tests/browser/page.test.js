@@ -2,22 +2,20 @@
 
 import { after, afterEach, before, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { seriousFindings } from './support/axe.js';
 import { closePages, launchChromium, openCall } from './support/chromium.js';
+import { fits, SCHEMES, SIZES, tabTo } from './support/look.js';
 import { startSetu } from './support/setu.js';
 
 const WEB = resolve(import.meta.dirname, '../../web');
-const SCREENSHOTS = resolve(import.meta.dirname, 'screenshots');
-const SIZES = [{ width: 390, height: 844 }, { width: 1440, height: 900 }];
-const SCHEMES = ['light', 'dark'];
 const NAMES = ['Asha Rao', 'Ben', 'Chitra Menon', 'Dāmodara'];
 
 let setu;
 let browser;
 
 before(async () => {
-  mkdirSync(SCREENSHOTS, { recursive: true });
   setu = await startSetu();
   browser = await launchChromium();
 });
@@ -37,7 +35,8 @@ test('the vendored Socket.IO client is the npm package, byte for byte', () => {
 });
 
 test('no file of ours names an outside address', () => {
-  for (const file of readdirSync(WEB).filter((name) => /\.(html|css|js)$/.test(name))) {
+  const files = readdirSync(WEB, { recursive: true }).filter((name) => /\.(html|css|js)$/.test(name) && !name.startsWith('vendor'));
+  for (const file of files) {
     assert.doesNotMatch(readFileSync(resolve(WEB, file), 'utf8').replaceAll('http://www.w3.org/', ''), /https?:\/\/[a-z]/, file);
   }
 });
@@ -49,7 +48,7 @@ test('every file the page loads is served as what it is, under a policy that adm
   assert.match(policy, /default-src 'self'/);
   assert.doesNotMatch(policy, /unsafe/);
   const types = { js: /javascript/, css: /^text\/css/, svg: /^image\/svg\+xml/ };
-  for (const file of [...readdirSync(WEB), 'vendor/socket.io.esm.min.js'].filter((name) => types[name.split('.').at(-1)])) {
+  for (const file of readdirSync(WEB, { recursive: true }).filter((name) => types[name.split('.').at(-1)])) {
     const asset = await fetch(`http://127.0.0.1:${setu.port}/assets/${file}`);
     assert.equal(asset.status, 200, file);
     assert.match(asset.headers.get('content-type'), types[file.split('.').at(-1)], file);
@@ -63,23 +62,25 @@ for (const viewport of SIZES) {
       const context = { viewport, colorScheme, reducedMotion: 'reduce' };
       const asha = await openCall(browser, setu.origin, { session: `look-${name}`, name: NAMES[0], relay: 1 }, { context });
       await asha.page.locator('#preview').waitFor();
-      await fits(asha, `lobby-${name}`);
+      await fits(asha.page, `lobby-${name}`);
+      assert.deepEqual(await seriousFindings(asha.page), []);
       await asha.page.getByRole('button', { name: 'Join' }).click();
       await asha.page.getByText('You’re the only one here.').waitFor();
-      await fits(asha, `call-1-${name}`);
+      await fits(asha.page, `call-1-${name}`);
 
       const others = [];
       for (const other of NAMES.slice(1)) {
         others.push(await openCall(browser, setu.origin, { session: `look-${name}`, name: other, relay: 1, transport: 'udp', join: 1 }));
         await asha.connectedWith(others.length);
-        if (others.length === 1) await fits(asha, `call-2-${name}`);
+        if (others.length === 1) await fits(asha.page, `call-2-${name}`);
       }
       await others[0].page.getByRole('group', { name: 'Call controls' }).getByRole('button', { name: 'Microphone' }).click();
       await others[1].page.getByRole('group', { name: 'Call controls' }).getByRole('button', { name: 'Camera' }).click();
       await asha.page.locator('.tile-muted:not([hidden])').waitFor();
-      await fits(asha, `call-4-${name}`);
+      await fits(asha.page, `call-4-${name}`);
+      assert.deepEqual(await seriousFindings(asha.page), []);
       await asha.page.getByRole('button', { name: 'Connection' }).click();
-      await fits(asha, `connection-${name}`);
+      await fits(asha.page, `connection-${name}`);
       assert.deepEqual([asha, ...others].flatMap((page) => page.complaints), []);
     });
   }
@@ -92,33 +93,10 @@ test('a call can be joined, muted and left with the keyboard alone', async () =>
   await asha.page.keyboard.press('Enter');
   await asha.page.getByText('You’re the only one here.').waitFor();
   const microphone = asha.page.getByRole('group', { name: 'Call controls' }).getByRole('button', { name: 'Microphone' });
-  await tabTo(asha, microphone);
+  await tabTo(asha.page, microphone);
   await asha.page.keyboard.press('Space');
   await asha.page.waitForFunction(() => document.querySelector('.dock [data-toggle=microphone]').ariaPressed === 'false');
-  await tabTo(asha, asha.page.getByRole('button', { name: 'Leave' }));
+  await tabTo(asha.page, asha.page.getByRole('button', { name: 'Leave' }));
   await asha.page.keyboard.press('Enter');
   await asha.page.getByRole('button', { name: 'Join' }).waitFor();
 });
-
-/** Nothing sticks out to the side, every control is within reach; a screenshot for human eyes. */
-async function fits({ page }, name) {
-  await page.screenshot({ path: resolve(SCREENSHOTS, `${name}.png`) });
-  const { wide, outside } = await page.evaluate(() => ({
-    wide: document.documentElement.scrollWidth - innerWidth,
-    outside: [...document.querySelectorAll('button, input, .tile')]
-      .filter((element) => element.checkVisibility())
-      .map((element) => ({ element, box: element.getBoundingClientRect() }))
-      .filter(({ box }) => box.left < -1 || box.right > innerWidth + 1)
-      .map(({ element }) => element.outerHTML.slice(0, 80)),
-  }));
-  assert.equal(wide, 0, `${name} scrolls sideways`);
-  assert.deepEqual(outside, [], name);
-}
-
-async function tabTo({ page }, target) {
-  for (let presses = 0; presses < 20; presses += 1) {
-    if (await target.evaluate((element) => element === document.activeElement)) return;
-    await page.keyboard.press('Tab');
-  }
-  assert.fail('not reachable with the Tab key');
-}
