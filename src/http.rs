@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use tokio::time::timeout;
 
 use crate::access::Access;
+use crate::clock::UnixMillis;
 use crate::logging::{Levels, Redacted};
 use crate::relay::{Listen, Relay};
 use crate::signaling::{Signaling, ice_servers::IceServers};
@@ -25,6 +26,7 @@ pub mod listeners;
 pub mod origin;
 pub mod problem;
 pub mod ready;
+pub mod stats;
 
 mod admin;
 mod bearer;
@@ -85,6 +87,8 @@ pub struct State {
     pub admin: Arc<AdminDoor>,
     /// What is logged.
     pub levels: Levels,
+    /// When the process began.
+    pub started: UnixMillis,
 }
 
 impl State {

@@ -11,6 +11,7 @@ pub mod entropy;
 pub mod http;
 pub mod ident;
 pub mod logging;
+pub mod metrics;
 pub mod relay;
 pub mod server;
 pub mod signaling;

@@ -278,6 +278,7 @@ fn http_state(
         credentials_per_minute: Arc::new(Throttle::new(settings.credentials_per_minute)),
         admin: Arc::new(door),
         levels,
+        started: Now::read().unix,
     })
 }
 

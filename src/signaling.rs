@@ -26,6 +26,7 @@
 mod agenda;
 pub mod candidates;
 mod cluster;
+mod counters;
 mod engine_io;
 pub mod ice_servers;
 pub mod leases;
@@ -37,6 +38,9 @@ pub mod session;
 mod socket;
 pub mod traffic;
 pub mod view;
+
+pub use counters::Snapshot;
+pub use engine_io::Figures;
 
 use std::{
     fmt,
@@ -65,6 +69,7 @@ use crate::store::redis::{LogEvent, Redis};
 use crate::store::{Census, Store};
 
 use agenda::Agenda;
+use counters::Counters;
 use ice_servers::IceServers;
 use leases::Leases;
 use nodes::Nodes;
@@ -149,6 +154,7 @@ impl Signaling {
             questions: Questions::default(),
             redis: redis.as_ref().map(|(redis, _)| redis.clone()),
             draining: AtomicBool::new(false),
+            counters: Counters::default(),
         });
         let transport = Transport::open(Arc::clone(&service), limits);
         let (redis, events) = redis.unzip();
@@ -175,6 +181,22 @@ impl Signaling {
     #[must_use]
     pub fn census(&self) -> Census {
         self.service.store.census()
+    }
+
+    /// The state in numbers.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let sockets = &self.service.sockets;
+        Snapshot {
+            census: self.census(),
+            nodes: self.nodes(),
+            sockets: sockets.count(),
+            monitors: sockets.watching(),
+            engines: self.transport.figures(),
+            overruns: sockets.overruns(),
+            redis: self.redis.as_ref().map(Redis::snapshot),
+            ..self.service.counters.snapshot()
+        }
     }
 
     /// Waits until what is in Redis is known here, or `within` is over.

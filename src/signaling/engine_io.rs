@@ -17,7 +17,10 @@ mod upgrade;
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr},
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -99,6 +102,23 @@ struct Shared<H: Handler> {
     settings: ArcSwap<Settings>,
     sessions: RwLock<Sessions<H::Data>>,
     emptied: Notify,
+    opened: [AtomicU64; 2],
+    upgraded: AtomicU64,
+}
+
+/// Its sessions in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Those over long-polling now.
+    pub polling: usize,
+    /// Those over WebSocket now.
+    pub websocket: usize,
+    /// Those that have begun over long-polling.
+    pub opened_polling: u64,
+    /// Those that have begun over WebSocket.
+    pub opened_websocket: u64,
+    /// Those that have changed from long-polling to WebSocket.
+    pub upgraded: u64,
 }
 
 type Sessions<D> = HashMap<Sid, Arc<Socket<D>>, FxBuildHasher>;
@@ -120,6 +140,8 @@ impl<H: Handler> Engine<H> {
             settings: ArcSwap::from_pointee(settings),
             sessions: RwLock::default(),
             emptied: Notify::new(),
+            opened: Default::default(),
+            upgraded: AtomicU64::new(0),
         }))
     }
 
@@ -131,6 +153,21 @@ impl<H: Handler> Engine<H> {
     /// Who serves what clients say.
     pub(super) fn handler(&self) -> &H {
         &self.0.handler
+    }
+
+    /// How many sessions there are, and have been.
+    pub(super) fn figures(&self) -> Figures {
+        let sessions = self.0.sessions();
+        let polling = sessions.values().filter(|socket| socket.polls()).count();
+        let [opened_polling, opened_websocket] =
+            [0, 1].map(|place| self.0.opened[place].load(Ordering::Relaxed));
+        Figures {
+            polling,
+            websocket: sessions.len() - polling,
+            opened_polling,
+            opened_websocket,
+            upgraded: self.0.upgraded.load(Ordering::Relaxed),
+        }
     }
 
     /// Answers at `/socket.io/`; every other path is `router`'s.
@@ -243,6 +280,7 @@ impl<H: Handler> Engine<H> {
     fn seat(&self, source: Source, mut link: Option<Link>) -> Arc<Socket<H::Data>> {
         let (handler, settings) = (&self.0.handler, self.0.settings.load());
         let (is_polling, data) = (link.is_none(), handler.admit(source));
+        self.0.opened[usize::from(!is_polling)].fetch_add(1, Ordering::Relaxed);
         let socket = Arc::new(Socket::new(source, is_polling, settings.outbox_bytes, data));
         if let Some(link) = &mut link {
             link.say(&self.greeting(&socket, &[]));

@@ -16,7 +16,7 @@ use super::session::change::{News, Roster, Trespass};
 use super::session::json::Json;
 use super::session::timer::TimerView;
 
-pub(super) use request::{Join, Request, Signal};
+pub(super) use request::{HEARD, Join, Request, Said, Signal};
 
 /// One event on its way to clients, encoded once for all of them.
 pub(super) struct Event {
@@ -36,11 +36,22 @@ pub(super) enum Reply {
 pub(super) struct Refusal {
     code: Code,
     message: Cow<'static, str>,
+    /// What allows no more.
+    #[serde(skip)]
+    limit: Option<Limit>,
+}
+
+/// What clients are refused beyond, one event at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limit {
+    EventsPerSecond,
+    PayloadBytes,
+    ParticipantsPerSession,
+    Sessions,
 }
 
 /// The codes of `error` events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Code {
     InvalidPayload,
     InvalidSessionId,
@@ -52,6 +63,65 @@ pub(super) enum Code {
     NotInSession,
     Forbidden,
     LimitExceeded,
+}
+
+impl Limit {
+    /// Every one, in the order of their counters.
+    pub(super) const ALL: [Self; 4] = [
+        Self::EventsPerSecond,
+        Self::PayloadBytes,
+        Self::ParticipantsPerSession,
+        Self::Sessions,
+    ];
+
+    /// Its key.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::EventsPerSecond => "signaling.events_per_second",
+            Self::PayloadBytes => "signaling.payload_bytes",
+            Self::ParticipantsPerSession => "signaling.participants_per_session",
+            Self::Sessions => "signaling.sessions",
+        }
+    }
+}
+
+impl Code {
+    /// Every one, in the order of their counters.
+    pub(super) const ALL: [Self; 10] = [
+        Self::InvalidPayload,
+        Self::InvalidSessionId,
+        Self::InvalidParticipantId,
+        Self::InvalidName,
+        Self::InvalidQueue,
+        Self::InvalidDuration,
+        Self::InvalidStatus,
+        Self::NotInSession,
+        Self::Forbidden,
+        Self::LimitExceeded,
+    ];
+
+    /// As clients read it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::InvalidPayload => "INVALID_PAYLOAD",
+            Self::InvalidSessionId => "INVALID_SESSION_ID",
+            Self::InvalidParticipantId => "INVALID_PARTICIPANT_ID",
+            Self::InvalidName => "INVALID_NAME",
+            Self::InvalidQueue => "INVALID_QUEUE",
+            Self::InvalidDuration => "INVALID_DURATION",
+            Self::InvalidStatus => "INVALID_STATUS",
+            Self::NotInSession => "NOT_IN_SESSION",
+            Self::Forbidden => "FORBIDDEN",
+            Self::LimitExceeded => "LIMIT_EXCEEDED",
+        }
+    }
+}
+
+/// One text, whoever reads it.
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.name())
+    }
 }
 
 /// The payload of `session-joined`.
@@ -234,9 +304,23 @@ impl SessionJoined {
 }
 
 impl Refusal {
-    /// More than `key` allows.
-    pub(super) fn limit(key: &str) -> Self {
-        Self::new(Code::LimitExceeded, format!("more than {key} allows"))
+    /// More than `limit` allows.
+    pub(super) fn limit(limit: Limit) -> Self {
+        let message = format!("more than {} allows", limit.key());
+        Self {
+            limit: Some(limit),
+            ..Self::new(Code::LimitExceeded, message)
+        }
+    }
+
+    /// What clients are told by.
+    pub(super) fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What allowed no more.
+    pub(super) fn beyond(&self) -> Option<Limit> {
+        self.limit
     }
 
     /// Only a host may do this.
@@ -253,6 +337,7 @@ impl Refusal {
         Self {
             code,
             message: message.into(),
+            limit: None,
         }
     }
 

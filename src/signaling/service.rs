@@ -27,10 +27,11 @@ use crate::store::{Clockface, Store};
 
 use super::Settings;
 use super::agenda::Agenda;
+use super::counters::Counters;
 use super::ice_servers::{IceServers, IceServersAnswer};
 use super::leases::{Absence, Leases};
 use super::nodes::Nodes;
-use super::protocol::{Event, Join, Refusal, Reply, Request, SessionJoined};
+use super::protocol::{Event, Join, Limit, Refusal, Reply, Request, SessionJoined};
 use super::session::Session;
 use super::session::change::{Change, News, Trespass};
 use super::session::json::Json;
@@ -58,6 +59,7 @@ pub(super) struct Service {
     pub(super) redis: Option<Redis>,
     /// Whether this node is about to stop.
     pub(super) draining: AtomicBool,
+    pub(super) counters: Counters,
 }
 
 /// What is to be done at its time.
@@ -228,11 +230,11 @@ impl Service {
         let is_full = |max| session.participants() >= max;
         if !session.is_present(participant) && limits.participants_per_session.is_some_and(is_full)
         {
-            return Err(Refusal::limit("signaling.participants_per_session"));
+            return Err(Refusal::limit(Limit::ParticipantsPerSession));
         }
         let is_full = |max| self.store.busy() >= max;
         if session.is_empty() && limits.sessions.is_some_and(is_full) {
-            return Err(Refusal::limit("signaling.sessions"));
+            return Err(Refusal::limit(Limit::Sessions));
         }
         Ok(())
     }

@@ -21,8 +21,9 @@ use crate::entropy;
 use crate::source::{self, Seats, Source};
 
 use super::Limits;
+use super::counters::TurnedAway;
 use super::engine_io::{self, Engine, Handler, Settings, Times};
-use super::protocol::{Event, Refusal, Request, acknowledgement};
+use super::protocol::{Event, Limit, Refusal, Said, acknowledgement};
 use super::service::{Connection, Job, Service};
 use super::session::op::Parting;
 use super::session::socket::{SocketId, Ticket};
@@ -102,6 +103,11 @@ impl Transport {
                 visit(connection);
             }
         }
+    }
+
+    /// How many Engine.IO sessions there are, and have been.
+    pub(super) fn figures(&self) -> engine_io::Figures {
+        self.0.figures()
     }
 
     /// Closes every connection; those whose clients do not listen are given up.
@@ -193,6 +199,7 @@ impl Reception {
         }
         if socket.data.place.is_none() {
             let message = "more than limits.connections or limits.connections_per_source allows";
+            service.counters.turned_away(TurnedAway::Limit);
             return refuse(socket, "LIMIT_EXCEEDED", message);
         }
         // What is no text is no token either, but it is there.
@@ -202,7 +209,10 @@ impl Reception {
             .map(|token| token.as_str().unwrap_or("?"));
         let identity = match service.admit(now, token) {
             Ok(identity) => identity,
-            Err(error) => return refuse(socket, error.code(), &error.to_string()),
+            Err(error) => {
+                service.counters.turned_away(TurnedAway::Token);
+                return refuse(socket, error.code(), &error.to_string());
+            }
         };
         let claimed = handshake.ticket();
         let returning = claimed.and_then(|ticket| service.recoverable(now, ticket, &identity));
@@ -213,6 +223,7 @@ impl Reception {
             (Some(_), Some(claimed)) => Some(claimed),
             (_, _) => (!service.sockets.recovery().is_zero()).then(fresh),
         };
+        service.counters.connected(returning.is_some());
         let (id, outlet) = service.sockets.add(socket, ticket);
         let mut connection = Connection::new(now, id, Arc::clone(&outlet), ticket, identity);
         connection.source = socket.source();
@@ -257,7 +268,11 @@ impl Reception {
         };
         let service = &self.service;
         let request = match self.admit_event(now, connection, &packet.data) {
-            Ok(()) => Request::parse(now.unix, &packet.data),
+            Ok(()) => {
+                let said = Said::read(&packet.data);
+                service.counters.heard(said.as_ref().and_then(Said::place));
+                said.and_then(|said| said.request(now.unix))
+            }
             Err(refusal) => Some(Err(refusal)),
         };
         let Some(request) = request else {
@@ -268,6 +283,7 @@ impl Reception {
             Ok(request) => service.handle(now, connection, request),
             Err(refusal) => Err(refusal),
         };
+        service.counters.answered(now, &answer);
         if let Err(refusal) = &answer {
             tracing::debug!(?refusal, "refused");
             service
@@ -290,7 +306,7 @@ impl Reception {
     ) -> Result<(), Refusal> {
         let limits = self.service.settings().limits;
         if limits.payload_bytes.is_some_and(|max| text.len() > max) {
-            return Err(Refusal::limit("signaling.payload_bytes"));
+            return Err(Refusal::limit(Limit::PayloadBytes));
         }
         let Some(per_second) = limits.events_per_second else {
             return Ok(());
@@ -300,9 +316,10 @@ impl Reception {
         }
         if connection.allowance.is_flooded(per_second) {
             tracing::debug!("a client that floods the server is cut off");
+            self.service.counters.flooded();
             connection.outlet.cut();
         }
-        Err(Refusal::limit("signaling.events_per_second"))
+        Err(Refusal::limit(Limit::EventsPerSecond))
     }
 
     /// The Socket.IO connection is over, if there is one.

@@ -13,13 +13,18 @@ mod outbox;
 mod part;
 mod reader;
 mod restore;
+mod stats;
 mod supervisor;
 mod trouble;
 mod url;
 mod waiting;
 mod write_behind;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use redis::{RedisResult, cmd};
 use tokio::{
@@ -33,6 +38,7 @@ use keys::SECRET;
 use line::Line;
 use link::Link;
 use outbox::Outbox;
+use stats::Stats;
 use supervisor::Supervisor;
 use trouble::Backoff;
 use write_behind::WriteBehind;
@@ -40,6 +46,7 @@ use write_behind::WriteBehind;
 pub use change::{KeyChange, Participants};
 pub use entry_id::{EntryId, EntryIdError};
 pub use restore::Restored;
+pub use stats::Snapshot;
 pub use url::RedisUrl;
 
 /// A handle: clones are the same Redis, and the last one ends its task.
@@ -111,7 +118,13 @@ impl Redis {
     /// stand there twice, but none before an older one. False when too much waits already: the entry is dropped.
     #[must_use]
     pub fn append(&self, entry: String) -> bool {
-        self.shared.outbox.push(entry)
+        let has_room = self.shared.outbox.push(entry);
+        let dropped = u64::from(!has_room);
+        self.shared
+            .stats
+            .dropped
+            .fetch_add(dropped, Ordering::Relaxed);
+        has_room
     }
 
     /// Writes a session's keys a moment later, together with what changes until then.
@@ -156,6 +169,7 @@ impl Redis {
 struct Shared {
     outbox: Outbox,
     write_behind: WriteBehind,
+    stats: Stats,
     /// Where the consumer wants to read from.
     start: watch::Sender<Option<EntryId>>,
     /// The connection, while there is one.

@@ -4,7 +4,7 @@ use std::{
     future::{Future as _, poll_fn},
     ops::ControlFlow,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::Instant,
 };
@@ -64,6 +64,7 @@ impl<H: Handler> Keeper<H> {
             let news = self.socket.news();
             if news.link.is_some() {
                 self.link = news.link;
+                self.shared.upgraded.fetch_add(1, Ordering::Relaxed);
             }
             if let Some(post) = news.post {
                 self.serve_post(now, post);

@@ -90,6 +90,11 @@ impl<D> Socket<D> {
         self.state().end.is_some()
     }
 
+    /// Whether it is no WebSocket yet.
+    pub(super) fn polls(&self) -> bool {
+        self.state().polling.is_some()
+    }
+
     /// Sends a message, or says that the client does not read what it is sent. To whom is gone nothing is sent.
     pub(in crate::signaling) fn send(&self, message: &Arc<str>) -> Result<(), Full> {
         let mut state = self.state();

@@ -67,27 +67,81 @@ pub(in crate::signaling) struct Signal {
     pub(in crate::signaling) event: Event,
 }
 
-impl Request {
-    /// Reads one event as Socket.IO frames it: `["name", payload, …]`. `None` for whatever clients may send without
-    /// being heard: unknown names, and the server's own events that echoing clients send back.
-    pub(in crate::signaling) fn parse(
-        now: UnixMillis,
-        packet: &str,
-    ) -> Option<Result<Self, Refusal>> {
+/// An event as Socket.IO frames it: `["name", payload, …]`.
+pub(in crate::signaling) struct Said<'p> {
+    name: Name<'p>,
+    payload: Option<&'p RawValue>,
+}
+
+impl<'p> Said<'p> {
+    /// `None` where no event is framed like this.
+    pub(in crate::signaling) fn read(packet: &'p str) -> Option<Self> {
         let arguments: Vec<&RawValue> = serde_json::from_str(packet).ok()?;
-        let Name(name) = serde_json::from_str(arguments.first()?.get()).ok()?;
+        let name = serde_json::from_str(arguments.first()?.get()).ok()?;
         let payload = arguments.get(1).copied();
-        Some(match &*name {
-            "subscribe-parser-monitor" => Ok(Self::WatchParser(true)),
-            "unsubscribe-parser-monitor" => Ok(Self::WatchParser(false)),
-            "test-message" => Ok(Self::Monitor(test_response(now, payload))),
+        Some(Self { name, payload })
+    }
+
+    /// Its place in [`HEARD`].
+    pub(in crate::signaling) fn place(&self) -> Option<usize> {
+        HEARD.binary_search(&&*self.name.0).ok()
+    }
+
+    /// What it asks for. `None` for whatever clients may send without being heard: unknown names, and the server's own
+    /// events that echoing clients send back.
+    pub(in crate::signaling) fn request(
+        &self,
+        now: UnixMillis,
+    ) -> Option<Result<Request, Refusal>> {
+        Some(match &*self.name.0 {
+            "subscribe-parser-monitor" => Ok(Request::WatchParser(true)),
+            "unsubscribe-parser-monitor" => Ok(Request::WatchParser(false)),
+            "test-message" => Ok(Request::Monitor(test_response(now, self.payload))),
             name => {
                 let read = reader(name)?;
-                Payload::read(payload).and_then(|payload| read(payload, now))
+                debug_assert!(self.place().is_some(), "{name} is counted");
+                Payload::read(self.payload).and_then(|payload| read(payload, now))
             }
         })
     }
+}
 
+/// The names of all events that are heard, in their order.
+pub(in crate::signaling) const HEARD: [&str; 31] = [
+    "change-verse",
+    "end-session",
+    "finish-reading",
+    "get-ice-servers",
+    "get-queue",
+    "join-session",
+    "leave-session",
+    "parser-log",
+    "parser-progress-update",
+    "parser-stats-update",
+    "parser-status-update",
+    "pause-session-timer",
+    "reading-queue-update",
+    "request-next-verse",
+    "resume-session-timer",
+    "session-ended",
+    "session-timer-update",
+    "skip-reading",
+    "skip-turn",
+    "start-reading",
+    "start-session-timer",
+    "subscribe-parser-monitor",
+    "test-message",
+    "unsubscribe-parser-monitor",
+    "update-queue",
+    "update-reading-status",
+    "verse-changed",
+    "webrtc-answer",
+    "webrtc-ice-candidate",
+    "webrtc-offer",
+    "webrtc-signaling",
+];
+
+impl Request {
     /// What of a session this steers: a host's business where the operator says so. One's own turn is one's own.
     pub(in crate::signaling) fn steers(&self) -> Option<Steering> {
         match self {
@@ -480,7 +534,7 @@ mod tests {
             r#"["x""#,
         ];
         for packet in packets {
-            assert!(Request::parse(NOW, packet).is_none(), "{packet}");
+            assert!(parse(packet).is_none(), "{packet}");
         }
     }
 
@@ -663,25 +717,42 @@ mod tests {
         }
         for payload in ["null", "7", "\"s\"", "[]", "true"] {
             let packet = format!(r#"["join-session",{payload}]"#);
-            let refused = Request::parse(NOW, &packet).and_then(Result::err).unwrap();
+            let refused = parse(&packet).and_then(Result::err).unwrap();
             assert_eq!(refused.code, Code::InvalidPayload, "{payload}");
         }
+    }
+
+    #[test]
+    fn every_name_that_is_counted_is_heard() {
+        assert!(HEARD.is_sorted());
+        for (place, name) in HEARD.into_iter().enumerate() {
+            let packet = format!("[{name:?},{{}}]");
+            let said = Said::read(&packet).unwrap();
+            assert_eq!(said.place(), Some(place));
+            assert!(said.request(NOW).is_some(), "{name}");
+        }
+        let echoed = Said::read(r#"["session-joined",{}]"#).unwrap();
+        assert!(echoed.place().is_none() && echoed.request(NOW).is_none());
     }
 
     proptest! {
         #[test]
         fn no_packet_is_too_strange(name in "join-session|webrtc-offer|.*", payload in ".*") {
-            let _ = Request::parse(NOW, &payload);
-            let _ = Request::parse(NOW, &format!("[{name:?},{payload}]"));
-            let _ = Request::parse(NOW, &format!(r#"["{name}",{{"sessionId":{payload:?}}}]"#));
+            let _ = parse(&payload);
+            let _ = parse(&format!("[{name:?},{payload}]"));
+            let _ = parse(&format!(r#"["{name}",{{"sessionId":{payload:?}}}]"#));
         }
+    }
+
+    fn parse(packet: &str) -> Option<Result<Request, Refusal>> {
+        Said::read(packet)?.request(NOW)
     }
 
     /// In words, or the code of the refusal.
     fn asked(name: &str, fields: &str) -> Result<String, Code> {
         let comma = if fields.is_empty() { "" } else { "," };
         let packet = format!(r#"["{name}",{{"sessionId":"s"{comma}{fields}}}]"#);
-        let request = Request::parse(NOW, &packet).unwrap();
+        let request = parse(&packet).unwrap();
         Ok(match request.map_err(|refusal| refusal.code)? {
             Request::Join(join) => format!("{} joins, name {:?}", join.participant, join.name),
             Request::Leave(_, who) => format!("{who} leaves"),
@@ -729,7 +800,7 @@ mod tests {
     }
 
     fn signal(packet: &str) -> Signal {
-        match Request::parse(NOW, packet) {
+        match parse(packet) {
             Some(Ok(Request::Signal(signal))) => signal,
             Some(Ok(_)) => panic!("another request"),
             Some(Err(refusal)) => panic!("{refusal:?}"),

@@ -32,6 +32,8 @@ pub(in crate::signaling) struct Sockets {
     watching: AtomicUsize,
     /// In milliseconds.
     recovery: AtomicU64,
+    /// Clients that did not read what they were sent.
+    overruns: AtomicU64,
 }
 
 /// What a lost client has not had, and who it is.
@@ -61,6 +63,7 @@ impl Sockets {
             offsets: AtomicU64::new(0),
             watching: AtomicUsize::new(0),
             recovery: AtomicU64::new(millis(recovery)),
+            overruns: AtomicU64::new(0),
         }
     }
 
@@ -151,6 +154,11 @@ impl Sockets {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .len()
+    }
+
+    /// How many were cut off as they did not read what they were sent.
+    pub(in crate::signaling) fn overruns(&self) -> u64 {
+        self.overruns.load(Ordering::Relaxed)
     }
 
     /// How many watch the parser.
@@ -278,6 +286,7 @@ impl Sockets {
             && socket.send(packet) == Err(Full)
         {
             tracing::debug!("a client that does not read what it is sent is cut off");
+            self.overruns.fetch_add(1, Ordering::Relaxed);
             socket.cut();
         }
     }

@@ -19,6 +19,7 @@ use tokio::{
 use tracing::warn;
 
 use crate::clock::Now;
+use crate::metrics::histogram::Histogram;
 
 use super::{
     entry_id::EntryId,
@@ -61,6 +62,12 @@ impl Outbox {
             self.news.notify_one();
         }
         true
+    }
+
+    /// How many entries wait, and their bytes.
+    pub(super) fn load(&self) -> (usize, usize) {
+        let waiting = self.waiting();
+        (waiting.count, waiting.bytes)
     }
 
     /// Whether Redis is there and takes no entries.
@@ -131,6 +138,7 @@ impl Carrier {
     pub(super) async fn run(
         &mut self,
         outbox: &Outbox,
+        append: &Histogram,
         line: &mut Line,
     ) -> RedisResult<Infallible> {
         let mut backoff = Backoff::default();
@@ -149,8 +157,10 @@ impl Carrier {
                     .await?;
                 continue;
             }
+            let sent = Now::read().mono;
             match self.send(line).await {
                 Ok(()) => {
+                    append.observe(Now::read().mono.saturating_duration_since(sent));
                     outbox.confirm(&mem::take(&mut self.batch));
                     if outbox.is_refused.swap(false, Ordering::Relaxed) {
                         self.refused.forget();

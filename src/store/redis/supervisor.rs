@@ -1,6 +1,9 @@
 //! One task keeps the connections, and tells the consumer when they come and go.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering},
+};
 
 use redis::{RedisError, RedisResult, cmd};
 use tokio::{
@@ -67,6 +70,8 @@ impl Supervisor {
     /// Does everything that is to be done on a connection, until it ends.
     async fn serve(&mut self, lines: Lines) -> RedisResult<Infallible> {
         let Lines { reader, writer } = lines;
+        let connections = &self.shared.stats.connections;
+        connections.fetch_add(1, Ordering::Relaxed);
         let [mut reader, mut writer, mut other] = [reader, writer.clone(), writer];
         self.shared.line.send_replace(Some(other.clone()));
         clear_foreign_log(&mut other).await?;
@@ -90,7 +95,8 @@ impl Supervisor {
         };
         let served = tokio::try_join!(
             reading,
-            self.carrier.run(&self.shared.outbox, &mut writer),
+            self.carrier
+                .run(&self.shared.outbox, &self.shared.stats.append, &mut writer),
             self.shared.write_behind.run(&mut other),
         );
         if self.reader.has_caught_up() {

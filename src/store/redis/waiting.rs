@@ -19,6 +19,11 @@ pub(super) struct Waiting<C> {
 }
 
 impl<C: Merge> Waiting<C> {
+    /// How many names wait.
+    pub(super) fn len(&self) -> usize {
+        self.changes.len()
+    }
+
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.changes.is_empty()

@@ -56,6 +56,12 @@ impl WriteBehind {
         self.announce(is_first);
     }
 
+    /// How many names wait.
+    pub(super) fn waiting(&self) -> usize {
+        let keys = self.keys();
+        keys.sessions.len() + keys.others.len()
+    }
+
     /// From now on nothing waits for others to join it, until [`relax`](Self::relax).
     pub(super) fn hurry(&self) {
         self.keys().is_hurried = true;
