@@ -372,7 +372,7 @@ impl Engine {
         self.counters.count_ended(why);
         let (to_peers, to_clients) = (allocation.to_peers, allocation.to_clients);
         self.finished
-            .add(&allocation.owner.user, to_peers, to_clients);
+            .add(allocation.owner.user(), to_peers, to_clients);
         self.close_connections(now, &allocation);
         for half in allocation.halves.iter() {
             self.effects.push(Effect::CloseRelay(half.relay));

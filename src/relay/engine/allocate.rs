@@ -13,7 +13,6 @@ use crate::relay::engine::auth::Identity;
 use crate::relay::engine::counters::Traffic;
 use crate::relay::engine::five_tuple::{Family, FiveTuple};
 use crate::relay::engine::halves::{Half, Halves};
-use crate::relay::engine::icmp::IcmpBudget;
 use crate::relay::engine::limits::{Limit, Place};
 use crate::relay::engine::mobility::Mobility;
 use crate::relay::engine::outcome::{
@@ -79,7 +78,7 @@ impl Engine {
     ) -> Result<Option<Vec<u8>>, ErrorCode> {
         if let Some(allocation) = self.allocations.by_client(now, client) {
             let is_repeated = allocation.made_by == request.reply_to.transaction_id;
-            if !is_repeated || allocation.owner.user != owner.user {
+            if !is_repeated || allocation.owner.user() != owner.user() {
                 return Err(ErrorCode::AllocationMismatch);
             }
             return Ok(Some(allocation.answer.to_vec()));
@@ -89,7 +88,7 @@ impl Engine {
         // A relayed connection does not outlive its control connection: nothing of it could move.
         let relays_datagrams = wanted.first.transport == RelayTransport::Udp;
         let is_mobile = self.asks_for_ticket(request)? && relays_datagrams;
-        let place = match self.limits.allocate(now, &owner.user) {
+        let place = match self.limits.allocate(now, owner.user()) {
             Ok(place) => place,
             Err(Limit::Allocations) if !wanted.is_reserved() => {
                 let code = ErrorCode::AllocationQuotaReached;
@@ -170,7 +169,7 @@ impl Engine {
         }
         let answer = self.with_software(response).finish(owner.key());
         tracing::debug!(
-            user = %Redacted::new(&owner.user),
+            user = %Redacted::new(owner.user()),
             transport = ?client.transport,
             relayed_port = opened.first.relayed.0.port(),
             lifetime_seconds = lifetime.as_secs(),
@@ -191,7 +190,7 @@ impl Engine {
             },
             to_peers: Traffic::default(),
             to_clients: Traffic::default(),
-            icmp: IcmpBudget::default(),
+            icmp: None,
             mobility: ticket.map(|ticket| Box::new(Mobility::new(ticket))),
             made_by: reply_to.transaction_id,
             answer: answer.as_slice().into(),

@@ -42,7 +42,8 @@ pub(super) struct Allocation {
     pub(super) connections: Option<Vec<ConnectionId>>,
     pub(super) to_peers: Traffic,
     pub(super) to_clients: Traffic,
-    pub(super) icmp: IcmpBudget,
+    /// Once ICMP has come for it.
+    pub(super) icmp: Option<Box<IcmpBudget>>,
     /// What lets it move to another five-tuple.
     pub(super) mobility: Option<Box<Mobility>>,
     /// The Allocate that made it, and its answer: a retransmission gets the same once more.
@@ -178,8 +179,7 @@ impl Allocations {
 
     /// The caller has seen to it that neither five-tuple nor any of its relays is taken.
     pub(super) fn insert(&mut self, mut allocation: Allocation) {
-        let entry = self.table.vacant_entry();
-        let slot = entry.key();
+        let slot = self.table.vacant_key();
         for half in allocation.halves.iter() {
             let relay = half.relay.0 as usize;
             if self.by_relay.len() <= relay {
@@ -191,13 +191,17 @@ impl Allocations {
         if let Some(mobility) = &allocation.mobility {
             self.by_ticket.insert(mobility.ticket, slot);
         }
-        let of_user = self.by_user.entry(allocation.owner.user.clone());
+        let of_user = self.by_user.entry(allocation.owner.user().clone());
         let of_user = of_user.or_default();
+        if let Some(other) = of_user.first() {
+            let other = &self.table[*other as usize];
+            allocation.owner.share(&other.owner);
+        }
         allocation.at_user = of_user.len();
         of_user.push(slot as u32);
         self.deadlines.push(allocation.halves.next_expiry(), slot);
         self.held += allocation.held();
-        entry.insert(allocation);
+        self.table.insert(allocation);
         self.keep_deadlines_short();
         debug_assert!(self.consistent());
     }
@@ -223,7 +227,7 @@ impl Allocations {
 
     /// The user's last one takes its place.
     fn remove_of_user(&mut self, allocation: &Allocation) {
-        let user = &allocation.owner.user;
+        let user = allocation.owner.user();
         let Some(slots) = self.by_user.get_mut(user) else {
             return;
         };
@@ -401,7 +405,7 @@ impl Allocations {
             .iter()
             .map(|allocation| allocation.halves.iter().count());
         let indexed = |(slot, allocation): (usize, &Allocation)| {
-            let user = self.by_user.get(&allocation.owner.user);
+            let user = self.by_user.get(allocation.owner.user());
             let mut halves = allocation.halves.iter();
             self.slot_of(&allocation.client) == Some(slot)
                 && halves.all(|half| self.by_relay[half.relay.0 as usize] == Some(slot))

@@ -29,18 +29,19 @@ pub(super) struct Authenticator {
 /// Who sent a request, proven.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
-    pub(super) user: UserId,
-    proof: Option<Proof>,
+    /// `None` where nobody has to prove anything.
+    credential: Option<Arc<Credential>>,
+    /// How the answer to this request is signed.
+    codes: Codes,
 }
 
-/// The credential that proved it. An allocation keeps it, so that it goes on working after its expiry.
-#[derive(Clone, Debug)]
-struct Proof {
+/// What proved it. An allocation keeps it, so that it goes on working after its expiry.
+#[derive(Debug, PartialEq, Eq)]
+struct Credential {
+    user: UserId,
     username: Box<str>,
     key: LongTermKey,
     expires_at: Option<UnixSeconds>,
-    /// How the answer to this request is signed.
-    codes: Codes,
 }
 
 impl Authenticator {
@@ -90,18 +91,19 @@ impl Authenticator {
             | Method::Connect
             | Method::ConnectionBind => owner.and_then(|owner| owner.kept_for(&username)),
         };
-        let Some(Proven {
-            user,
-            expires_at,
-            key,
-        }) = self.prove(now, &signature, &username, kept.as_ref())
-        else {
+        let Some(credential) = self.prove(now, &signature, &username, kept) else {
             return Err(ErrorCode::Unauthenticated);
         };
+        let Credential {
+            user,
+            key,
+            expires_at,
+            ..
+        } = &*credential;
         // A call may outlive the credential that it began with.
         let may_have_expired = kept.is_some() && !self.strict_expiry && !key.is_from_token();
         let has_expired = expires_at.is_some_and(|at| at <= now.unix.seconds());
-        if has_expired && !may_have_expired || self.revoked.includes(&user, expires_at) {
+        if has_expired && !may_have_expired || self.revoked.includes(user, *expires_at) {
             return Err(ErrorCode::Unauthenticated);
         }
         let nonce = signature.nonce;
@@ -110,13 +112,8 @@ impl Authenticator {
             return Err(ErrorCode::StaleNonce);
         }
         Ok(Identity {
-            user,
-            proof: Some(Proof {
-                username: username.into(),
-                key,
-                expires_at,
-                codes: signature.codes,
-            }),
+            credential: Some(credential),
+            codes: signature.codes,
         })
     }
 
@@ -133,10 +130,10 @@ impl Authenticator {
 
     fn username_behind(&self, hash: &[u8], owner: Option<&Identity>) -> Option<String> {
         let hash: &UserHash = hash.try_into().ok()?;
-        let proof = owner.and_then(|owner| owner.proof.as_ref());
-        match proof {
-            Some(proof) if user_hash(&proof.username, self.credentials.realm()) == *hash => {
-                Some(proof.username.to_string())
+        let kept = owner.and_then(|owner| owner.credential.as_ref());
+        match kept {
+            Some(kept) if user_hash(&kept.username, self.credentials.realm()) == *hash => {
+                Some(kept.username.to_string())
             }
             Some(_) | None => Some(self.credentials.name_behind(hash)?.to_string()),
         }
@@ -148,21 +145,23 @@ impl Authenticator {
         now: Now,
         signature: &Signature<'_>,
         username: &str,
-        kept: Option<&Proven>,
-    ) -> Option<Proven> {
+        kept: Option<&Arc<Credential>>,
+    ) -> Option<Arc<Credential>> {
         let Signature {
             algorithm,
             integrity,
             ..
         } = signature;
+        let fresh = |proven| Arc::new(Credential::new(username, proven));
         if let (Some(tokens), Some(token)) = (&self.tokens, signature.token) {
-            return prove_by_token(now, tokens, token, signature, username);
+            return prove_by_token(now, tokens, token, signature, username).map(fresh);
         }
         let kept = kept.filter(|kept| kept.key.suits(*algorithm));
         let kept = kept.filter(|kept| integrity.proves(kept.key.as_bytes()));
         kept.cloned().or_else(|| {
             let proves = |key: &LongTermKey| integrity.proves(key.as_bytes());
-            self.credentials.prove(username, *algorithm, proves)
+            let proven = self.credentials.prove(username, *algorithm, proves);
+            proven.map(fresh)
         })
     }
 
@@ -214,40 +213,69 @@ impl Authenticator {
 impl Identity {
     fn anyone() -> Self {
         Self {
-            user: UserId::Anyone,
-            proof: None,
+            credential: None,
+            codes: Codes::default(),
         }
+    }
+
+    /// Whose allocations these would be.
+    pub(super) fn user(&self) -> &UserId {
+        static ANYONE: UserId = UserId::Anyone;
+        self.credential
+            .as_ref()
+            .map_or(&ANYONE, |credential| &credential.user)
     }
 
     /// What answers are signed with.
     pub(super) fn key(&self) -> Option<SigningKey<'_>> {
-        self.proof.as_ref().map(|proof| SigningKey {
-            key: proof.key.as_bytes(),
-            codes: proof.codes,
+        self.credential.as_ref().map(|credential| SigningKey {
+            key: credential.key.as_bytes(),
+            codes: self.codes,
         })
     }
 
     /// When an allocation must end at the latest: with the access token
     /// ([RFC 7635 §4](https://www.rfc-editor.org/rfc/rfc7635#section-4)).
     pub(super) fn ends_at(&self) -> Option<UnixSeconds> {
-        let proof = self.proof.as_ref()?;
-        proof.expires_at.filter(|_| proof.key.is_from_token())
+        let credential = self.credential.as_ref()?;
+        let is_from_token = credential.key.is_from_token();
+        credential.expires_at.filter(|_| is_from_token)
     }
 
     /// Whether the credential is one that a revocation until then ends.
     pub(super) fn ends_by(&self, until: UnixSeconds) -> bool {
-        let expires_at = self.proof.as_ref().and_then(|proof| proof.expires_at);
+        let credential = self.credential.as_ref();
+        let expires_at = credential.and_then(|credential| credential.expires_at);
         expires_at.is_some_and(|at| at <= until)
     }
 
+    /// Keeps what the other one keeps, where it is the same: a user's allocations need not each have their own.
+    pub(super) fn share(&mut self, other: &Self) {
+        if self.credential == other.credential {
+            self.credential.clone_from(&other.credential);
+        }
+    }
+
     /// The credential as it was proven.
-    fn kept_for(&self, username: &str) -> Option<Proven> {
-        let proof = self.proof.as_ref()?;
-        (*proof.username == *username).then(|| Proven {
-            user: self.user.clone(),
-            expires_at: proof.expires_at,
-            key: proof.key.clone(),
-        })
+    fn kept_for(&self, username: &str) -> Option<&Arc<Credential>> {
+        let credential = self.credential.as_ref();
+        credential.filter(|kept| *kept.username == *username)
+    }
+}
+
+impl Credential {
+    fn new(username: &str, proven: Proven) -> Self {
+        let Proven {
+            user,
+            expires_at,
+            key,
+        } = proven;
+        Self {
+            user,
+            username: username.into(),
+            key,
+            expires_at,
+        }
     }
 }
 

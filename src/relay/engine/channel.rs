@@ -39,7 +39,7 @@ pub(super) fn bind(
     if !allocation.reaches(now, Family::of(peer.ip())) {
         return Err(ErrorCode::PeerAddressFamilyMismatch);
     }
-    admission.admit(now, &allocation.owner.user, peer, counters)?;
+    admission.admit(now, allocation.owner.user(), peer, counters)?;
     allocation.channels.admit(now, number, PeerAddr(peer))?;
     allocation.permissions.install(now, vec![peer.ip()])?;
     allocation.channels.bind(now, number, PeerAddr(peer));

@@ -50,7 +50,7 @@ impl Ending {
 pub(super) fn tell(now: Now, allocation: &Allocation, ending: Ending) {
     let lived = now.mono.saturating_duration_since(allocation.made_at);
     tracing::info!(
-        user = allocation.owner.user.name(),
+        user = allocation.owner.user().name(),
         transport = allocation.client.transport.name(),
         relays = allocation.relays().name(),
         relayed_port = allocation.halves.first().relayed.0.port(),

@@ -44,7 +44,7 @@ impl Engine {
         if !allocation.permissions.permit(now, peer.0.ip()) {
             return Err(DropReason::NoPermission);
         }
-        if !allocation.icmp.admit(now) {
+        if !allocation.icmp.get_or_insert_default().admit(now) {
             return Err(DropReason::OverLimit);
         }
         self.counters.icmp += 1;

@@ -37,7 +37,7 @@ pub(super) fn create(
     {
         return Err(ErrorCode::PeerAddressFamilyMismatch);
     }
-    admission.admit_ips(now, &allocation.owner.user, &ips, counters)?;
+    admission.admit_ips(now, allocation.owner.user(), &ips, counters)?;
     allocation.permissions.install(now, ips)
 }
 

@@ -179,7 +179,7 @@ pub(super) fn owned<'a>(
     let allocation = allocations
         .by_client_mut(now, client)
         .ok_or(ErrorCode::AllocationMismatch)?;
-    if allocation.owner.user != identity.user {
+    if allocation.owner.user() != identity.user() {
         return Err(ErrorCode::WrongCredentials);
     }
     Ok(allocation)

@@ -114,7 +114,7 @@ impl Engine {
         let half = half.ok_or(ErrorCode::PeerAddressFamilyMismatch)?;
         let (relay, relayed) = (half.relay, half.relayed);
         self.peers
-            .admit(now, &identity.user, peer.0, &mut self.counters)?;
+            .admit(now, identity.user(), peer.0, &mut self.counters)?;
         // A socket that connects to its own address meets itself.
         if peer.0 == relayed.0 {
             return Err(ErrorCode::Forbidden);

@@ -36,7 +36,7 @@ impl Engine {
             .map(|(user, total)| (user.clone(), total))
             .collect();
         for allocation in self.allocations.iter() {
-            let user = allocation.owner.user.clone();
+            let user = allocation.owner.user().clone();
             *sums.entry(user).or_default() += Usage::of(allocation);
         }
         sums

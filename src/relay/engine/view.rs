@@ -81,7 +81,7 @@ impl AllocationView {
         let expires_at = allocation.halves.last_expiry();
         Self {
             id: allocation.id.to_string(),
-            user: allocation.owner.user.clone(),
+            user: allocation.owner.user().clone(),
             client: allocation.client,
             relayed: allocation.halves.first().relayed.0,
             additional_relayed: allocation.halves.second().map(|half| half.relayed.0),

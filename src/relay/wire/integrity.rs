@@ -138,7 +138,7 @@ pub struct SigningKey<'k> {
 }
 
 /// The codes that the answer to a request carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Codes {
     /// MESSAGE-INTEGRITY: wherever the request had it.
     pub sha1: bool,

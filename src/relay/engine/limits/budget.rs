@@ -1,11 +1,10 @@
 //! How many bytes an allocation may relay: a share of its own, of its user's, and of everybody's.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
+use super::SECOND_NANOS;
 use super::bucket::Bucket;
 use super::refusals::Limit;
-use super::{SECOND_NANOS, nanos_since};
-use crate::clock::Now;
 
 /// Bytes a second; `None`: as many as come.
 #[derive(Clone, Copy, Debug)]
@@ -17,10 +16,7 @@ pub(super) struct Rates {
 
 /// The shares that count for one allocation: none where no bytes are limited, and nothing is then spent on them.
 #[derive(Debug)]
-pub(super) struct Budget {
-    epoch: Instant,
-    shares: Box<[Share]>,
-}
+pub(super) struct Budget(Box<[Share]>);
 
 /// One of them, with a second's worth of bytes at most.
 #[derive(Debug)]
@@ -31,21 +27,21 @@ pub(super) struct Share {
 }
 
 impl Budget {
-    pub(super) fn new(epoch: Instant, shares: Box<[Share]>) -> Self {
-        Self { epoch, shares }
+    pub(super) fn new(shares: impl Iterator<Item = Share>) -> Self {
+        Self(shares.collect())
+    }
+
+    pub(super) fn is_unlimited(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Takes these bytes from every share, or from none.
-    pub(super) fn admit(&self, now: Now, bytes: usize) -> Result<(), Limit> {
-        if self.shares.is_empty() {
-            return Ok(());
-        }
-        let nanos = nanos_since(self.epoch, now);
-        for (index, share) in self.shares.iter().enumerate() {
-            if share.bucket.take(nanos, share.cost(bytes), SECOND_NANOS) {
+    pub(super) fn admit(&self, now: u64, bytes: usize) -> Result<(), Limit> {
+        for (index, share) in self.0.iter().enumerate() {
+            if share.bucket.take(now, share.cost(bytes), SECOND_NANOS) {
                 continue;
             }
-            for taken in &self.shares[..index] {
+            for taken in &self.0[..index] {
                 taken.bucket.give_back(taken.cost(bytes));
             }
             return Err(share.limit);

@@ -6,10 +6,10 @@ use std::{
     time::Instant,
 };
 
-use super::Settings;
 use super::bucket::Bucket;
 use super::budget::{Budget, Rates, Share};
 use super::refusals::Limit;
+use super::{Settings, nanos_since};
 use crate::clock::Now;
 use crate::ident::UserId;
 
@@ -41,7 +41,8 @@ struct Counts {
 #[derive(Debug, Default)]
 struct OfUser {
     allocations: u32,
-    bytes: Arc<Bucket>,
+    /// `None` until bytes are budgeted by user.
+    bytes: Option<Arc<Bucket>>,
 }
 
 /// One allocation's place in the quota and its share of the bytes, free again when it is dropped.
@@ -86,30 +87,32 @@ impl Quota {
         counts.all += 1;
         let own = counts.users.entry(user.clone()).or_default();
         own.allocations += 1;
-        let bytes = Arc::clone(&own.bytes);
+        let budget = self.budget(maxima.rates, user, own);
         drop(counts);
         Ok(Place {
             quota: Arc::clone(self),
             user: user.clone(),
-            budget: self.budget(maxima.rates, user, bytes),
+            budget,
         })
     }
 
-    fn budget(&self, rates: Rates, user: &UserId, of_user: Arc<Bucket>) -> Budget {
+    fn budget(&self, rates: Rates, user: &UserId, own: &mut OfUser) -> Budget {
+        let share = |limit, bytes_per_second, bucket| Share {
+            limit,
+            bytes_per_second,
+            bucket,
+        };
         let per_user = rates.user.filter(|_| is_somebody(user));
         let shares = [
-            (Limit::BytesPerAllocation, rates.allocation, Arc::default()),
-            (Limit::BytesPerUser, per_user, of_user),
-            (Limit::Bytes, rates.all, Arc::clone(&self.of_all)),
+            rates
+                .allocation
+                .map(|rate| share(Limit::BytesPerAllocation, rate, Arc::default())),
+            per_user.map(|rate| share(Limit::BytesPerUser, rate, own.bucket())),
+            rates
+                .all
+                .map(|rate| share(Limit::Bytes, rate, Arc::clone(&self.of_all))),
         ];
-        let shares = shares.into_iter().filter_map(|(limit, rate, bucket)| {
-            Some(Share {
-                limit,
-                bytes_per_second: rate?,
-                bucket,
-            })
-        });
-        Budget::new(self.epoch, shares.collect())
+        Budget::new(shares.into_iter().flatten())
     }
 
     fn give_back(&self, user: &UserId) {
@@ -150,9 +153,21 @@ impl Counts {
     fn sweep(&mut self, now: u64) {
         if self.users.len() > 2 * self.swept_len + SWEEP_SLACK {
             self.users
-                .retain(|_, own| own.allocations > 0 || !own.bytes.is_full(now));
+                .retain(|_, own| own.allocations > 0 || own.has_spent(now));
             self.swept_len = self.users.len();
         }
+    }
+}
+
+impl OfUser {
+    fn bucket(&mut self) -> Arc<Bucket> {
+        Arc::clone(self.bytes.get_or_insert_default())
+    }
+
+    /// Whether the budget is not yet what it was at first.
+    fn has_spent(&self, now: u64) -> bool {
+        let bytes = self.bytes.as_ref();
+        bytes.is_some_and(|bytes| !bytes.is_full(now))
     }
 }
 
@@ -163,17 +178,18 @@ impl Place {
         now: Now,
         bytes: usize,
     ) -> Result<(), Limit> {
-        self.budget.admit(now, bytes)
+        if self.budget.is_unlimited() {
+            return Ok(());
+        }
+        self.budget.admit(nanos_since(self.quota.epoch, now), bytes)
     }
 
     /// Spends from the budgets that hold now.
     pub(in crate::relay::engine) fn renew(&mut self) {
-        let counts = self.quota.counts();
-        let of_user = counts.users.get(&self.user);
-        let of_user = of_user.map_or_else(Arc::default, |own| Arc::clone(&own.bytes));
+        let mut counts = self.quota.counts();
         let rates = counts.maxima.rates;
-        drop(counts);
-        self.budget = self.quota.budget(rates, &self.user, of_user);
+        let own = counts.users.entry(self.user.clone()).or_default();
+        self.budget = self.quota.budget(rates, &self.user, own);
     }
 }
 
