@@ -34,6 +34,7 @@ mod forward;
 mod halves;
 pub mod icmp;
 pub mod limits;
+mod made;
 mod mobility;
 mod nonce;
 pub mod outcome;

@@ -54,6 +54,26 @@ fn a_repeated_allocate_gets_the_same_answer_and_no_second_allocation() {
 }
 
 #[test]
+fn r48_a_repeated_allocate_gets_the_same_answer_whatever_happened_since() {
+    let wants: [(&str, &[&dyn Setter]); 3] = [
+        ("nothing more", &[&udp()]),
+        ("a reserved port", &[&udp(), &raw(ATTR_EVEN_PORT, &[0x80])]),
+        ("a ticket", &[&udp(), &raw(AttrType(0x8030), b"")]),
+    ];
+    for (name, attributes) in wants {
+        let mut world = World::with(|settings| settings.software = Some("Setu".into()));
+        let request = world.signed(ALICE, METHOD_ALLOCATE, attributes);
+        let first = world.send(ALICE.address(), &request).answer();
+        assert_eq!(first.code(), 0, "{name}");
+        let mut world = world.permit(ALICE, PEER).bind(ALICE, 0x4000, PEER);
+        world.advance(seconds(30));
+        world.refresh(ALICE, 1800);
+        let again = world.send(ALICE.address(), &request).answer();
+        assert_eq!(again.0.raw, first.0.raw, "{name}");
+    }
+}
+
+#[test]
 fn another_allocate_on_the_same_five_tuple_is_a_mismatch() {
     let mut world = World::with_allocation(ALICE).permit(ALICE, PEER);
     assert_eq!(world.ask(ALICE, METHOD_ALLOCATE, &[&udp()]).code(), 437);

@@ -1,9 +1,6 @@
 //! Allocate ([RFC 8656 §7.2](https://www.rfc-editor.org/rfc/rfc8656#section-7.2)), its checks in the RFC's order.
 
-use std::{
-    ops::RangeInclusive,
-    time::{Duration, Instant},
-};
+use std::{ops::RangeInclusive, time::Duration};
 
 use crate::clock::Now;
 use crate::logging::Redacted;
@@ -12,15 +9,15 @@ use crate::relay::engine::allocations::Allocation;
 use crate::relay::engine::auth::Identity;
 use crate::relay::engine::counters::Traffic;
 use crate::relay::engine::five_tuple::{Family, FiveTuple};
-use crate::relay::engine::halves::{Half, Halves};
 use crate::relay::engine::limits::{Limit, Place};
+use crate::relay::engine::made::{Made, Opened};
 use crate::relay::engine::mobility::Mobility;
 use crate::relay::engine::outcome::{
     Effect, OpenedRelay, PortKind, PortRequest, RelayRefused, RelayTransport, ReservationToken,
 };
 use crate::relay::engine::view::AllocationId;
 use crate::relay::wire::request::{Method, Request};
-use crate::relay::wire::response::{ErrorCode, ReplyTo, Response};
+use crate::relay::wire::response::{ErrorCode, ReplyTo};
 
 /// How long an allocation lives unless refreshed, and the longest that it may ask for
 /// ([RFC 8656 §3.2, §7.2](https://www.rfc-editor.org/rfc/rfc8656#section-3.2)).
@@ -60,13 +57,6 @@ struct Wanted {
     additional: Option<PortRequest>,
 }
 
-/// What it gets: one relay socket, or two, or one and the reason why there is no other.
-struct Opened {
-    first: OpenedRelay,
-    second: Option<OpenedRelay>,
-    missing: Option<(Family, ErrorCode)>,
-}
-
 impl Engine {
     /// `Ok(None)`: the answer waits for the relay sockets.
     pub(super) fn allocate(
@@ -77,11 +67,11 @@ impl Engine {
         owner: Identity,
     ) -> Result<Option<Vec<u8>>, ErrorCode> {
         if let Some(allocation) = self.allocations.by_client(now, client) {
-            let is_repeated = allocation.made_by == request.reply_to.transaction_id;
-            if !is_repeated || allocation.owner.user() != owner.user() {
+            if !allocation.made.by(request) || allocation.owner.user() != owner.user() {
                 return Err(ErrorCode::AllocationMismatch);
             }
-            return Ok(Some(allocation.answer.to_vec()));
+            let buffer = self.effects.buffer();
+            return Ok(Some(self.made(client, allocation, buffer)));
         }
         let wanted = self.wanted(client, request)?;
         let lifetime = self.granted_lifetime(now, request, &owner)?;
@@ -162,12 +152,6 @@ impl Engine {
         let tickets = self.tickets.as_ref();
         let tickets = tickets.filter(|_| is_mobile && transport == RelayTransport::Udp);
         let ticket = tickets.map(|tickets| tickets.make(id, 0));
-        let response = opened.tell(self.success(reply_to));
-        let mut response = response.lifetime(lifetime).mapped(client.client);
-        if let Some(ticket) = ticket {
-            response = response.mobility_ticket(ticket);
-        }
-        let answer = self.with_software(response).finish(owner.key());
         tracing::debug!(
             user = %Redacted::new(owner.user()),
             transport = ?client.transport,
@@ -175,7 +159,7 @@ impl Engine {
             lifetime_seconds = lifetime.as_secs(),
             "allocation made"
         );
-        self.allocations.insert(Allocation {
+        let allocation = Allocation {
             id,
             client,
             halves: opened.halves(now.mono + lifetime),
@@ -192,10 +176,12 @@ impl Engine {
             to_clients: Traffic::default(),
             icmp: None,
             mobility: ticket.map(|ticket| Box::new(Mobility::new(ticket))),
-            made_by: reply_to.transaction_id,
-            answer: answer.as_slice().into(),
+            made: Made::new(reply_to, lifetime, opened),
             at_user: 0,
-        });
+        };
+        let buffer = self.effects.buffer();
+        let answer = self.made(client, &allocation, buffer);
+        self.allocations.insert(allocation);
         self.counters.count_made(client.transport);
         self.succeed(client, Method::Allocate, answer);
     }
@@ -279,31 +265,6 @@ fn wanted(request: &Request<'_>, transport: RelayTransport) -> Result<Wanted, Er
         first: request_for(family),
         additional,
     })
-}
-
-impl Opened {
-    fn tell(&self, mut response: Response) -> Response {
-        for opened in [&self.first].into_iter().chain(&self.second) {
-            response = response.relayed(opened.relayed.0);
-        }
-        if let Some((family, code)) = self.missing {
-            response = response.address_error(family.number(), code);
-        }
-        // Only what was opened alone has one.
-        match self.first.reservation {
-            Some(ReservationToken(token)) => response.reservation(token),
-            None => response,
-        }
-    }
-
-    fn halves(&self, expires_at: Instant) -> Halves {
-        let half = |opened: &OpenedRelay| Half {
-            relay: opened.key,
-            relayed: opened.relayed,
-            expires_at,
-        };
-        Halves::new(half(&self.first), self.second.as_ref().map(half))
-    }
 }
 
 fn alone(opened: Result<OpenedRelay, RelayRefused>) -> Result<Opened, ErrorCode> {

@@ -17,6 +17,7 @@ use crate::relay::engine::five_tuple::{Family, FiveTuple, RelayKey};
 use crate::relay::engine::halves::{Half, Halves};
 use crate::relay::engine::icmp::IcmpBudget;
 use crate::relay::engine::limits::Place;
+use crate::relay::engine::made::Made;
 use crate::relay::engine::mobility::Mobility;
 use crate::relay::engine::outcome::RelayTransport;
 use crate::relay::engine::permission::Permissions;
@@ -46,9 +47,8 @@ pub(super) struct Allocation {
     pub(super) icmp: Option<Box<IcmpBudget>>,
     /// What lets it move to another five-tuple.
     pub(super) mobility: Option<Box<Mobility>>,
-    /// The Allocate that made it, and its answer: a retransmission gets the same once more.
-    pub(super) made_by: TransactionId,
-    pub(super) answer: Box<[u8]>,
+    /// How it began.
+    pub(super) made: Made,
     /// Where it stands among its user's.
     pub(super) at_user: usize,
 }
@@ -136,7 +136,7 @@ impl Allocations {
     /// The allocation of whoever sends data from this five-tuple: one that was moving here has arrived.
     pub(super) fn by_sender(&mut self, now: Now, client: FiveTuple) -> Option<&mut Allocation> {
         let slot = self.slot_of(&client)?;
-        if self.table.get(slot)?.client != client {
+        if self.table.get(slot)?.next() == Some(client) {
             self.arrive(slot, client);
         }
         self.table
