@@ -21,6 +21,9 @@ pub const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);
 /// How many peers one allocation may permit at a time: beyond any call, and little to keep.
 pub const PERMISSIONS_MAX: usize = 1024;
 
+/// So few are found sooner by looking at each.
+const SCANNED_MAX: usize = 8;
+
 /// Handles CreatePermission: all its peers are permitted, or none.
 pub(super) fn create(
     now: Now,
@@ -88,9 +91,10 @@ impl Permissions {
     }
 
     fn position(&self, ip: IpAddr) -> Option<usize> {
-        self.by_ip
-            .binary_search_by_key(&ip, |permission| permission.ip)
-            .ok()
+        if self.by_ip.len() <= SCANNED_MAX {
+            return self.by_ip.iter().position(|known| known.ip == ip);
+        }
+        self.by_ip.binary_search_by_key(&ip, |known| known.ip).ok()
     }
 
     /// Drops those for peers of this family.

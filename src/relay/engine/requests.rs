@@ -14,17 +14,7 @@ use crate::source::Source;
 
 impl Engine {
     pub(super) fn handle_request(&mut self, now: Now, client: FiveTuple, request: &Request<'_>) {
-        self.expire(now);
-        let allocations = &self.allocations;
-        let about = tcp::subject(now, allocations, &self.connections, client, request);
-        let owner = about
-            .map(|allocation| &allocation.owner)
-            .or_else(|| mobility::owner(now, allocations, request));
-        let control = about.map(|allocation| allocation.client.client);
-        let proven = self
-            .authenticator
-            .authenticate(now, client, request, owner, control);
-        let identity = match proven {
+        let identity = match self.identify(now, client, request) {
             Ok(identity) => identity,
             Err(code) => return self.challenge(now, client, request, code),
         };
@@ -46,6 +36,27 @@ impl Engine {
             Ok(None) => {}
             Err(code) => self.refuse(now, client, request.reply_to, &identity, code),
         }
+    }
+
+    fn identify(
+        &mut self,
+        now: Now,
+        client: FiveTuple,
+        request: &Request<'_>,
+    ) -> Result<Identity, ErrorCode> {
+        // About no allocation: it is answered as fast as it can be.
+        if request.method == Method::Binding {
+            return Ok(Identity::anyone());
+        }
+        self.expire(now);
+        let allocations = &self.allocations;
+        let about = tcp::subject(now, allocations, &self.connections, client, request);
+        let owner = about
+            .map(|allocation| &allocation.owner)
+            .or_else(|| mobility::owner(now, allocations, request));
+        let control = about.map(|allocation| allocation.client.client);
+        self.authenticator
+            .authenticate(now, client, request, owner, control)
     }
 
     /// The answer to a proven request; `None` where it comes by another way: with the relay socket, or a connection.

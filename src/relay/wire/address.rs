@@ -36,33 +36,36 @@ impl XorAddress {
         let mut bytes = [0; VALUE_BYTES_MAX];
         let (family, length) = match addr.ip() {
             IpAddr::V4(ip) => {
-                bytes[4..8].copy_from_slice(&ip.octets());
+                bytes[4..8].copy_from_slice(&(ip.to_bits() ^ MAGIC_COOKIE).to_be_bytes());
                 (FAMILY_IPV4, 8)
             }
             IpAddr::V6(ip) => {
-                bytes[4..].copy_from_slice(&ip.octets());
+                bytes[4..].copy_from_slice(&(ip.to_bits() ^ mask(transaction_id)).to_be_bytes());
                 (FAMILY_IPV6, 20)
             }
         };
         bytes[1] = family;
-        bytes[2..4].copy_from_slice(&addr.port().to_be_bytes());
-        xor(&mut bytes[2..length], transaction_id);
+        bytes[2..4].copy_from_slice(&(addr.port() ^ PORT_MASK).to_be_bytes());
         Self { bytes, length }
     }
 
     /// `None` when the family is unknown or the value has not exactly that family's length.
     #[must_use]
     pub fn decode(value: &[u8], transaction_id: TransactionId) -> Option<SocketAddr> {
-        let mut bytes = [0; VALUE_BYTES_MAX];
-        bytes.get_mut(..value.len())?.copy_from_slice(value);
-        xor(&mut bytes[2..], transaction_id);
-        let [_, family, p0, p1, ip @ ..] = bytes;
-        let ip = match (family, value.len()) {
-            (FAMILY_IPV4, 8) => IpAddr::V4(Ipv4Addr::new(ip[0], ip[1], ip[2], ip[3])),
-            (FAMILY_IPV6, 20) => IpAddr::V6(Ipv6Addr::from(ip)),
+        let (&[_, family, p0, p1], ip) = value.split_first_chunk()?;
+        let ip = match family {
+            FAMILY_IPV4 => {
+                let bits = u32::from_be_bytes(ip.try_into().ok()?);
+                IpAddr::V4(Ipv4Addr::from_bits(bits ^ MAGIC_COOKIE))
+            }
+            FAMILY_IPV6 => {
+                let bits = u128::from_be_bytes(ip.try_into().ok()?);
+                IpAddr::V6(Ipv6Addr::from_bits(bits ^ mask(transaction_id)))
+            }
             _ => return None,
         };
-        Some(SocketAddr::new(ip, u16::from_be_bytes([p0, p1])))
+        let port = u16::from_be_bytes([p0, p1]) ^ PORT_MASK;
+        Some(SocketAddr::new(ip, port))
     }
 
     /// The attribute's value: 8 or 20 bytes.
@@ -72,14 +75,16 @@ impl XorAddress {
     }
 }
 
-/// The port is xored with the cookie's first half, the address with the cookie and the transaction id.
-fn xor(port_and_ip: &mut [u8], transaction_id: TransactionId) {
-    let cookie = MAGIC_COOKIE.to_be_bytes();
-    let mask = cookie[..2].iter().chain(&cookie).chain(&transaction_id);
-    for (byte, mask) in port_and_ip.iter_mut().zip(mask) {
-        *byte ^= mask;
-    }
+/// What an IPv6 address is xored with: the cookie and the transaction id.
+fn mask(transaction_id: TransactionId) -> u128 {
+    let mut mask = [0; 16];
+    mask[..4].copy_from_slice(&MAGIC_COOKIE.to_be_bytes());
+    mask[4..].copy_from_slice(&transaction_id);
+    u128::from_be_bytes(mask)
 }
+
+/// The cookie's first half.
+const PORT_MASK: u16 = (MAGIC_COOKIE >> 16) as u16;
 
 #[cfg(test)]
 mod tests {

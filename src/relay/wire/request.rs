@@ -341,32 +341,35 @@ impl<'d> Request<'d> {
 /// The type of a comprehension-required attribute that this server does not know
 /// ([RFC 8489 §6.3.1](https://www.rfc-editor.org/rfc/rfc8489#section-6.3.1)).
 pub(super) fn unknown_type(found: Attribute<'_>) -> Option<AttrType> {
-    let is_unknown = found.typ.0 < 0x8000 && !KNOWN.contains(&found.typ);
+    let is_unknown = found.typ.0 < 0x8000 && !is_known(found.typ);
     is_unknown.then_some(found.typ)
 }
 
 /// All that mean something in some message, whether or not they do in this one.
-const KNOWN: &[AttrType] = &[
-    ATTR_MAPPED_ADDRESS,
-    ATTR_USERNAME,
-    ATTR_MESSAGE_INTEGRITY,
-    ATTR_ERROR_CODE,
-    ATTR_UNKNOWN_ATTRIBUTES,
-    ATTR_CHANNEL_NUMBER,
-    ATTR_LIFETIME,
-    ATTR_XOR_PEER_ADDRESS,
-    ATTR_DATA,
-    ATTR_REALM,
-    ATTR_NONCE,
-    ATTR_XOR_RELAYED_ADDRESS,
-    ATTR_REQUESTED_ADDRESS_FAMILY,
-    ATTR_EVEN_PORT,
-    ATTR_REQUESTED_TRANSPORT,
-    ATTR_DONT_FRAGMENT,
-    ATTR_XORMAPPED_ADDRESS,
-    ATTR_RESERVATION_TOKEN,
-    ATTR_CONNECTION_ID,
-    ATTR_MESSAGE_INTEGRITY_SHA256,
-    ATTR_PASSWORD_ALGORITHM,
-    ATTR_USER_HASH,
-];
+fn is_known(typ: AttrType) -> bool {
+    matches!(
+        typ,
+        ATTR_MAPPED_ADDRESS
+            | ATTR_USERNAME
+            | ATTR_MESSAGE_INTEGRITY
+            | ATTR_ERROR_CODE
+            | ATTR_UNKNOWN_ATTRIBUTES
+            | ATTR_CHANNEL_NUMBER
+            | ATTR_LIFETIME
+            | ATTR_XOR_PEER_ADDRESS
+            | ATTR_DATA
+            | ATTR_REALM
+            | ATTR_NONCE
+            | ATTR_XOR_RELAYED_ADDRESS
+            | ATTR_REQUESTED_ADDRESS_FAMILY
+            | ATTR_EVEN_PORT
+            | ATTR_REQUESTED_TRANSPORT
+            | ATTR_DONT_FRAGMENT
+            | ATTR_XORMAPPED_ADDRESS
+            | ATTR_RESERVATION_TOKEN
+            | ATTR_CONNECTION_ID
+            | ATTR_MESSAGE_INTEGRITY_SHA256
+            | ATTR_PASSWORD_ALGORITHM
+            | ATTR_USER_HASH
+    )
+}
