@@ -13,7 +13,6 @@ use std::{hint::black_box, net::SocketAddr};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use setu::relay::engine::five_tuple::{FiveTuple, PeerAddr, RelayKey, RelayedAddr};
 use setu::relay::engine::{Effect, OpenedRelay, Outcome};
-use setu::relay::wire::frame::{Frame, HEADROOM_BYTES, TAILROOM_BYTES};
 use stun::attributes::ATTR_DATA;
 use stun::message::{
     CLASS_INDICATION, CLASS_REQUEST, METHOD_ALLOCATE, METHOD_BINDING, METHOD_CHANNEL_BIND,
@@ -56,10 +55,9 @@ fn data(criterion: &mut Criterion) {
         ("Data indication to the client", OTHER_PORT),
     ] {
         let peer = PeerAddr(peer.parse().unwrap());
-        let mut buffer = [0xA5; HEADROOM_BYTES + PAYLOAD.len() + TAILROOM_BYTES];
         group.bench_function(name, |bencher| {
             let mut relays = (0..u32::from(CLIENTS)).cycle().map(RelayKey);
-            bencher.iter(|| to_client(&mut world, relays.next().unwrap(), peer, &mut buffer));
+            bencher.iter(|| to_client(&mut world, relays.next().unwrap(), peer));
         });
     }
 }
@@ -113,9 +111,8 @@ fn to_peer(world: &mut World, from: FiveTuple, datagram: &[u8]) {
     assert!(matches!(black_box(outcome), Outcome::ToPeer { .. }));
 }
 
-fn to_client(world: &mut World, relay: RelayKey, peer: PeerAddr, buffer: &mut [u8]) {
-    let frame = Frame::new(buffer, PAYLOAD.len()).unwrap();
-    let outcome = world.engine.handle_peer(world.now, relay, peer, frame);
+fn to_client(world: &mut World, relay: RelayKey, peer: PeerAddr) {
+    let outcome = world.engine.handle_peer(world.now, relay, peer, &PAYLOAD);
     assert!(matches!(black_box(outcome), Outcome::ToClient { .. }));
 }
 

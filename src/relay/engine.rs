@@ -13,7 +13,6 @@ use crate::ident::UserId;
 use crate::logging::Redacted;
 use crate::relay::wire::classic;
 use crate::relay::wire::demux::{self, Protocol};
-use crate::relay::wire::frame::Frame;
 use crate::relay::wire::message::{Fingerprint, Message};
 use crate::relay::wire::request::Request;
 use crate::relay::wire::send::SendIndication;
@@ -224,10 +223,10 @@ impl Engine {
         now: Now,
         relay: RelayKey,
         peer: PeerAddr,
-        frame: Frame<'b>,
+        payload: &'b [u8],
     ) -> Outcome<'b> {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
-        let outcome = self.forward_to_client(now, relay, peer, frame);
+        let outcome = self.forward_to_client(now, relay, peer, payload);
         outcome.unwrap_or_else(|reason| self.dropped(reason))
     }
 
@@ -275,6 +274,12 @@ impl Engine {
         for client in clients {
             self.let_go(now, client, why);
         }
+    }
+
+    /// Whether [`poll_effect`](Self::poll_effect) has something.
+    #[must_use]
+    pub fn has_effects(&self) -> bool {
+        !self.effects.is_empty()
     }
 
     /// What the worker must do next.

@@ -3,6 +3,7 @@
 //! Its tasks share the [`Worker`] and borrow it only between awaits; no lock is on the path of relayed data, as long as no client
 //! has moved from one worker to another.
 
+mod batch;
 mod client_udp;
 mod connection;
 mod dtls;
@@ -20,6 +21,7 @@ mod sockets;
 mod splice;
 mod stream;
 mod thread;
+mod watch;
 
 pub use dtls::DtlsIdentity;
 pub use external::ExternalAddr;
@@ -50,22 +52,23 @@ use tokio::{
 
 use crate::clock::{Now, UnixSeconds};
 use crate::ident::UserId;
-use crate::relay::engine::five_tuple::{FiveTuple, PeerAddr, RelayKey};
+use crate::relay::engine::five_tuple::{FiveTuple, PeerAddr, RelayKey, Transport};
 use crate::relay::engine::tcp::Towards;
 use crate::relay::engine::{
-    self, DropReason, Effect, Ending, Engine, OpenedRelay, PortRequest, RelayRefused,
-    RelayTransport,
+    self, DropReason, Effect, Ending, Engine, OpenedRelay, Outcome, PortRequest, RelayRefused,
 };
 use crate::relay::wire::connection::ConnectionId;
-use crate::relay::wire::frame::{FRAME_BYTES_ICMP, Frame, HEADROOM_BYTES, TAILROOM_BYTES};
+use crate::relay::worker::batch::Arrivals;
+use crate::relay::worker::client_udp::ClientUdp;
 use crate::relay::worker::dtls::Heard;
 use crate::relay::worker::guests::Visit;
 use crate::relay::worker::hand_over::Crew;
 use crate::relay::worker::mailbox::Orders;
 use crate::relay::worker::outbox::Outbox;
 use crate::relay::worker::peer_tcp::PeerConnections;
-use crate::relay::worker::relay_udp::{DATAGRAMS_PER_TURN, Relays};
-use crate::relay::worker::sending::Sockets;
+use crate::relay::worker::relay_udp::{ROOMS_PER_TURN, Relays};
+use crate::relay::worker::sending::{Outgoing, Sockets};
+use crate::relay::worker::watch::Ready;
 
 /// A worker's numbers; those of several are added up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -81,8 +84,6 @@ pub(crate) struct Worker {
     crew: Crew,
     /// The connection that the last message was bound to.
     bound: Option<ConnectionId>,
-    /// Where a peer's datagram lands, with room around it for its wrapping.
-    frame: Box<[u8]>,
     /// What the time-keeping task waits for.
     armed: Option<Instant>,
     rearm: Rc<Notify>,
@@ -100,7 +101,6 @@ impl Worker {
                 sockets,
                 crew,
                 bound: None,
-                frame: vec![0; FRAME_BYTES].into_boxed_slice(),
                 armed: None,
                 rearm: Rc::default(),
                 this: Weak::clone(this),
@@ -115,11 +115,94 @@ impl Worker {
         self.settle(now);
     }
 
-    /// A datagram from a client, which may have moved an allocation of another worker to where it is now.
-    fn datagram_came(&mut self, now: Now, client: FiveTuple, datagram: &[u8]) {
-        match self.crew.host_of(&client, datagram) {
-            Some(host) if !self.engine.has_allocation(&client) => host.visit(client, datagram),
-            Some(_) | None => self.client_sent(now, client, datagram),
+    /// A batch of datagrams from clients, each of which may have moved an allocation of another worker to where it is
+    /// now.
+    fn clients_sent(&mut self, now: Now, socket: &ClientUdp, arrivals: &Arrivals) {
+        let mut outgoing = Outgoing::default();
+        for arrival in (0..arrivals.len()).filter_map(|room| arrivals.arrival(room)) {
+            let Some(client) = socket.five_tuple(&arrival) else {
+                continue;
+            };
+            for datagram in arrival.datagrams() {
+                if client.transport == Transport::Dtls {
+                    self.client_sent_dtls(now, client, datagram);
+                    continue;
+                }
+                match self.crew.host_of(&client, datagram) {
+                    Some(host) if !self.engine.has_allocation(&client) => {
+                        host.visit(client, datagram);
+                    }
+                    Some(_) | None => {
+                        let outcome = self.engine.handle_client(now, client, datagram);
+                        let class = arrival.traffic_class;
+                        self.gather(now, &mut outgoing, outcome, class);
+                    }
+                }
+            }
+        }
+        self.sockets.deliver_all(&mut outgoing);
+        self.rearm();
+    }
+
+    /// What the relay sockets that are ready have received, up to one turn's worth.
+    fn peers_sent(&mut self, now: Now, ready: &mut Ready, arrivals: &mut Arrivals) {
+        arrivals.clear();
+        let mut keys = [RelayKey(0); batch::ROOMS];
+        for _ in 0..ready.len() {
+            let Some(waiting) = ready.pop_front() else {
+                break;
+            };
+            let first = arrivals.len();
+            let room_left = batch::ROOMS - first;
+            match self.sockets.relays.receive(waiting.key, arrivals) {
+                // There may be more.
+                Ok(received) if received == ROOMS_PER_TURN.min(room_left) => {
+                    ready.push_back(waiting);
+                }
+                // An ICMP error about something sent earlier: the next datagram may be fine.
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    ready.push_back(waiting);
+                }
+                Ok(_) | Err(_) if waiting.has_errors => {
+                    if self.peer_errors(now, waiting.key) {
+                        ready.push_back(waiting);
+                    }
+                }
+                Ok(_) | Err(_) => {}
+            }
+            keys[first..arrivals.len()].fill(waiting.key);
+            if arrivals.is_full() {
+                break;
+            }
+        }
+        let mut outgoing = Outgoing::default();
+        for (room, key) in keys[..arrivals.len()].iter().enumerate() {
+            let Some(arrival) = arrivals.arrival(room) else {
+                continue;
+            };
+            let peer = self.sockets.relays.peer(arrival.source);
+            for datagram in arrival.datagrams() {
+                let outcome = self.engine.handle_peer(now, *key, peer, datagram);
+                let class = arrival.traffic_class;
+                self.gather(now, &mut outgoing, outcome, class);
+            }
+        }
+        self.sockets.deliver_all(&mut outgoing);
+        self.rearm();
+    }
+
+    /// Takes one outcome of a batch, and carries out what it asks for; before that everything leaves that is older.
+    fn gather<'b>(
+        &mut self,
+        now: Now,
+        outgoing: &mut Outgoing<'b>,
+        outcome: Outcome<'b>,
+        traffic_class: u8,
+    ) {
+        self.sockets.gather(outgoing, outcome, traffic_class);
+        if self.engine.has_effects() {
+            self.sockets.deliver_all(outgoing);
+            self.carry_out_effects(now);
         }
     }
 
@@ -165,36 +248,15 @@ impl Worker {
         self.crew.guests.keep(number, has_allocation);
     }
 
-    /// What peers sent to a relay socket, up to one turn's worth; says how many datagrams it was.
-    fn peers_sent(&mut self, now: Now, key: RelayKey) -> usize {
-        for received in 0..DATAGRAMS_PER_TURN {
-            let room = &mut self.frame[HEADROOM_BYTES..][..DATAGRAM_BYTES_MAX];
-            let (payload_bytes, peer) = match self.sockets.relays.receive(key, room) {
-                Ok(datagram) => datagram,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return received,
-                // An ICMP error about something sent earlier: the next datagram may be fine.
-                Err(_) => continue,
-            };
-            let Some(frame) = Frame::new(&mut self.frame, payload_bytes) else {
-                continue;
-            };
-            let outcome = self.engine.handle_peer(now, key, peer, frame);
-            self.sockets.deliver(outcome);
-            self.settle(now);
-        }
-        DATAGRAMS_PER_TURN
-    }
-
     /// What became of datagrams from a relay socket, up to one turn's worth; says whether there is more.
     fn peer_errors(&mut self, now: Now, key: RelayKey) -> bool {
-        for _ in 0..DATAGRAMS_PER_TURN {
+        for _ in 0..ERRORS_PER_TURN {
             let (peer, icmp) = match self.sockets.relays.next_error(key) {
                 Ok(Some(error)) => error,
                 Ok(None) => continue,
                 Err(_) => return false,
             };
-            let mut room = [0; FRAME_BYTES_ICMP];
-            let outcome = self.engine.handle_icmp(now, key, peer, icmp, &mut room);
+            let outcome = self.engine.handle_icmp(now, key, peer, icmp);
             self.sockets.deliver(outcome);
         }
         true
@@ -349,6 +411,11 @@ impl Worker {
 
     /// Carries out every effect before the engine's next input.
     fn settle(&mut self, now: Now) {
+        self.carry_out_effects(now);
+        self.rearm();
+    }
+
+    fn carry_out_effects(&mut self, now: Now) {
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
                 Effect::Respond { client, message } => self.sockets.respond(client, message),
@@ -365,6 +432,10 @@ impl Worker {
                 Effect::ClosePeer(id) => self.sockets.peers.close(id),
             }
         }
+    }
+
+    /// Wakes the time-keeping task where something is due earlier than it knows.
+    fn rearm(&self) {
         let due = self.poll_timeout();
         if due.is_some_and(|due| self.armed.is_none_or(|armed| due < armed)) {
             self.rearm.notify_one();
@@ -373,13 +444,8 @@ impl Worker {
 
     fn open_relay(&mut self, now: Now, request: PortRequest) -> Result<OpenedRelay, RelayRefused> {
         let worker = self.this.upgrade().ok_or(RelayRefused::NoPort)?;
-        self.sockets.relays.open(now, request, |key| {
-            let serving = match request.transport {
-                RelayTransport::Udp => spawn_local(relay_udp::serve(worker, key)),
-                RelayTransport::Tcp => spawn_local(peer_tcp::serve(worker, key)),
-            };
-            serving.abort_handle()
-        })
+        let serve = |key| spawn_local(peer_tcp::serve(worker, key)).abort_handle();
+        self.sockets.relays.open(now, request, serve)
     }
 
     fn connect_peer(&mut self, id: ConnectionId, relay: RelayKey, peer: PeerAddr) {
@@ -417,5 +483,5 @@ impl AddAssign for Snapshot {
     }
 }
 
-const DATAGRAM_BYTES_MAX: usize = 65_535;
-const FRAME_BYTES: usize = HEADROOM_BYTES + DATAGRAM_BYTES_MAX + TAILROOM_BYTES;
+/// How many errors of one relay socket are told before the other sockets get their turn.
+const ERRORS_PER_TURN: usize = 32;

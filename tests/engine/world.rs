@@ -22,7 +22,6 @@ use setu::relay::engine::{
     PortRequest, RelayRefused, ReservationToken, Rules, Settings, Snapshot,
 };
 use setu::relay::wire::connection::ConnectionId;
-use setu::relay::wire::frame::{FRAME_BYTES_ICMP, Frame, HEADROOM_BYTES, TAILROOM_BYTES};
 use setu::relay::wire::icmp::Icmp;
 use stun::attributes::*;
 use stun::fingerprint::FINGERPRINT;
@@ -440,13 +439,8 @@ impl World {
     }
 
     pub(crate) fn peer_sends_to(&mut self, relay: RelayKey, peer: &str, payload: &[u8]) -> Did {
-        let mut buffer = [&[0xEE; HEADROOM_BYTES], payload, &[0xEE; TAILROOM_BYTES]].concat();
-        let frame = Frame::new(&mut buffer, payload.len()).unwrap();
-        let did =
-            owned(
-                self.engine
-                    .handle_peer(self.now, relay, PeerAddr(peer.parse().unwrap()), frame),
-            );
+        let peer = PeerAddr(peer.parse().unwrap());
+        let did = owned(self.engine.handle_peer(self.now, relay, peer, payload));
         assert!(self.drain().is_empty());
         did.unwrap()
     }
@@ -477,11 +471,7 @@ impl World {
     /// Something is said about a datagram from a relay to a peer.
     pub(crate) fn icmp(&mut self, relay: RelayKey, peer: &str, icmp: Icmp) -> Did {
         let peer = PeerAddr(peer.parse().unwrap());
-        let mut room = [0xEE; FRAME_BYTES_ICMP];
-        let outcome = self
-            .engine
-            .handle_icmp(self.now, relay, peer, icmp, &mut room);
-        owned(outcome).unwrap()
+        owned(self.engine.handle_icmp(self.now, relay, peer, icmp)).unwrap()
     }
 
     pub(crate) fn close_connection(&mut self, from: FiveTuple) {
@@ -638,7 +628,7 @@ pub(crate) fn decoded(bytes: &[u8]) -> Answer {
 fn owned(outcome: Outcome<'_>) -> Option<Did> {
     match outcome {
         Outcome::ToPeer { peer, payload, .. } => Some(Did::ToPeer(peer.0, payload.to_vec())),
-        Outcome::ToClient { client, bytes } => Some(Did::ToClient(client, bytes.to_vec())),
+        Outcome::ToClient { client, frame } => Some(Did::ToClient(client, frame.to_vec())),
         Outcome::Dropped(reason) => Some(Did::Dropped(reason)),
         Outcome::Handled => None,
     }

@@ -71,7 +71,7 @@ impl Engine {
         now: Now,
         relay: RelayKey,
         peer: PeerAddr,
-        frame: Frame<'b>,
+        payload: &'b [u8],
     ) -> Result<Outcome<'b>, DropReason> {
         // The kernel may add a scope or flow label, which permissions and channels know nothing of.
         let peer = PeerAddr(SocketAddr::new(peer.0.ip(), peer.0.port()));
@@ -83,16 +83,16 @@ impl Engine {
             return Err(DropReason::NoPermission);
         }
         let client = allocation.client;
-        let payload_bytes = frame.payload().len();
+        let payload_bytes = payload.len();
         spend(now, &self.limits, allocation, payload_bytes)?;
-        let bytes = match allocation.channels.number(now, peer) {
-            Some(number) => frame.into_channel_data(number, client.transport.is_stream()),
-            None => frame.into_data_indication(peer.0, self.transaction_ids.next()),
+        let frame = match allocation.channels.number(now, peer) {
+            Some(number) => Frame::channel_data(number, payload, client.transport.is_stream()),
+            None => Frame::data_indication(peer.0, self.transaction_ids.next(), payload),
         };
-        let bytes = bytes.ok_or(DropReason::TooLong)?;
+        let frame = frame.ok_or(DropReason::TooLong)?;
         allocation.to_clients.count(payload_bytes);
         self.counters.to_clients.count(payload_bytes);
-        Ok(Outcome::ToClient { client, bytes })
+        Ok(Outcome::ToClient { client, frame })
     }
 }
 

@@ -8,35 +8,33 @@ use crate::relay::engine::Engine;
 use crate::relay::engine::counters::DropReason;
 use crate::relay::engine::five_tuple::{PeerAddr, RelayKey};
 use crate::relay::engine::outcome::Outcome;
-use crate::relay::wire::frame::{FRAME_BYTES_ICMP, Frame};
+use crate::relay::wire::frame::Frame;
 use crate::relay::wire::icmp::Icmp;
 
 /// How many ICMP messages one client is told of in a second: whoever can forge them can't flood with them.
 pub const ICMP_PER_SECOND_MAX: u8 = 20;
 
 impl Engine {
-    /// Takes an ICMP message about a datagram from a relayed transport address to `peer`; `room` is for its wrapping.
-    pub fn handle_icmp<'b>(
+    /// Takes an ICMP message about a datagram from a relayed transport address to `peer`.
+    pub fn handle_icmp(
         &mut self,
         now: Now,
         relay: RelayKey,
         peer: PeerAddr,
         icmp: Icmp,
-        room: &'b mut [u8; FRAME_BYTES_ICMP],
-    ) -> Outcome<'b> {
+    ) -> Outcome<'static> {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
-        let outcome = self.forward_icmp(now, relay, peer, icmp, room);
+        let outcome = self.forward_icmp(now, relay, peer, icmp);
         outcome.unwrap_or_else(|reason| self.dropped(reason))
     }
 
-    fn forward_icmp<'b>(
+    fn forward_icmp(
         &mut self,
         now: Now,
         relay: RelayKey,
         peer: PeerAddr,
         icmp: Icmp,
-        room: &'b mut [u8; FRAME_BYTES_ICMP],
-    ) -> Result<Outcome<'b>, DropReason> {
+    ) -> Result<Outcome<'static>, DropReason> {
         let allocation = self
             .allocations
             .by_relay_mut(now, relay)
@@ -48,11 +46,10 @@ impl Engine {
             return Err(DropReason::OverLimit);
         }
         self.counters.icmp += 1;
-        let bytes = Frame::icmp_indication(room, peer.0, icmp, self.transaction_ids.next());
-        Ok(Outcome::ToClient {
-            client: allocation.client,
-            bytes,
-        })
+        let client = allocation.client;
+        let frame = Frame::icmp_indication(peer.0, icmp, self.transaction_ids.next());
+        let frame = frame.ok_or(DropReason::TooLong)?;
+        Ok(Outcome::ToClient { client, frame })
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::relay::engine::counters::DropReason;
 use crate::relay::engine::five_tuple::{Family, FiveTuple, PeerAddr, RelayKey, RelayedAddr};
 use crate::relay::wire::connection::ConnectionId;
+use crate::relay::wire::frame::Frame;
 use crate::relay::wire::response::ErrorCode;
 
 /// What became of one datagram. It borrows from the datagram, never from the engine.
@@ -20,13 +21,12 @@ pub enum Outcome<'d> {
         /// ([RFC 8656 §15](https://www.rfc-editor.org/rfc/rfc8656#section-15)).
         dont_fragment: bool,
     },
-    /// Send these bytes to the client: a ChannelData message (padded where the transport is a stream) or a Data
-    /// indication.
+    /// Send this to the client: a ChannelData message (padded where the transport is a stream) or a Data indication.
     ToClient {
         /// Whom to.
         client: FiveTuple,
-        /// The message, wrapped around the payload.
-        bytes: &'d [u8],
+        /// The message, around the payload.
+        frame: Frame<'d>,
     },
     /// Done; effects may wait in `Engine::poll_effect`.
     Handled,

@@ -1,6 +1,7 @@
-//! A payload with room around it, wrapped for the client where it lies.
+//! A payload on its way to a client: what comes before it and the padding behind it are told beside it, so that it stays
+//! where it lies until the kernel takes it.
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr};
 
 use stun::attributes::{ATTR_DATA, ATTR_XOR_PEER_ADDRESS, AttrType};
 use stun::message::{CLASS_INDICATION, MAGIC_COOKIE, METHOD_DATA, MessageType};
@@ -11,147 +12,157 @@ use crate::relay::wire::channel_data::{self, ChannelNumber};
 use crate::relay::wire::icmp::{self, Icmp};
 use crate::relay::wire::message::{ATTRIBUTE_HEADER_BYTES, HEADER_BYTES, TransactionId};
 
-/// Room a [`Frame`] keeps in front of its payload: STUN header 20, XOR-PEER-ADDRESS over IPv6 24, DATA header 4.
-pub const HEADROOM_BYTES: usize = 48;
+/// The longest head: STUN header 20, XOR-PEER-ADDRESS over IPv6 24, and ICMP 12 (or the header of DATA, 4).
+const HEAD_BYTES_MAX: usize = HEADER_BYTES + 24 + ATTRIBUTE_HEADER_BYTES + icmp::VALUE_BYTES;
 
-/// Room a [`Frame`] keeps behind its payload: padding to a multiple of 4.
-pub const TAILROOM_BYTES: usize = 3;
-
-/// The room that an ICMP message needs, wrapped.
-pub const FRAME_BYTES_ICMP: usize = HEADROOM_BYTES + icmp::VALUE_BYTES + TAILROOM_BYTES;
-
-/// A datagram from a peer, inside a buffer with at least [`HEADROOM_BYTES`] before and [`TAILROOM_BYTES`] after it.
-#[derive(Debug)]
-pub struct Frame<'b> {
-    buffer: &'b mut [u8],
-    payload_bytes: usize,
+/// One message for a client: a head, the payload, and padding.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Frame<'p> {
+    head: Head,
+    payload: &'p [u8],
+    padding_bytes: u8,
 }
 
-impl<'b> Frame<'b> {
-    /// The payload lies at `buffer[HEADROOM_BYTES..][..payload_bytes]`; `None` when the buffer lacks room around it.
-    pub fn new(buffer: &'b mut [u8], payload_bytes: usize) -> Option<Self> {
-        let needed = HEADROOM_BYTES + payload_bytes + TAILROOM_BYTES;
-        (buffer.len() >= needed).then_some(Self {
-            buffer,
-            payload_bytes,
+impl<'p> Frame<'p> {
+    /// The payload as ChannelData ([RFC 8656 §12.4](https://www.rfc-editor.org/rfc/rfc8656#section-12.4)), padded where
+    /// the transport is a stream; `None` when it is too long for one.
+    #[must_use]
+    pub fn channel_data(number: ChannelNumber, payload: &'p [u8], padded: bool) -> Option<Self> {
+        let length = u16::try_from(payload.len()).ok()?;
+        let mut head = Head::default();
+        head.put(&number.to_be_bytes());
+        head.put(&length.to_be_bytes());
+        debug_assert_eq!(head.as_bytes().len(), channel_data::HEADER_BYTES);
+        Some(Self {
+            head,
+            payload,
+            padding_bytes: if padded { padding(payload.len()) } else { 0 },
         })
-    }
-
-    /// What the peer sent.
-    #[must_use]
-    pub fn payload(&self) -> &[u8] {
-        &self.buffer[HEADROOM_BYTES..][..self.payload_bytes]
-    }
-
-    /// The payload as a ChannelData message, padded to a multiple of 4 where the transport is a stream; `None` when
-    /// it is too long for one.
-    #[must_use]
-    pub fn into_channel_data(mut self, number: ChannelNumber, padded: bool) -> Option<&'b [u8]> {
-        let length = u16::try_from(self.payload_bytes).ok()?;
-        let mut front = Front::new(self.buffer);
-        front.put(&length.to_be_bytes());
-        front.put(&number.to_be_bytes());
-        let start = front.start;
-        debug_assert_eq!(HEADROOM_BYTES - start, channel_data::HEADER_BYTES);
-        let end = if padded {
-            self.pad()
-        } else {
-            HEADROOM_BYTES + self.payload_bytes
-        };
-        Some(&self.buffer[start..end])
     }
 
     /// The payload in a Data indication ([RFC 8656 §11.2](https://www.rfc-editor.org/rfc/rfc8656#section-11.2));
     /// `None` when it is too long for one.
     #[must_use]
-    pub fn into_data_indication(
-        self,
+    pub fn data_indication(
         peer: SocketAddr,
         transaction_id: TransactionId,
-    ) -> Option<&'b [u8]> {
-        self.into_indication(ATTR_DATA, peer, transaction_id)
+        payload: &'p [u8],
+    ) -> Option<Self> {
+        Some(Self {
+            head: Head::of_indication(ATTR_DATA, payload.len(), peer, transaction_id)?,
+            payload,
+            padding_bytes: padding(payload.len()),
+        })
     }
 
-    /// A Data indication about what became of a datagram to `peer`, built in `room`
+    /// The message's parts, in their order; any may be empty.
+    #[must_use]
+    pub fn parts(&self) -> [&[u8]; 3] {
+        let padding = &[0; 3][..usize::from(self.padding_bytes)];
+        [self.head.as_bytes(), self.payload, padding]
+    }
+
+    /// The bytes of the whole message.
+    #[must_use]
+    pub fn message_bytes(&self) -> usize {
+        self.parts().iter().map(|part| part.len()).sum()
+    }
+
+    /// The message, in one piece.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.parts().concat()
+    }
+}
+
+impl Frame<'static> {
+    /// A Data indication about what became of a datagram to `peer`
     /// ([RFC 8656 §11.5](https://www.rfc-editor.org/rfc/rfc8656#section-11.5)).
     #[must_use]
     pub fn icmp_indication(
-        room: &'b mut [u8; FRAME_BYTES_ICMP],
         peer: SocketAddr,
         icmp: Icmp,
         transaction_id: TransactionId,
-    ) -> &'b [u8] {
-        room[HEADROOM_BYTES..][..icmp::VALUE_BYTES].copy_from_slice(&icmp.to_bytes());
-        let frame = Self {
-            buffer: room,
-            payload_bytes: icmp::VALUE_BYTES,
-        };
-        frame
-            .into_indication(ATTR_ICMP, peer, transaction_id)
-            .unwrap_or_default()
+    ) -> Option<Self> {
+        let value = icmp.to_bytes();
+        let mut head = Head::of_indication(ATTR_ICMP, value.len(), peer, transaction_id)?;
+        head.put(&value);
+        Some(Self {
+            head,
+            payload: &[],
+            padding_bytes: 0,
+        })
     }
+}
 
-    /// XOR-PEER-ADDRESS, and the payload as an attribute of this type.
-    fn into_indication(
-        mut self,
+impl fmt::Debug for Frame<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Frame").field(&self.parts()).finish()
+    }
+}
+
+/// What comes before the payload.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Head {
+    bytes: [u8; HEAD_BYTES_MAX],
+    length: u8,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self {
+            bytes: [0; HEAD_BYTES_MAX],
+            length: 0,
+        }
+    }
+}
+
+impl Head {
+    /// Of a Data indication: XOR-PEER-ADDRESS, and the header of an attribute whose value comes next.
+    fn of_indication(
         typ: AttrType,
+        value_bytes: usize,
         peer: SocketAddr,
         transaction_id: TransactionId,
-    ) -> Option<&'b [u8]> {
+    ) -> Option<Self> {
         let peer = XorAddress::encode(peer, transaction_id);
-        let end = self.pad();
-        let attributes_bytes =
-            2 * ATTRIBUTE_HEADER_BYTES + peer.as_bytes().len() + end - HEADROOM_BYTES;
+        let padded = value_bytes + usize::from(padding(value_bytes));
+        let attributes_bytes = 2 * ATTRIBUTE_HEADER_BYTES + peer.as_bytes().len() + padded;
         let length = u16::try_from(attributes_bytes).ok()?;
         let message_type = MessageType::new(METHOD_DATA, CLASS_INDICATION);
-        let mut front = Front::new(self.buffer);
-        front.put_attribute_header(typ, self.payload_bytes);
-        front.put(peer.as_bytes());
-        front.put_attribute_header(ATTR_XOR_PEER_ADDRESS, peer.as_bytes().len());
-        front.put(&transaction_id);
-        front.put(&MAGIC_COOKIE.to_be_bytes());
-        front.put(&length.to_be_bytes());
-        front.put(&message_type.value().to_be_bytes());
-        let start = front.start;
-        debug_assert_eq!(HEADER_BYTES + attributes_bytes, end - start);
-        Some(&self.buffer[start..end])
-    }
-
-    /// Zeroes the padding behind the payload; where it ends.
-    fn pad(&mut self) -> usize {
-        let payload_end = HEADROOM_BYTES + self.payload_bytes;
-        let end = payload_end.next_multiple_of(4);
-        self.buffer[payload_end..end].fill(0);
-        end
-    }
-}
-
-/// The headroom, filled from the payload towards the front.
-struct Front<'a> {
-    buffer: &'a mut [u8],
-    start: usize,
-}
-
-impl<'a> Front<'a> {
-    fn new(buffer: &'a mut [u8]) -> Self {
-        Self {
-            buffer,
-            start: HEADROOM_BYTES,
-        }
+        let mut head = Self::default();
+        head.put(&message_type.value().to_be_bytes());
+        head.put(&length.to_be_bytes());
+        head.put(&MAGIC_COOKIE.to_be_bytes());
+        head.put(&transaction_id);
+        head.put_attribute_header(ATTR_XOR_PEER_ADDRESS, peer.as_bytes().len());
+        head.put(peer.as_bytes());
+        head.put_attribute_header(typ, value_bytes);
+        Some(head)
     }
 
     fn put(&mut self, bytes: &[u8]) {
-        let end = self.start;
-        self.start -= bytes.len();
-        self.buffer[self.start..end].copy_from_slice(bytes);
+        let start = usize::from(self.length);
+        self.bytes[start..][..bytes.len()].copy_from_slice(bytes);
+        // HEAD_BYTES_MAX is far below 256.
+        self.length += bytes.len() as u8;
     }
 
     /// The caller has checked that the whole message, and so each value, fits 16 bits.
     fn put_attribute_header(&mut self, typ: AttrType, value_bytes: usize) {
         let length = u16::try_from(value_bytes).unwrap_or(u16::MAX);
-        self.put(&length.to_be_bytes());
         self.put(&typ.0.to_be_bytes());
+        self.put(&length.to_be_bytes());
     }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+/// Up to the next multiple of 4.
+fn padding(payload_bytes: usize) -> u8 {
+    (payload_bytes.next_multiple_of(4) - payload_bytes) as u8
 }
 
 #[cfg(test)]
@@ -167,11 +178,11 @@ mod tests {
         for peer in ["192.0.2.1:5000", "[2001:db8::1]:5000"] {
             for payload in [&b""[..], b"a", b"ab", b"abc", b"abcd"] {
                 let peer: SocketAddr = peer.parse().unwrap();
-                let mut buffer = buffer_with(payload);
-                let frame = Frame::new(&mut buffer, payload.len()).unwrap();
-                let bytes = frame.into_data_indication(peer, *b"transaction!").unwrap();
+                let frame = Frame::data_indication(peer, *b"transaction!", payload).unwrap();
+                let bytes = frame.to_vec();
+                assert_eq!(frame.message_bytes(), bytes.len());
                 let mut message = stun::message::Message::new();
-                message.unmarshal_binary(bytes).unwrap();
+                message.unmarshal_binary(&bytes).unwrap();
                 assert_eq!(message.typ, MessageType::new(METHOD_DATA, CLASS_INDICATION));
                 assert_eq!(message.raw.len(), HEADER_BYTES + message.length as usize);
                 let (mut data, mut from) = (Data::default(), PeerAddress::default());
@@ -194,14 +205,10 @@ mod tests {
             (false, &b"\x40\x01\0\x01a"[..]),
             (true, b"\x40\x01\0\x01a\0\0\0"),
         ] {
-            let mut buffer = buffer_with(b"a");
-            let bytes = Frame::new(&mut buffer, 1)
-                .unwrap()
-                .into_channel_data(number, padded)
-                .unwrap();
-            assert_eq!(bytes, expected);
+            let frame = Frame::channel_data(number, b"a", padded).unwrap();
+            assert_eq!(frame.to_vec(), expected);
             let mut read = chandata::ChannelData {
-                raw: bytes.to_vec(),
+                raw: frame.to_vec(),
                 ..Default::default()
             };
             read.decode().unwrap();
@@ -213,36 +220,10 @@ mod tests {
     fn a_payload_too_long_for_its_length_field_is_not_wrapped() {
         let number = ChannelNumber::new(0x4000, ChannelRange::Rfc8656).unwrap();
         let peer = "[2001:db8::1]:5000".parse().unwrap();
-        let mut buffer = vec![0; HEADROOM_BYTES + 65_536 + TAILROOM_BYTES];
-        let mut frame = |payload_bytes| {
-            Frame::new(&mut buffer, payload_bytes)
-                .unwrap()
-                .into_channel_data(number, true)
-                .is_some()
-        };
-        assert!(frame(65_535) && !frame(65_536));
-        let mut frame = |payload_bytes| {
-            Frame::new(&mut buffer, payload_bytes)
-                .unwrap()
-                .into_data_indication(peer, [0; 12])
-                .is_some()
-        };
-        assert!(frame(65_500) && !frame(65_507));
-    }
-
-    #[test]
-    fn a_frame_needs_its_room() {
-        let mut buffer = [0; HEADROOM_BYTES + 1 + TAILROOM_BYTES];
-        assert!(Frame::new(&mut buffer, 1).is_some());
-        assert!(Frame::new(&mut buffer, 2).is_none());
-        assert!(Frame::new(&mut [], 0).is_none());
-    }
-
-    /// Dirty all around the payload, as a reused buffer is.
-    fn buffer_with(payload: &[u8]) -> Vec<u8> {
-        let mut buffer = vec![0xEE; HEADROOM_BYTES];
-        buffer.extend_from_slice(payload);
-        buffer.extend_from_slice(&[0xEE; TAILROOM_BYTES]);
-        buffer
+        let payload = vec![0; 65_536];
+        let channel = |bytes| Frame::channel_data(number, &payload[..bytes], true).is_some();
+        assert!(channel(65_535) && !channel(65_536));
+        let indication = |bytes| Frame::data_indication(peer, [0; 12], &payload[..bytes]).is_some();
+        assert!(indication(65_500) && !indication(65_507));
     }
 }

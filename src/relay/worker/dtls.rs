@@ -224,7 +224,7 @@ impl Sessions {
 /// What cannot be sent now is lost, as on any network.
 fn send_from(sockets: &[Rc<ClientUdp>], client: FiveTuple, datagram: &[u8]) -> bool {
     let socket = sockets.iter().find(|socket| socket.serves(client.server));
-    socket.is_some_and(|socket| socket.send(client, datagram).is_ok())
+    socket.is_some_and(|socket| socket.send(client, datagram))
 }
 
 /// How long a session without an allocation may say nothing.

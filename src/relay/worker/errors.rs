@@ -1,38 +1,17 @@
 //! What became of datagrams to peers: ICMP messages and the kernel's own, read from the error queues of relay sockets.
-//!
-//! One epoll watches the queues of all relay sockets of a worker. tokio wakes nobody for an error that brings no data.
 
 use std::{
     io::{self, ErrorKind, IoSliceMut},
-    net::SocketAddr,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
-    rc::Rc,
+    net::{SocketAddr, UdpSocket},
+    os::fd::AsRawFd,
 };
 
 use nix::{
     libc,
-    sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt},
-};
-use rustix::event::{
-    Timespec,
-    epoll::{self, CreateFlags, Event, EventData, EventFlags},
-};
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    net::UdpSocket,
-    task::yield_now,
+    sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg},
 };
 
-use crate::clock::Now;
-use crate::relay::engine::five_tuple::RelayKey;
 use crate::relay::wire::icmp::Icmp;
-use crate::relay::worker::SharedWorker;
-
-/// Watches the error queues of a worker's relay sockets.
-#[derive(Clone, Debug)]
-pub(super) struct Errors {
-    epoll: Rc<AsyncFd<OwnedFd>>,
-}
 
 /// Something said about a datagram sent earlier.
 #[derive(Clone, Copy, Debug)]
@@ -42,67 +21,13 @@ pub(super) struct PeerError {
     pub(super) icmp: Icmp,
 }
 
-/// Tells the engine of errors for as long as the worker lives.
-pub(super) async fn serve(worker: SharedWorker, errors: Errors) {
-    while let Ok(keys) = errors.next().await {
-        for key in keys {
-            // As with data: after a full turn the worker's sockets come first.
-            while worker.borrow_mut().peer_errors(Now::read(), key) {
-                yield_now().await;
-            }
-        }
-    }
-}
-
-impl Errors {
-    pub(super) fn new() -> io::Result<Self> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        #[expect(
-            deprecated,
-            reason = "the other one is unsafe; an OwnedFd keeps its promise"
-        )]
-        let epoll = AsyncFd::with_interest(epoll, Interest::READABLE)?;
-        Ok(Self {
-            epoll: Rc::new(epoll),
-        })
-    }
-
-    /// Watches a socket until it closes.
-    pub(super) fn watch(&self, socket: &UdpSocket, key: RelayKey) -> io::Result<()> {
-        if socket.local_addr()?.is_ipv4() {
-            setsockopt(&socket.as_fd(), sockopt::Ipv4RecvErr, &true)?;
-        } else {
-            setsockopt(&socket.as_fd(), sockopt::Ipv6RecvErr, &true)?;
-        }
-        let data = EventData::new_u64(key.0.into());
-        // Errors are told of unasked. Once for each is enough: the queue is then read to its end.
-        epoll::add(&*self.epoll, socket, data, EventFlags::ET)?;
-        Ok(())
-    }
-
-    /// Waits for the next sockets with errors. One of them may have closed since, and its key have passed on.
-    async fn next(&self) -> io::Result<Vec<RelayKey>> {
-        loop {
-            let mut ready = self.epoll.readable().await?;
-            let mut events = [NO_EVENT; EVENTS_PER_TURN];
-            let count = epoll::wait(self.epoll.get_ref(), &mut events[..], Some(&AT_ONCE))?;
-            if count > 0 {
-                let keys = events[..count].iter().map(|event| event.data.u64());
-                return Ok(keys
-                    .filter_map(|key| u32::try_from(key).ok().map(RelayKey))
-                    .collect());
-            }
-            ready.clear_ready();
-        }
-    }
-}
-
 /// The next error in the socket's queue; `None` for one that no client cares for.
 ///
 /// # Errors
 /// `WouldBlock` when the queue is empty.
 pub(super) fn next_error(socket: &UdpSocket) -> io::Result<Option<PeerError>> {
-    let mut control = nix::cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6);
+    // The error with who said so, and the traffic class, which comes with everything.
+    let mut control = nix::cmsg_space!([u8; SAID_BYTES], libc::c_int);
     let mut no_payload = [];
     let mut room = [IoSliceMut::new(&mut no_payload)];
     let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
@@ -150,12 +75,4 @@ fn addr_of(addr: &SockaddrStorage) -> Option<SocketAddr> {
     })
 }
 
-const NO_EVENT: Event = Event {
-    flags: EventFlags::empty(),
-    data: EventData::new_u64(0),
-};
-const AT_ONCE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 0,
-};
-const EVENTS_PER_TURN: usize = 64;
+const SAID_BYTES: usize = size_of::<libc::sock_extended_err>() + size_of::<libc::sockaddr_in6>();

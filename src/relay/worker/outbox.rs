@@ -10,6 +10,8 @@ use tokio::{
     sync::Notify,
 };
 
+use crate::relay::wire::frame::Frame;
+
 /// One connection's outbound messages.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -21,13 +23,13 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// Relayed data: dropped when the client reads too slowly, as a network would. Says whether it was taken.
-    pub(super) fn push_data(&self, bytes: &[u8]) -> bool {
-        self.push(bytes, DATA_BYTES_MAX)
+    pub(super) fn push_data(&self, frame: &Frame<'_>) -> bool {
+        self.push(&frame.parts(), DATA_BYTES_MAX)
     }
 
     /// An answer: a client that doesn't even read its answers is given up.
     pub(super) fn push_answer(&self, bytes: &[u8]) -> bool {
-        let taken = self.push(bytes, DATA_BYTES_MAX + ANSWER_BYTES_MAX);
+        let taken = self.push(&[bytes], DATA_BYTES_MAX + ANSWER_BYTES_MAX);
         self.overrun.set(self.overrun.get() || !taken);
         taken
     }
@@ -77,12 +79,13 @@ impl Outbox {
         }
     }
 
-    fn push(&self, bytes: &[u8], bytes_max: usize) -> bool {
+    fn push(&self, parts: &[&[u8]], bytes_max: usize) -> bool {
         let mut waiting = self.waiting.borrow_mut();
-        if waiting.bytes.len() + bytes.len() > bytes_max {
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        if waiting.bytes.len() + bytes > bytes_max {
             return false;
         }
-        waiting.push(bytes);
+        waiting.push(parts);
         self.changed.notify_one();
         true
     }
@@ -96,8 +99,11 @@ pub(super) struct Messages {
 }
 
 impl Messages {
-    pub(super) fn push(&mut self, message: &[u8]) {
-        self.bytes.extend_from_slice(message);
+    /// `parts` are one message.
+    pub(super) fn push(&mut self, parts: &[&[u8]]) {
+        for part in parts {
+            self.bytes.extend_from_slice(part);
+        }
         self.ends.push(self.bytes.len());
     }
 
@@ -132,22 +138,23 @@ mod tests {
     };
 
     use super::*;
+    use crate::relay::wire::channel_data::{ChannelNumber, ChannelRange};
 
     #[tokio::test]
     async fn what_was_pushed_is_written_in_order_before_the_end() {
         let (outbox, mut written) = (Outbox::default(), Vec::new());
         assert!(outbox.push_answer(b"one "));
-        assert!(outbox.push_data(b"two"));
+        assert!(outbox.push_data(&frame(b"two")));
         outbox.close();
         assert!(outbox.write_to(&mut written).await);
-        assert_eq!(written, b"one two");
+        assert_eq!(written, b"one \x40\0\0\x03two\0");
     }
 
     #[tokio::test]
     async fn each_message_is_a_write_of_its_own() {
         let (outbox, mut writer) = (Outbox::default(), Writes::default());
         for message in [&b"one"[..], b"two", b"three"] {
-            assert!(outbox.push_data(message));
+            assert!(outbox.push_answer(message));
         }
         outbox.close();
         assert!(outbox.write_to(&mut writer).await);
@@ -157,12 +164,17 @@ mod tests {
     #[test]
     fn a_slow_reader_loses_data_first_and_then_the_connection() {
         let outbox = Outbox::default();
-        while outbox.push_data(&[0; 1200]) {}
+        while outbox.push_data(&frame(&[0; 1200])) {}
         assert!(!outbox.is_overrun());
         assert!(outbox.push_answer(&[0; 100]));
         while outbox.push_answer(&[0; 100]) {}
         assert!(outbox.is_overrun());
         assert!(outbox.waiting.borrow().bytes.len() <= DATA_BYTES_MAX + ANSWER_BYTES_MAX);
+    }
+
+    fn frame(payload: &[u8]) -> Frame<'_> {
+        let number = ChannelNumber::new(0x4000, ChannelRange::Rfc8656).unwrap();
+        Frame::channel_data(number, payload, true).unwrap()
     }
 
     #[derive(Default)]

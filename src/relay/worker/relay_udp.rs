@@ -2,22 +2,17 @@
 //! listeners, served by `peer_tcp`.
 
 use std::{
-    cell::Cell,
-    future::poll_fn,
+    cell::{Cell, RefCell},
     io::{self, ErrorKind},
-    net::SocketAddr,
+    net::{SocketAddr, UdpSocket},
     ops::RangeInclusive,
+    rc::Rc,
     sync::Arc,
-    task::Poll,
 };
 
-use rustix::{
-    io::Errno,
-    net::{SendFlags, sendto},
-};
 use slab::Slab;
 use tokio::{
-    net::{TcpListener, UdpSocket},
+    net::TcpListener,
     task::{AbortHandle, yield_now},
 };
 
@@ -26,10 +21,12 @@ use crate::relay::engine::five_tuple::{Family, PeerAddr, RelayKey, RelayedAddr};
 use crate::relay::engine::{OpenedRelay, PortKind, PortRequest, RelayRefused, RelayTransport};
 use crate::relay::wire::icmp::Icmp;
 use crate::relay::worker::SharedWorker;
-use crate::relay::worker::errors::{self, Errors};
+use crate::relay::worker::batch::{self, Arrivals, Departure, Trains};
+use crate::relay::worker::errors;
 use crate::relay::worker::external::{External, ExternalAddr};
 use crate::relay::worker::ports::{Lease, Leased, Ports};
 use crate::relay::worker::sockets;
+use crate::relay::worker::watch::{Ready, Watch};
 
 /// What all workers open relay sockets from.
 #[derive(Debug)]
@@ -51,8 +48,9 @@ struct Families {
 pub(super) struct Relays {
     ports: Arc<RelayPorts>,
     open: Slab<Relay>,
-    /// Where clients are told of ICMP messages.
-    errors: Option<Errors>,
+    watch: Rc<Watch>,
+    /// Whether clients are told of ICMP messages.
+    tells_errors: bool,
 }
 
 /// The socket comes first: it closes before its port is free for somebody else.
@@ -60,7 +58,6 @@ pub(super) struct Relays {
 struct Relay {
     socket: RelaySocket,
     lease: Lease,
-    serving: AbortHandle,
     /// Whether datagrams leave unfragmented or not at all: what the last one wanted.
     unfragmented: Cell<bool>,
     /// Where the last one went that was too big for that.
@@ -69,43 +66,52 @@ struct Relay {
 
 #[derive(Debug)]
 enum RelaySocket {
+    /// Watched with all others of the worker.
     Udp(UdpSocket),
-    Tcp(TcpListener),
+    /// This task serves it.
+    Tcp(TcpListener, Option<AbortHandle>),
 }
 
-/// Feeds the engine from this relay socket until it closes.
-pub(super) async fn serve(worker: SharedWorker, key: RelayKey) {
-    while readable(&worker, key).await {
-        let received = worker.borrow_mut().peers_sent(Now::read(), key);
-        // As with clients: after a full turn the other sockets come first.
-        if received == DATAGRAMS_PER_TURN {
+/// A datagram on its way to a peer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ToPeer<'d> {
+    pub(super) peer: PeerAddr,
+    pub(super) payload: &'d [u8],
+    /// Whether it must arrive unfragmented or not at all.
+    pub(super) dont_fragment: bool,
+    pub(super) traffic_class: u8,
+}
+
+/// Feeds the engine from all relay sockets for as long as the worker lives.
+pub(super) async fn serve(
+    worker: SharedWorker,
+    watch: Rc<Watch>,
+    arrivals: Rc<RefCell<Arrivals>>,
+) -> io::Result<()> {
+    let mut ready = Ready::default();
+    loop {
+        let may_be_more = watch.wait(&mut ready).await?;
+        worker
+            .borrow_mut()
+            .peers_sent(Now::read(), &mut ready, &mut arrivals.borrow_mut());
+        // As with clients: the worker's other sockets come first.
+        if may_be_more || !ready.is_empty() {
             yield_now().await;
         }
     }
 }
 
-/// Waits without owning the socket, so that closing it closes it at once.
-async fn readable(worker: &SharedWorker, key: RelayKey) -> bool {
-    poll_fn(|cx| {
-        let worker = worker.borrow();
-        let Some(socket) = worker.relays().socket(key) else {
-            return Poll::Ready(false);
-        };
-        socket.poll_recv_ready(cx).map(|ready| ready.is_ok())
-    })
-    .await
-}
-
 impl Relays {
-    pub(super) fn new(ports: Arc<RelayPorts>, errors: Option<Errors>) -> Self {
+    pub(super) fn new(ports: Arc<RelayPorts>, watch: Rc<Watch>, tells_errors: bool) -> Self {
         Self {
             ports,
             open: Slab::new(),
-            errors,
+            watch,
+            tells_errors,
         }
     }
 
-    /// Opens a relay socket and starts what serves it.
+    /// Opens a relay socket; `serve` starts what serves one of TCP.
     pub(super) fn open(
         &mut self,
         now: Now,
@@ -116,18 +122,20 @@ impl Relays {
         let entry = self.open.vacant_entry();
         let key = u32::try_from(entry.key()).map_err(|_| RelayRefused::NoPort)?;
         let key = RelayKey(key);
-        if let Some(errors) = &self.errors
-            && let RelaySocket::Udp(socket) = &leased.socket
-            && let Err(error) = errors.watch(socket, key)
-        {
-            // It relays all the same.
-            tracing::warn!(%error, "a relay socket's errors go unnoticed");
+        let mut socket = leased.socket;
+        match &mut socket {
+            RelaySocket::Udp(socket) => {
+                if let Err(error) = self.watch.add(socket, key, self.tells_errors) {
+                    tracing::warn!(%error, "cannot watch a relay socket");
+                    return Err(RelayRefused::NoPort);
+                }
+            }
+            RelaySocket::Tcp(_, serving) => *serving = Some(serve(key)),
         }
         tracing::debug!(port = leased.lease.port(), "relay port opened");
         entry.insert(Relay {
-            socket: leased.socket,
+            socket,
             lease: leased.lease,
-            serving: serve(key),
             unfragmented: Cell::new(false),
             too_big: Cell::new(None),
         });
@@ -143,40 +151,54 @@ impl Relays {
         let Some(relay) = self.open.try_remove(key.0 as usize) else {
             return;
         };
-        relay.serving.abort();
+        if let RelaySocket::Tcp(_, Some(serving)) = &relay.socket {
+            serving.abort();
+        }
         tracing::debug!(port = relay.lease.port(), "relay port closed");
     }
 
-    /// Sends at once or not at all.
-    ///
-    /// # Errors
-    /// When the kernel has no room, or no way to the peer.
-    pub(super) fn send(
+    /// Sends all of them from one relay socket, at once or not at all; says how many were not sent.
+    pub(super) fn send_all<'d>(
         &self,
         key: RelayKey,
-        peer: PeerAddr,
-        payload: &[u8],
-        dont_fragment: bool,
-    ) -> io::Result<()> {
+        trains: &Trains,
+        all: impl Iterator<Item = &'d ToPeer<'d>> + Clone,
+    ) -> usize {
         let Some((relay, socket)) = self.udp(key) else {
-            return Err(ErrorKind::NotConnected.into());
+            return all.count();
         };
-        if relay.unfragmented.get() != dont_fragment {
-            set_unfragmented(socket, dont_fragment)?;
-            relay.unfragmented.set(dont_fragment);
+        if relay.unfragmented.get() || all.clone().any(|to_peer| to_peer.dont_fragment) {
+            let sent = all.map(|to_peer| self.send_as_asked(relay, socket, to_peer));
+            return sent.filter(|sent| !sent).count();
         }
-        let destination = self.ports.external.outbound(peer);
-        let send = || sendto(socket, payload, SendFlags::DONTWAIT, &destination);
-        let sent = send().or_else(|error| match error {
-            Errno::AGAIN | Errno::NOBUFS | Errno::PERM => Err(error),
-            // Most others are about an earlier datagram, and keep this one from leaving.
-            _ => send(),
-        });
-        if sent == Err(Errno::MSGSIZE) && dont_fragment {
-            relay.too_big.set(Some(destination));
+        batch::send(socket, trains, all.map(|to_peer| self.departure(to_peer)))
+    }
+
+    /// Sends one, after the socket was told whether it may be fragmented; says whether it was sent.
+    fn send_as_asked(&self, relay: &Relay, socket: &UdpSocket, to_peer: &ToPeer<'_>) -> bool {
+        let wanted = to_peer.dont_fragment;
+        if relay.unfragmented.get() != wanted {
+            if set_unfragmented(socket, wanted).is_err() {
+                return false;
+            }
+            relay.unfragmented.set(wanted);
         }
-        sent?;
-        Ok(())
+        let departure = self.departure(to_peer);
+        let unsent = batch::send(socket, &Trains::new(false), [departure].into_iter());
+        if unsent > 0 && wanted {
+            // Too big, most likely: the kernel says so in the socket's error queue, but not for which port.
+            relay.too_big.set(Some(departure.to));
+        }
+        unsent == 0
+    }
+
+    fn departure<'d>(&self, to_peer: &ToPeer<'d>) -> Departure<'d> {
+        Departure {
+            to: self.ports.external.outbound(to_peer.peer),
+            from: None,
+            traffic_class: to_peer.traffic_class,
+            parts: [to_peer.payload, &[], &[]],
+        }
     }
 
     /// The next thing said about a datagram that left a relay socket earlier, and who should have got it; `None` for
@@ -202,22 +224,21 @@ impl Relays {
         Ok(Some((peer, error.icmp)))
     }
 
-    /// The next datagram waiting on a relay socket, read into `room`.
+    /// Receives what waits on a relay socket; says how many rooms it filled.
     ///
     /// # Errors
     /// `WouldBlock` when there is none; others concern something sent earlier.
-    pub(super) fn receive(&self, key: RelayKey, room: &mut [u8]) -> io::Result<(usize, PeerAddr)> {
-        let Some(socket) = self.socket(key) else {
+    pub(super) fn receive(&self, key: RelayKey, arrivals: &mut Arrivals) -> io::Result<usize> {
+        let Some((_, socket)) = self.udp(key) else {
             return Err(ErrorKind::WouldBlock.into());
         };
-        let (bytes, source) = socket.try_recv_from(room)?;
-        Ok((bytes, self.ports.external.inbound(source)))
+        arrivals.receive(socket, ROOMS_PER_TURN)
     }
 
     /// Where peers connect to, of a TCP allocation.
     pub(super) fn listener(&self, key: RelayKey) -> Option<&TcpListener> {
         match &self.open.get(key.0 as usize)?.socket {
-            RelaySocket::Tcp(listener) => Some(listener),
+            RelaySocket::Tcp(listener, _) => Some(listener),
             RelaySocket::Udp(_) => None,
         }
     }
@@ -237,15 +258,11 @@ impl Relays {
         self.ports.external.inbound(source)
     }
 
-    fn socket(&self, key: RelayKey) -> Option<&UdpSocket> {
-        self.udp(key).map(|(_, socket)| socket)
-    }
-
     fn udp(&self, key: RelayKey) -> Option<(&Relay, &UdpSocket)> {
         let relay = self.open.get(key.0 as usize)?;
         match &relay.socket {
             RelaySocket::Udp(socket) => Some((relay, socket)),
-            RelaySocket::Tcp(_) => None,
+            RelaySocket::Tcp(..) => None,
         }
     }
 }
@@ -333,8 +350,10 @@ impl Families {
 impl RelaySocket {
     fn bind(transport: RelayTransport, addr: SocketAddr) -> io::Result<Self> {
         Ok(match transport {
-            RelayTransport::Udp => Self::Udp(UdpSocket::from_std(sockets::relay_udp(addr)?)?),
-            RelayTransport::Tcp => Self::Tcp(TcpListener::from_std(sockets::relay_tcp(addr)?)?),
+            RelayTransport::Udp => Self::Udp(sockets::relay_udp(addr)?),
+            RelayTransport::Tcp => {
+                Self::Tcp(TcpListener::from_std(sockets::relay_tcp(addr)?)?, None)
+            }
         })
     }
 }
@@ -353,5 +372,5 @@ struct Pool<'p> {
     ports: &'p Arc<Ports>,
 }
 
-/// How many datagrams one relay socket may bring before the other sockets get their turn.
-pub(super) const DATAGRAMS_PER_TURN: usize = 32;
+/// How many datagrams, or trains of them, one relay socket may bring before the other sockets get their turn.
+pub(super) const ROOMS_PER_TURN: usize = 16;

@@ -2,15 +2,18 @@
 
 use std::{collections::HashMap, rc::Rc};
 
+use arrayvec::ArrayVec;
 use rustc_hash::FxBuildHasher;
 
 use crate::relay::engine::Outcome;
-use crate::relay::engine::five_tuple::{FiveTuple, Transport};
+use crate::relay::engine::five_tuple::{FiveTuple, RelayKey, Transport};
+use crate::relay::wire::frame::Frame;
+use crate::relay::worker::batch::{DEPARTURES_MAX, Trains};
 use crate::relay::worker::client_udp::ClientUdp;
 use crate::relay::worker::dtls::Sessions;
 use crate::relay::worker::outbox::Outbox;
 use crate::relay::worker::peer_tcp::PeerConnections;
-use crate::relay::worker::relay_udp::Relays;
+use crate::relay::worker::relay_udp::{Relays, ToPeer};
 
 /// Everything that leads out.
 pub(super) struct Sockets {
@@ -19,6 +22,7 @@ pub(super) struct Sockets {
     pub(super) streams: HashMap<FiveTuple, Rc<Outbox>, FxBuildHasher>,
     pub(super) relays: Relays,
     pub(super) peers: PeerConnections,
+    pub(super) trains: Trains,
     pub(super) unsent: Unsent,
 }
 
@@ -31,32 +35,108 @@ pub struct Unsent {
     pub to_clients: u64,
 }
 
-impl Sockets {
-    pub(super) fn deliver(&mut self, outcome: Outcome<'_>) {
+/// What a batch of datagrams comes to: it leaves together, once all of the batch is served.
+#[derive(Default)]
+pub(super) struct Outgoing<'b> {
+    to_clients: ArrayVec<(FiveTuple, Frame<'b>, u8), DEPARTURES_MAX>,
+    to_peers: ArrayVec<(RelayKey, ToPeer<'b>), DEPARTURES_MAX>,
+}
+
+impl<'b> Outgoing<'b> {
+    /// Takes what leaves as a datagram; `traffic_class` is that of the datagram which brought it.
+    fn push(&mut self, outcome: Outcome<'b>, traffic_class: u8) {
         match outcome {
             Outcome::ToPeer {
                 relay,
                 peer,
                 payload,
                 dont_fragment,
-            } => {
-                let sent = self.relays.send(relay, peer, payload, dont_fragment);
-                let sent = sent.is_ok();
-                self.unsent.to_peers += u64::from(!sent);
-            }
-            Outcome::ToClient { client, bytes } => {
-                let sent = match client.transport {
-                    Transport::Udp => self.send_udp(client, bytes),
-                    Transport::Dtls => self.dtls.send(client, bytes),
-                    Transport::Tcp | Transport::Tls => self
-                        .streams
-                        .get(&client)
-                        .is_some_and(|outbox| outbox.push_data(bytes)),
-                };
-                self.unsent.to_clients += u64::from(!sent);
+            } => self.to_peers.push((
+                relay,
+                ToPeer {
+                    peer,
+                    payload,
+                    dont_fragment,
+                    traffic_class,
+                },
+            )),
+            Outcome::ToClient { client, frame } => {
+                self.to_clients.push((client, frame, traffic_class));
             }
             // The engine counts what it drops.
             Outcome::Handled | Outcome::Dropped(_) => {}
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.to_clients.is_full() || self.to_peers.is_full()
+    }
+}
+
+impl Sockets {
+    /// Gathers one outcome of a batch.
+    pub(super) fn gather<'b>(
+        &mut self,
+        outgoing: &mut Outgoing<'b>,
+        outcome: Outcome<'b>,
+        traffic_class: u8,
+    ) {
+        outgoing.push(outcome, traffic_class);
+        if outgoing.is_full() {
+            self.deliver_all(outgoing);
+        }
+    }
+
+    /// Sends what is gathered.
+    pub(super) fn deliver_all(&mut self, outgoing: &mut Outgoing<'_>) {
+        if !outgoing.to_clients.is_empty() {
+            self.deliver_to_clients(&outgoing.to_clients);
+            outgoing.to_clients.clear();
+        }
+        if !outgoing.to_peers.is_empty() {
+            self.deliver_to_peers(&outgoing.to_peers);
+            outgoing.to_peers.clear();
+        }
+    }
+
+    /// Sends one outcome at once.
+    pub(super) fn deliver(&mut self, outcome: Outcome<'_>) {
+        let mut outgoing = Outgoing::default();
+        outgoing.push(outcome, 0);
+        self.deliver_all(&mut outgoing);
+    }
+
+    fn deliver_to_clients(&mut self, all: &[(FiveTuple, Frame<'_>, u8)]) {
+        for socket in &self.udp {
+            let served = all.iter().filter(|(client, ..)| {
+                client.transport == Transport::Udp && socket.serves(client.server)
+            });
+            let messages = served.map(|(client, frame, class)| (client, *class, frame.parts()));
+            self.unsent.to_clients += socket.send_all(&self.trains, messages) as u64;
+        }
+        for (client, frame, _) in all {
+            let sent = match client.transport {
+                Transport::Udp => true,
+                Transport::Dtls => self.dtls.send(*client, &frame.to_vec()),
+                Transport::Tcp | Transport::Tls => self
+                    .streams
+                    .get(client)
+                    .is_some_and(|outbox| outbox.push_data(frame)),
+            };
+            self.unsent.to_clients += u64::from(!sent);
+        }
+    }
+
+    /// Whatever leaves one socket leaves it together, and in its order.
+    fn deliver_to_peers(&mut self, all: &[(RelayKey, ToPeer<'_>)]) {
+        let order = all.iter().enumerate();
+        let mut order: ArrayVec<(u32, usize), DEPARTURES_MAX> =
+            order.map(|(at, (relay, _))| (relay.0, at)).collect();
+        order.sort_unstable();
+        for batch in order.chunk_by(|(a, _), (b, _)| a == b) {
+            let of_this = batch.iter().map(|(_, at)| &all[*at].1);
+            let relay = RelayKey(batch[0].0);
+            self.unsent.to_peers += self.relays.send_all(relay, &self.trains, of_this) as u64;
         }
     }
 
@@ -74,6 +154,6 @@ impl Sockets {
 
     fn send_udp(&self, client: FiveTuple, datagram: &[u8]) -> bool {
         let socket = self.udp.iter().find(|socket| socket.serves(client.server));
-        socket.is_some_and(|socket| socket.send(client, datagram).is_ok())
+        socket.is_some_and(|socket| socket.send(client, datagram))
     }
 }

@@ -6,7 +6,7 @@ use std::{
     os::fd::AsFd,
 };
 
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
 };
@@ -57,6 +57,9 @@ pub(crate) fn relay_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
     socket.bind(&addr.into())?;
     let socket = socket.into();
     fragmenting(&socket)?;
+    tell_traffic_class(&socket)?;
+    // Where the kernel has no GRO, datagrams arrive one by one.
+    let _ = join_datagrams(&socket);
     Ok(socket)
 }
 
@@ -103,10 +106,45 @@ pub(crate) fn unfragmented(socket: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Switches off the kernel's time stamp on every datagram, which nobody here reads.
-pub(crate) fn without_timestamps(socket: &UdpSocket) -> io::Result<()> {
-    setsockopt(&socket.as_fd(), sockopt::ReceiveTimestampns, &false)?;
+/// Tells with each datagram which address it was sent to.
+pub(super) fn tell_destination(socket: &UdpSocket) -> io::Result<()> {
+    if is_ipv4(socket)? {
+        setsockopt(&socket.as_fd(), sockopt::Ipv4PacketInfo, &true)?;
+    } else {
+        setsockopt(&socket.as_fd(), sockopt::Ipv6RecvPacketInfo, &true)?;
+    }
     Ok(())
+}
+
+/// Tells DSCP and ECN with each datagram that has any.
+pub(super) fn tell_traffic_class(socket: &UdpSocket) -> io::Result<()> {
+    if is_ipv4(socket)? {
+        setsockopt(&socket.as_fd(), sockopt::IpRecvTos, &true)?;
+    } else {
+        setsockopt(&socket.as_fd(), sockopt::Ipv6RecvTClass, &true)?;
+    }
+    Ok(())
+}
+
+/// Lets datagrams of one flow arrive joined (UDP GRO), where the kernel can.
+pub(super) fn join_datagrams(socket: &UdpSocket) -> io::Result<()> {
+    setsockopt(&socket.as_fd(), sockopt::UdpGroSegment, &true)?;
+    Ok(())
+}
+
+/// Keeps what is said about datagrams sent earlier in the socket's error queue.
+pub(super) fn keep_errors(socket: &UdpSocket) -> io::Result<()> {
+    if is_ipv4(socket)? {
+        setsockopt(&socket.as_fd(), sockopt::Ipv4RecvErr, &true)?;
+    } else {
+        setsockopt(&socket.as_fd(), sockopt::Ipv6RecvErr, &true)?;
+    }
+    Ok(())
+}
+
+/// Whether the kernel cuts up trains of datagrams (UDP GSO, since Linux 4.18).
+pub(super) fn trains_are_cut(socket: &UdpSocket) -> bool {
+    getsockopt(&socket.as_fd(), sockopt::UdpGsoSegment).is_ok()
 }
 
 fn is_ipv4(socket: impl AsFd) -> io::Result<bool> {

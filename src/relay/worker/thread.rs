@@ -21,16 +21,17 @@ use crate::credentials::Credentials;
 use crate::entropy;
 use crate::relay::engine::five_tuple::Transport;
 use crate::relay::engine::{self, Engine, limits::Limits, signaled::SignaledPeers};
-use crate::relay::worker::client_udp::{self, Batch, ClientUdp};
+use crate::relay::worker::batch::{Arrivals, Trains};
+use crate::relay::worker::client_udp::{self, ClientUdp};
 use crate::relay::worker::dtls::{DtlsIdentity, Sessions};
-use crate::relay::worker::errors::{self, Errors};
 use crate::relay::worker::guests::Guests;
 use crate::relay::worker::hand_over::Crew;
 use crate::relay::worker::mailbox::Mailbox;
 use crate::relay::worker::peer_tcp::PeerConnections;
-use crate::relay::worker::relay_udp::{RelayPorts, Relays};
+use crate::relay::worker::relay_udp::{self, RelayPorts, Relays};
 use crate::relay::worker::sending::{Sockets, Unsent};
-use crate::relay::worker::{SharedWorker, Worker, stream};
+use crate::relay::worker::watch::Watch;
+use crate::relay::worker::{SharedWorker, Worker, sockets, stream};
 
 /// All that a worker starts with. Its listeners are one set of several on the same addresses.
 pub(crate) struct Seat {
@@ -95,9 +96,13 @@ impl Drop for Ended {
 }
 
 fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
+    let trains_are_cut = seat.udp.iter().all(sockets::trains_are_cut);
+    if !trains_are_cut {
+        tracing::info!("the kernel has no UDP GSO: datagrams leave one by one");
+    }
     let udp = client_sockets(seat.udp, Transport::Udp)?;
     let dtls = client_sockets(seat.dtls, Transport::Dtls)?;
-    let errors = seat.icmp.then(Errors::new).transpose()?;
+    let watch = Rc::new(Watch::new()?);
     let crew = Crew {
         share: seat.engine.share,
         mailboxes: seat.mailboxes,
@@ -115,18 +120,25 @@ fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
             udp: udp.clone(),
             dtls: Sessions::new(seat.dtls_identity, dtls.clone(), Arc::clone(&seat.limits)),
             streams: HashMap::default(),
-            relays: Relays::new(seat.ports, errors.clone()),
+            relays: Relays::new(seat.ports, Rc::clone(&watch), seat.icmp),
             peers: PeerConnections::default(),
+            trains: Trains::new(trains_are_cut),
             unsent: Unsent::default(),
         },
         crew,
     );
     let mut serving = JoinSet::new();
-    let batch = Rc::new(RefCell::new(Batch::new()));
+    let arrivals = Rc::new(RefCell::new(Arrivals::new()));
     for socket in udp.into_iter().chain(dtls) {
-        let (worker, batch) = (Rc::clone(&worker), Rc::clone(&batch));
-        serving.spawn_local(client_udp::serve(worker, socket, batch));
+        let (worker, arrivals) = (Rc::clone(&worker), Rc::clone(&arrivals));
+        serving.spawn_local(client_udp::serve(worker, socket, arrivals));
     }
+    let peers = relay_udp::serve(Rc::clone(&worker), watch, arrivals);
+    serving.spawn_local(async move {
+        if let Err(error) = peers.await {
+            tracing::error!(%error, "relay sockets are not watched any more");
+        }
+    });
     for listener in seat.tcp {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         serving.spawn_local(stream::serve_tcp(
@@ -144,9 +156,6 @@ fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
             Arc::clone(&seat.limits),
             acceptor,
         ));
-    }
-    if let Some(errors) = errors {
-        serving.spawn_local(errors::serve(Rc::clone(&worker), errors));
     }
     serving.spawn_local(keep_time(Rc::clone(&worker)));
     Ok((worker, serving))

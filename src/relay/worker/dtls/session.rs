@@ -152,7 +152,7 @@ impl Session {
             let packet_bytes = match self.dtls.poll_output(room) {
                 Output::Packet(datagram) => datagram.len(),
                 Output::ApplicationData(message) => {
-                    received.push(message);
+                    received.push(&[message]);
                     self.quiet_until = now.mono + IDLE_TIME_MAX;
                     continue;
                 }
