@@ -60,7 +60,7 @@ pub use outcome::{
 };
 pub use rules::Rules;
 pub use usage::Usage;
-pub use view::{AllocationId, AllocationView};
+pub use view::{AllocationId, AllocationView, SomeAllocations};
 
 use allocate::Pending;
 use allocations::{Allocation, Allocations};

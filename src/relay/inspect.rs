@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::Now;
 use crate::ident::UserId;
-use crate::relay::engine::{AllocationId, AllocationView, RelayTransport, Usage};
+use crate::relay::engine::{AllocationId, AllocationView, RelayTransport, SomeAllocations, Usage};
 use crate::relay::worker::{self, Mailbox, Question};
 use crate::relay::{Relay, Snapshot};
 
@@ -62,6 +62,34 @@ impl Relay {
     pub async fn allocations(&self) -> Vec<AllocationView> {
         let answers = self.ask_all(|mailbox| mailbox.ask(Question::Allocations));
         answers.await.into_iter().flatten().collect()
+    }
+
+    /// Those of these users, in no order.
+    pub async fn allocations_of(&self, users: Vec<UserId>) -> Vec<AllocationView> {
+        let users: Arc<[_]> = users.into();
+        let ask = |mailbox: &Mailbox| {
+            let users = Arc::clone(&users);
+            mailbox.ask(|asker| Question::AllocationsOf(users, asker))
+        };
+        self.ask_all(ask).await.into_iter().flatten().collect()
+    }
+
+    /// At most so many of those whose user's name has `text` in it, in small letters; the oldest first.
+    pub async fn some_allocations(&self, text: &str, at_most: usize) -> SomeAllocations {
+        let text: Arc<str> = text.into();
+        let ask = |mailbox: &Mailbox| {
+            let text = Arc::clone(&text);
+            mailbox.ask(|asker| Question::SomeAllocations(text, at_most, asker))
+        };
+        let mut sum = SomeAllocations::default();
+        for found in self.ask_all(ask).await {
+            sum.matching += found.matching;
+            sum.views.extend(found.views);
+        }
+        sum.views
+            .sort_unstable_by(|one, other| (other.age, &one.id).cmp(&(one.age, &other.id)));
+        sum.views.truncate(at_most);
+        sum
     }
 
     /// Ends one allocation; its user may make another. Says whether there was one of this [id](AllocationView::id).

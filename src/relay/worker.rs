@@ -382,6 +382,12 @@ impl Worker {
             Question::Usage(asker) => tell(asker, self.engine.usage()),
             Question::UsageOf(users, asker) => tell(asker, self.engine.usage_of(&users)),
             Question::Allocations(asker) => tell(asker, self.engine.allocations(now)),
+            Question::AllocationsOf(users, asker) => {
+                tell(asker, self.engine.allocations_of(now, &users));
+            }
+            Question::SomeAllocations(text, at_most, asker) => {
+                tell(asker, self.engine.some_allocations(now, &text, at_most));
+            }
             Question::CloseAllocation(id, asker) => {
                 let closed = self.engine.close_allocation(now, id);
                 self.settle(now);

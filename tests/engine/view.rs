@@ -49,6 +49,27 @@ fn a_closed_allocation_is_gone_alone_and_its_user_may_make_another() {
     assert_ne!(id_of(&world, ALICE), id);
 }
 
+#[test]
+fn allocations_are_found_by_their_users_and_a_few_by_a_part_of_the_name() {
+    let world = World::with_allocation(ALICE).allocate(BOB);
+    let bob = UserId::Static(BOB.user.into());
+    let of_bob = world
+        .engine
+        .allocations_of(world.now, &[bob.clone(), UserId::Anyone]);
+    assert_eq!(
+        of_bob.iter().map(|view| &view.user).collect::<Vec<_>>(),
+        [&bob]
+    );
+    let few = |text, at_most| {
+        let found = world.engine.some_allocations(world.now, text, at_most);
+        (found.matching, found.views.len())
+    };
+    assert_eq!(few("", 10), (2, 2));
+    assert_eq!(few("", 1), (2, 1));
+    assert_eq!(few(&BOB.user[1..], 10), (1, 1));
+    assert_eq!(few("nobody", 10), (0, 0));
+}
+
 fn id_of(world: &World, client: Client) -> AllocationId {
     let views = world.engine.allocations(world.now);
     let view = views.iter().find(|view| view.client == client.address());

@@ -56,7 +56,40 @@ pub struct AllocationView {
     pub to_clients: Traffic,
 }
 
+/// A few of the allocations that match.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SomeAllocations {
+    /// How many match.
+    pub matching: usize,
+    /// Those that are told of.
+    pub views: Vec<AllocationView>,
+}
+
 impl Engine {
+    /// The allocations of these users, alive.
+    #[must_use]
+    pub fn allocations_of(&self, now: Now, users: &[UserId]) -> Vec<AllocationView> {
+        let found = users.iter().flat_map(|user| self.allocations.of_user(user));
+        let alive = found.filter(|found| found.lives(now));
+        alive.map(|found| AllocationView::of(now, found)).collect()
+    }
+
+    /// At most so many of the allocations whose user's name has `text` in it, in small letters.
+    #[must_use]
+    pub fn some_allocations(&self, now: Now, text: &str, at_most: usize) -> SomeAllocations {
+        let mut found = SomeAllocations::default();
+        for allocation in self.allocations.iter().filter(|found| found.lives(now)) {
+            let name = allocation.owner.user().name();
+            if text.is_empty() || name.to_lowercase().contains(text) {
+                found.matching += 1;
+                if found.views.len() < at_most {
+                    found.views.push(AllocationView::of(now, allocation));
+                }
+            }
+        }
+        found
+    }
+
     /// The allocations alive.
     #[must_use]
     pub fn allocations(&self, now: Now) -> Vec<AllocationView> {

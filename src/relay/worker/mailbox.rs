@@ -10,7 +10,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::clock::UnixSeconds;
 use crate::ident::UserId;
 use crate::relay::engine::five_tuple::FiveTuple;
-use crate::relay::engine::{AllocationId, AllocationView, Rules, Usage};
+use crate::relay::engine::{AllocationId, AllocationView, Rules, SomeAllocations, Usage};
 use crate::relay::worker::guests::Visit;
 use crate::relay::worker::{HandedOver, Snapshot};
 
@@ -52,6 +52,10 @@ pub(crate) enum Question {
     UsageOf(Arc<[UserId]>, oneshot::Sender<HashMap<UserId, Usage>>),
     /// Its allocations.
     Allocations(oneshot::Sender<Vec<AllocationView>>),
+    /// Those of these users.
+    AllocationsOf(Arc<[UserId]>, oneshot::Sender<Vec<AllocationView>>),
+    /// At most so many of those whose user's name has this in it.
+    SomeAllocations(Arc<str>, usize, oneshot::Sender<SomeAllocations>),
     /// To end one of them; whether it had it.
     CloseAllocation(AllocationId, oneshot::Sender<bool>),
 }
