@@ -32,6 +32,7 @@ pub mod ice_servers;
 pub mod leases;
 pub mod node_info;
 pub mod nodes;
+mod offered;
 mod protocol;
 mod service;
 pub mod session;
@@ -73,6 +74,7 @@ use counters::Counters;
 use ice_servers::IceServers;
 use leases::Leases;
 use nodes::Nodes;
+use offered::Offered;
 use protocol::Event;
 use service::{Job, Service};
 use socket::{Sockets, Transport};
@@ -151,6 +153,7 @@ impl Signaling {
             relay,
             leases: Mutex::new(Leases::default()),
             nodes,
+            offered: Offered::default(),
             questions: Questions::default(),
             redis: redis.as_ref().map(|(redis, _)| redis.clone()),
             draining: AtomicBool::new(false),

@@ -5,7 +5,9 @@
 //! ([RFC 8866 §5.7](https://www.rfc-editor.org/rfc/rfc8866#section-5.7)) may be. Who writes an address where no client
 //! would look for it has only named one more of their own.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, ops::BitOrAssign};
+
+use serde::Serialize;
 
 /// How many addresses of one message are read.
 pub const ADDRESSES_MAX: usize = 256;
@@ -23,6 +25,45 @@ pub fn addresses(data: &str) -> Vec<IpAddr> {
     for line in lines_after(CONNECTION, data) {
         for address in of_connection(line) {
             note(&mut found, address);
+        }
+    }
+    found
+}
+
+/// Of which kinds the candidates in a message are ([RFC 8445 §5.1.1](https://www.rfc-editor.org/rfc/rfc8445#section-5.1.1)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Kinds {
+    /// An address of the sender's own.
+    pub host: bool,
+    /// One that a STUN server has seen.
+    pub srflx: bool,
+    /// One that a peer has seen.
+    pub prflx: bool,
+    /// One on a relay.
+    pub relay: bool,
+}
+
+impl BitOrAssign for Kinds {
+    fn bitor_assign(&mut self, more: Self) {
+        self.host |= more.host;
+        self.srflx |= more.srflx;
+        self.prflx |= more.prflx;
+        self.relay |= more.relay;
+    }
+}
+
+/// The kinds of the candidates in the JSON text of a message's `data`.
+#[must_use]
+pub fn kinds(data: &str) -> Kinds {
+    let mut found = Kinds::default();
+    for line in lines_after(CANDIDATE, data) {
+        let mut words = line.split_ascii_whitespace();
+        match words.by_ref().skip_while(|word| *word != "typ").nth(1) {
+            Some("host") => found.host = true,
+            Some("srflx") => found.srflx = true,
+            Some("prflx") => found.prflx = true,
+            Some("relay") => found.relay = true,
+            Some(_) | None => {}
         }
     }
     found
@@ -252,5 +293,34 @@ mod tests {
 
     fn ips(texts: &[&str]) -> Vec<IpAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_kinds_of_candidates_are_read_wherever_they_are() {
+        let kinds_of = |host, srflx, prflx, relay| Kinds {
+            host,
+            srflx,
+            prflx,
+            relay,
+        };
+        let cases = [
+            (
+                r#"{"candidate":"candidate:1 1 udp 2122260223 192.0.2.1 54321 typ host generation 0"}"#,
+                kinds_of(true, false, false, false),
+            ),
+            (
+                r#"{"sdp":"v=0\r\na=candidate:1 1 udp 1 192.0.2.1 1 typ srflx raddr 10.0.0.1 rport 1\r\na=candidate:2 1 udp 1 192.0.2.2 2 typ relay\r\n"}"#,
+                kinds_of(false, true, false, true),
+            ),
+            (
+                r#"{"candidate":"candidate:1 1 udp 1 192.0.2.1 1 typ"}"#,
+                Kinds::default(),
+            ),
+            (r#"{"candidate":"typ host"}"#, Kinds::default()),
+            ("null", Kinds::default()),
+        ];
+        for (data, expected) in cases {
+            assert_eq!(kinds(data), expected, "{data}");
+        }
     }
 }

@@ -37,6 +37,12 @@ impl Absence {
     pub fn participant(&self) -> &ParticipantId {
         &self.participant
     }
+
+    /// Where they are awaited.
+    #[must_use]
+    pub fn session(&self) -> &SessionId {
+        &self.session
+    }
 }
 
 impl Leases {

@@ -23,6 +23,19 @@ pub struct Nodes {
     others: HashMap<NodeId, Node>,
 }
 
+/// A node as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeView {
+    /// Which.
+    pub id: NodeId,
+    /// Whether it is the one that is asked.
+    pub is_own: bool,
+    /// How long ago it was last heard of.
+    pub silent: Duration,
+    /// What it told of itself.
+    pub info: NodeInfo,
+}
+
 #[derive(Debug)]
 struct Node {
     heard: Instant,
@@ -130,6 +143,16 @@ impl Nodes {
     #[must_use]
     pub fn monitors(&self) -> usize {
         self.others.values().map(|node| node.info.monitors).sum()
+    }
+
+    /// What is known of each.
+    pub fn seen(&self, now: Now) -> impl Iterator<Item = NodeView> {
+        self.others.iter().map(move |(id, node)| NodeView {
+            id: *id,
+            is_own: false,
+            silent: now.mono.saturating_duration_since(node.heard),
+            info: node.info.clone(),
+        })
     }
 
     /// How many there are.

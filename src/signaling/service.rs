@@ -31,6 +31,7 @@ use super::counters::Counters;
 use super::ice_servers::{IceServers, IceServersAnswer};
 use super::leases::{Absence, Leases};
 use super::nodes::Nodes;
+use super::offered::Offered;
 use super::protocol::{Event, Join, Limit, Refusal, Reply, Request, SessionJoined};
 use super::session::Session;
 use super::session::change::{Change, News, Trespass};
@@ -53,6 +54,8 @@ pub(super) struct Service {
     pub(super) relay: Relay,
     pub(super) leases: Mutex<Leases>,
     pub(super) nodes: Mutex<Nodes>,
+    /// What operators see of how media may travel.
+    pub(super) offered: Offered,
     /// What other nodes are being asked.
     pub(super) questions: Questions,
     /// For other keys than those of sessions.
@@ -449,6 +452,13 @@ impl Service {
 
     /// The grace is over: the relay lets go of who did not return.
     pub(super) fn lapse(&self, now: Now, absence: &Absence) {
+        let (who, session) = (absence.participant(), absence.session());
+        let is_back = self.store.view(session, |state| {
+            state.presence().any(|(present, _)| present == who)
+        });
+        if !is_back {
+            self.offered.forget(session, who);
+        }
         let mut leases = self.leases();
         if leases.lapse(absence) {
             self.revoke(now.unix, absence.participant());

@@ -1,11 +1,15 @@
 //! Sessions as operators see them, and what operators may do to them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::clock::{Now, UnixMillis};
 use crate::ident::{NodeId, ParticipantId, SessionId};
+use crate::relay;
+use crate::store::redis::Redis;
 
 use super::Signaling;
+use super::candidates::Kinds;
+use super::nodes::NodeView;
 use super::protocol;
 use super::session::Session;
 use super::session::json::Json;
@@ -39,6 +43,8 @@ pub struct ParticipantView {
     pub sockets: usize,
     /// To which nodes.
     pub nodes: Vec<NodeId>,
+    /// Which kinds of candidates they have offered, as far as they came through this node.
+    pub candidates: Kinds,
 }
 
 impl Signaling {
@@ -51,6 +57,9 @@ impl Signaling {
                 views.push(SessionView::of(now, id, session));
             }
         });
+        for view in &mut views {
+            self.add_candidates(view);
+        }
         views.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         views
     }
@@ -59,10 +68,47 @@ impl Signaling {
     #[must_use]
     pub fn session_view(&self, id: &SessionId) -> Option<SessionView> {
         let now = Now::read().unix;
-        self.service.store.view(id, |session| {
+        let view = self.service.store.view(id, |session| {
             let is_known = session.is_known(now);
             is_known.then(|| SessionView::of(now, id, session))
+        });
+        view.map(|mut view| {
+            self.add_candidates(&mut view);
+            view
         })
+    }
+
+    fn add_candidates(&self, view: &mut SessionView) {
+        for participant in &mut view.participants {
+            participant.candidates = self.service.offered.of(&view.id, &participant.id);
+        }
+    }
+
+    /// The nodes of this deploy, this one first.
+    #[must_use]
+    pub fn nodes_seen(&self, now: Now, relay: &relay::Snapshot) -> Vec<NodeView> {
+        let service = &self.service;
+        let own = NodeView {
+            id: service.store.node(),
+            is_own: true,
+            silent: Duration::ZERO,
+            info: service.info(relay),
+        };
+        let mut others: Vec<_> = service.nodes().seen(now).collect();
+        others.sort_unstable_by_key(|node| node.id);
+        std::iter::once(own).chain(others).collect()
+    }
+
+    /// Where a Redis is configured: whether it is there.
+    #[must_use]
+    pub fn redis(&self) -> Option<bool> {
+        self.redis.as_ref().map(Redis::is_live)
+    }
+
+    /// How many sockets are connected to this node.
+    #[must_use]
+    pub fn sockets(&self) -> usize {
+        self.service.sockets.count()
     }
 
     /// The operator ends a session. False if nobody knew it.
@@ -92,6 +138,7 @@ impl SessionView {
                 name: session.name_of(who),
                 sockets,
                 nodes,
+                candidates: Kinds::default(),
             }
         });
         let reading = session.reading();

@@ -88,7 +88,7 @@ impl Service {
         let is_for_all = to == Recipient::Others;
         self.store.view(&session, |state| {
             let to = state.route(connection.socket, &from, &to)?;
-            self.see_message(&session, &event);
+            self.see_message(&session, &from, &event);
             self.sockets.deliver(now, &to, &event);
             if is_for_all {
                 self.sockets.keep(now, state.lost_tickets(), &event);

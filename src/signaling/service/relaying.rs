@@ -56,6 +56,7 @@ impl Service {
 
     /// The participant left this session for good at `at`: with the last one, the relay lets go at once.
     pub(super) fn let_go(&self, at: UnixMillis, participant: &ParticipantId, session: &SessionId) {
+        self.offered.forget(session, participant);
         if self.relay.peer_mode() != PeerMode::Any {
             self.relay
                 .signaled()
@@ -80,8 +81,10 @@ impl Service {
         self.put(&key, until.0.to_string(), kept);
     }
 
-    /// Addresses in a member's message may be peers of those in the session.
-    pub(super) fn see_message(&self, id: &SessionId, event: &Event) {
+    /// Addresses in a member's message may be peers of those in the session; operators see of which kinds they are.
+    pub(super) fn see_message(&self, id: &SessionId, from: &ParticipantId, event: &Event) {
+        let kinds = candidates::kinds(event.payload.raw().get());
+        self.offered.note(id, from, kinds);
         if self.relay.peer_mode() != PeerMode::Any {
             self.see_here(id, candidates::addresses(event.payload.raw().get()));
         }
