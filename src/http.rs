@@ -23,6 +23,7 @@ use crate::source::{PerSource, Throttle};
 pub mod administrator;
 pub mod forwarded;
 pub mod listeners;
+pub mod live;
 pub mod origin;
 pub mod problem;
 pub mod ready;
@@ -37,6 +38,7 @@ mod slots;
 
 use administrator::AdminDoor;
 use forwarded::TrustedProxies;
+use live::Live;
 use origin::AllowedOrigins;
 use problem::Problem;
 use ready::Readiness;
@@ -85,6 +87,8 @@ pub struct State {
     pub credentials_per_minute: Arc<Throttle>,
     /// Who may administer.
     pub admin: Arc<AdminDoor>,
+    /// What goes on, for those who watch.
+    pub live: Live,
     /// What is logged.
     pub levels: Levels,
     /// When the process began.
@@ -119,6 +123,7 @@ pub fn router(state: State) -> Router {
             get(ice_servers::turn_rest_query).post(ice_servers::turn_rest_form),
         )
         .merge(admin::routes())
+        .route("/api/live", get(live::watch))
         .merge(pages::routes())
         .method_not_allowed_fallback(problem::method_not_allowed)
         .fallback(problem::not_found)

@@ -277,6 +277,7 @@ fn http_state(
         access: Arc::new(ArcSwap::from_pointee(settings.access)),
         credentials_per_minute: Arc::new(Throttle::new(settings.credentials_per_minute)),
         admin: Arc::new(door),
+        live: http::live::Live::start(signaling.clone(), relay.clone()),
         levels,
         started: Now::read().unix,
     })

@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
-    net::SocketAddr,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -47,6 +48,7 @@ fn only_operators_are_answered_and_every_refusal_says_why() {
         ),
         ("DELETE /api/allocations/0000000000000001", 404, "NOT_FOUND"),
         ("DELETE /api/allocations/none", 404, "NOT_FOUND"),
+        ("GET /api/live?offset=few", 400, "INVALID_PARAMETERS"),
         (too_long.as_str(), 400, "INVALID_SESSION_ID"),
         ("GET /api/sessions/%FF", 400, "INVALID_PARAMETERS"),
         ("PUT /api/log", 415, "UNSUPPORTED_MEDIA_TYPE"),
@@ -91,6 +93,99 @@ fn what_is_logged_changes_without_a_restart() {
     let expected = (400, "INVALID_PARAMETERS".to_owned());
     assert_eq!((refused.status, code_of(&refused)), expected);
     assert_eq!(level()["level"], now.as_str());
+}
+
+#[test]
+fn whoever_watches_is_told_at_once_and_then_every_second() {
+    let setu = start(&[]);
+    let (_alice, _) = Polling::join(setu.http, CIRCLE, "alice");
+    let mut watched = Watched::open(setu.http, "");
+    let first = watched.next();
+    let rows = &first["list"]["sessions"];
+    assert_eq!(rows[0]["sessionId"], CIRCLE);
+    assert_eq!(rows[0]["names"], json!(["alice"]));
+    assert!(first["history"].is_array(), "{first}");
+    assert_eq!(first["session"], Value::Null);
+    assert_eq!(first["redis"], Value::Null);
+    assert_eq!(first["nodes"][0]["own"], true);
+    let (_bob, _) = Polling::join(setu.http, "another", "bob");
+    let later = watched.until(|told| told["list"]["matching"] == 2);
+    assert_eq!(later.get("history"), None, "told once");
+    let found = Watched::open(setu.http, "?search=BOB").next();
+    assert_eq!(found["list"]["matching"], 1);
+    assert_eq!(found["point"][2], 2, "of all, whatever is searched for");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_session_tells_how_its_media_may_travel_and_what_it_relays() {
+    let setu = start(&[]);
+    let (mut alice, joined) = Polling::join(setu.http, CIRCLE, "alice");
+    let candidate =
+        json!({ "candidate": "candidate:1 1 udp 1 192.0.2.1 1 typ srflx raddr 10.0.0.1 rport 1" });
+    let message =
+        json!({ "type": "ice-candidate", "sessionId": CIRCLE, "from": "alice", "data": candidate });
+    alice.emit("webrtc-ice-candidate", &message);
+    let mut turn = Turn::allocate(setu.udp, &joined).await.unwrap();
+    turn.relay(3).await;
+    let query = "?session=circle%2F1%20%E0%A5%90&allocations=true&search=ali";
+    let mut watched = Watched::open(setu.http, query);
+    let told =
+        watched.until(|told| told["session"]["participants"][0]["candidates"]["srflx"] == true);
+    let alice = &told["session"]["participants"][0];
+    let kinds = json!({ "host": false, "srflx": true, "prflx": false, "relay": false });
+    assert_eq!(alice["candidates"], kinds);
+    assert_eq!(alice["relay"], figures(1, [3, 21], [3, 6]));
+    let [allocation] = alice["allocations"].as_array().unwrap().as_slice() else {
+        panic!("{alice}");
+    };
+    assert_eq!(allocation["relayed"], turn.relayed.to_string());
+    assert_eq!(told["allocations"]["matching"], 1);
+    assert_eq!(
+        told["allocations"]["allocations"][0]["id"],
+        allocation["id"]
+    );
+    watched.until(|told| told["session"]["participants"][0]["rate"].is_object());
+
+    let remove = format!("DELETE {CIRCLE_PATH}/participants/alice");
+    assert_eq!(as_operator(setu.http, &remove).status, 204);
+    let gone = watched.until(|told| told["session"].is_null());
+    assert_eq!(gone["allocations"]["matching"], 0);
+}
+
+#[test]
+fn many_sessions_come_a_page_at_a_time() {
+    let setu = start(&[]);
+    let mut everybody = Vec::new();
+    for number in 0..60 {
+        everybody.push(Polling::join(setu.http, &format!("s{number:02}"), "alice"));
+    }
+    let page = |offset: usize| Watched::open(setu.http, &format!("?offset={offset}")).next();
+    let (first, second) = (page(0), page(50));
+    assert_eq!(first["list"]["matching"], 60);
+    assert_eq!(first["list"]["sessions"].as_array().unwrap().len(), 50);
+    let rest = second["list"]["sessions"].as_array().unwrap();
+    assert_eq!((rest.len(), &rest[0]["sessionId"]), (10, &json!("s50")));
+}
+
+#[test]
+fn as_many_watch_as_may() {
+    let setu = start(&[("SETU_LIMITS__CONNECTIONS_PER_SOURCE", "0")]);
+    let mut watching: Vec<_> = (0..32).map(|_| Watched::open(setu.http, "")).collect();
+    for one in &mut watching {
+        one.next();
+    }
+    let refused = as_operator(setu.http, "GET /api/live");
+    assert_eq!(
+        (refused.status, code_of(&refused)),
+        (429, "LIMIT_EXCEEDED".to_owned())
+    );
+    drop(watching);
+    within_a_second("a place is free", || {
+        let mut stream = Watched::request(setu.http, "");
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        &head == b"HTTP/1.1 200"
+    });
 }
 
 #[test]
@@ -275,6 +370,52 @@ async fn two_nodes_add_up_what_they_relay_and_let_go_together() {
         "whoever is dead says nothing"
     );
 }
+
+/// A stream of what goes on.
+struct Watched(BufReader<TcpStream>);
+
+impl Watched {
+    fn open(server: SocketAddr, query: &str) -> Self {
+        Self(BufReader::new(Self::request(server, query)))
+    }
+
+    fn request(server: SocketAddr, query: &str) -> TcpStream {
+        let mut stream = common::connect(server);
+        let request = format!(
+            "GET /api/live{query} HTTP/1.1\r\nHost: {server}\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    }
+
+    fn next(&mut self) -> Value {
+        loop {
+            let mut line = String::new();
+            assert_ne!(
+                self.0.read_line(&mut line).unwrap(),
+                0,
+                "the stream goes on"
+            );
+            if let Some(data) = line.strip_prefix("data: ") {
+                return serde_json::from_str(data).unwrap();
+            }
+        }
+    }
+
+    fn until(&mut self, mut is_so: impl FnMut(&Value) -> bool) -> Value {
+        let mut told = self.next();
+        for _ in 0..SECONDS_MAX {
+            if is_so(&told) {
+                return told;
+            }
+            told = self.next();
+        }
+        panic!("not so within {SECONDS_MAX} s: {told}");
+    }
+}
+
+/// The stream speaks once a second.
+const SECONDS_MAX: usize = 10;
 
 /// One allocation, and a peer of its own.
 struct Turn {

@@ -19,6 +19,7 @@ export function toast(text, { problem = false, action, onAction } = {}) {
   } else {
     setTimeout(() => element.remove(), problem ? PROBLEM_SHOWN_MS : SHOWN_MS);
   }
-  document.getElementById('toasts').append(element);
+  // Under a dialog nothing is seen or read out.
+  (document.querySelector('dialog:modal .toasts') ?? document.getElementById('toasts')).append(element);
   return element;
 }

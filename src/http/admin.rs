@@ -21,6 +21,8 @@ mod log;
 
 use answers::{Allocations, SessionAnswer, Sessions};
 
+pub(super) use answers::Timer;
+
 pub(super) fn routes() -> Router<State> {
     Router::new()
         .route("/api/sessions", get(sessions))

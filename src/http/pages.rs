@@ -16,6 +16,7 @@ pub(super) fn routes() -> Router<State> {
     Router::new()
         .route("/", get(call_page))
         .route("/check", get(check_page))
+        .route("/dashboard", get(dashboard_page))
         .route("/assets/{*path}", get(asset))
 }
 
@@ -32,6 +33,7 @@ macro_rules! assets {
 
 static CALL_PAGE: &[u8] = include_bytes!("../../web/index.html");
 static CHECK_PAGE: &[u8] = include_bytes!("../../web/check.html");
+static DASHBOARD_PAGE: &[u8] = include_bytes!("../../web/dashboard.html");
 static ASSETS: &[Asset] = &assets![
     "base.css",
     "call.css",
@@ -45,6 +47,19 @@ static ASSETS: &[Asset] = &assets![
     "check/signaling.js",
     "check/verdict.js",
     "check/way.js",
+    "dashboard/actions.js",
+    "dashboard/charts.js",
+    "dashboard/dashboard.css",
+    "dashboard/dashboard.js",
+    "dashboard/door.js",
+    "dashboard/figures.js",
+    "dashboard/list.js",
+    "dashboard/live.js",
+    "dashboard/nodes.js",
+    "dashboard/rows.js",
+    "dashboard/session.css",
+    "dashboard/session.js",
+    "dashboard/words.js",
     "icon.svg",
     "media.js",
     "notices.js",
@@ -70,6 +85,10 @@ async fn call_page(headers: HeaderMap) -> Response {
 
 async fn check_page(headers: HeaderMap) -> Response {
     serve(HTML, CHECK_PAGE, &headers)
+}
+
+async fn dashboard_page(headers: HeaderMap) -> Response {
+    serve(HTML, DASHBOARD_PAGE, &headers)
 }
 
 const HTML: &str = "text/html; charset=utf-8";

@@ -52,7 +52,7 @@ struct Participant {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Timer {
+pub(in crate::http) struct Timer {
     /// Whole seconds.
     time_remaining: u64,
     is_active: bool,
@@ -129,7 +129,7 @@ impl Participant {
 }
 
 impl Timer {
-    fn of(view: TimerView) -> Self {
+    pub(in crate::http) fn of(view: TimerView) -> Self {
         Self {
             time_remaining: view.remaining_seconds,
             is_active: view.is_active,
@@ -226,6 +226,7 @@ mod tests {
             name: id.as_str().into(),
             sockets: 1,
             nodes: vec![NodeId(0xAB)],
+            candidates: crate::signaling::candidates::Kinds::default(),
         }
     }
 }

@@ -1,0 +1,78 @@
+// The figures on top, each with its chart of the last minutes.
+
+import { Chart, WINDOW_MS } from './charts.js';
+import { write } from './rows.js';
+import { bits, count, counted, denial, reason } from './words.js';
+
+const $ = (id) => document.getElementById(id);
+/** Where each number of a point stands; see history.rs. */
+const AT = 0;
+const PEOPLE = 2;
+const ALLOCATIONS = 3;
+const PORTS = 4;
+const PACKETS_TO_PEERS = 5;
+const BITS_TO_PEERS = 6;
+const PACKETS_TO_CLIENTS = 7;
+const BITS_TO_CLIENTS = 8;
+const DROPS = 9;
+const FAILED = 10;
+
+export class Figures {
+  #points = [];
+  #charts;
+
+  constructor() {
+    const chart = (id, names, format) => new Chart(document.querySelector(`#${id} [data-chart]`), names, format);
+    this.#charts = [
+      { chart: chart('figure-people', ['people'], count), columns: [PEOPLE] },
+      { chart: chart('figure-traffic', ['to peers', 'to clients'], bits), columns: [BITS_TO_PEERS, BITS_TO_CLIENTS] },
+      { chart: chart('figure-packets', ['to peers', 'to clients'], (value) => `${count(value)}/s`), columns: [PACKETS_TO_PEERS, PACKETS_TO_CLIENTS] },
+      { chart: chart('figure-ports', ['ports', 'allocations'], count), columns: [PORTS, ALLOCATIONS] },
+      { chart: new Chart($('trouble-chart'), ['dropped', 'failed logins'], (value) => `${count(value)}/s`), columns: [DROPS, FAILED] },
+    ];
+  }
+
+  /** How far back the points go. */
+  get seconds() {
+    return this.#points.length === 0 ? 0 : (this.#points.at(-1)[AT] - this.#points[0][AT]) / 1000;
+  }
+
+  show({ point, history, relay, timers, sockets, at }) {
+    if (history) this.#points = history;
+    if (this.#points.at(-1)?.[AT] !== point[AT]) this.#points.push(point);
+    while (this.#points.length > 0 && this.#points[0][AT] < at - WINDOW_MS) this.#points.shift();
+    for (const { chart, columns } of this.#charts) chart.draw(this.#points.map((values) => [values[AT], ...columns.map((column) => values[column])]), at);
+    this.#write('people', count(point[PEOPLE]), `in ${counted(point[1], 'session')} · ${counted(sockets, 'socket')} · ${counted(timers, 'timer')}`);
+    this.#write('traffic', bits(point[BITS_TO_PEERS] + point[BITS_TO_CLIENTS]), `${bits(point[BITS_TO_PEERS])} to peers · ${bits(point[BITS_TO_CLIENTS])} to clients`);
+    this.#write('packets', `${count(point[PACKETS_TO_PEERS] + point[PACKETS_TO_CLIENTS])}/s`, `${count(point[PACKETS_TO_PEERS])} to peers · ${count(point[PACKETS_TO_CLIENTS])} to clients`);
+    const tcp = relay.tcpPortsInUse > 0 ? ` · ${count(relay.tcpPortsInUse)} TCP` : '';
+    this.#write('ports', `${count(relay.portsInUse)} of ${count(relay.portsTotal)}`, `${counted(relay.allocations, 'allocation')} · ${counted(relay.channels, 'channel')}${tcp}`);
+    $('figure-ports').dataset.full = String(relay.portsInUse >= relay.portsTotal);
+    showTrouble(relay);
+  }
+
+  #write(name, value, note) {
+    const card = $(`figure-${name}`);
+    write(card.querySelector('[data-value]'), value);
+    write(card.querySelector('[data-note]'), note);
+  }
+}
+
+function showTrouble({ failedLogins, drops, refused, denied }) {
+  const rows = [
+    ['Failed logins', failedLogins],
+    ...drops.map(({ what, total }) => [reason(what), total]),
+    ...refused.map(({ what, total }) => [`limits.${what}`, total]),
+    ...denied.map(({ what, total }) => [denial(what), total]),
+  ];
+  const list = $('trouble');
+  const text = JSON.stringify(rows);
+  if (list.dataset.shown === text) return;
+  list.dataset.shown = text;
+  list.replaceChildren(...rows.flatMap(([name, total]) => {
+    const [term, value] = [document.createElement('dt'), document.createElement('dd')];
+    term.textContent = name;
+    value.textContent = count(total);
+    return [term, value];
+  }));
+}
