@@ -94,6 +94,7 @@ async function join() {
       joinedBy: (peer) => { toast(`${peer.name} joined`); showCount(); },
       gone: (peer) => { tiles.remove(peer.id); toast(`${peer.name} left`); showCount(); },
       offline: () => showStatus('Reconnecting to the server… the call goes on.'),
+      removed: () => leaveWith('You were removed from this session.'),
       ended: (reason) => leaveWith(reason ? `The session has ended: ${reason}` : 'The session has ended.'),
       problem,
     },

@@ -19,7 +19,7 @@ export class Room {
 
   /**
    * `identity`: { sessionId, participantId, participantName }. `route`: see route.js.
-   * `on`: joined(), peer(peer), gone(peer), joinedBy(peer), offline(), ended(reason), problem(text).
+   * `on`: joined(), peer(peer), gone(peer), joinedBy(peer), offline(), ended(reason), removed(), problem(text).
    */
   constructor({ identity, media, route, on }) {
     this.#identity = identity;
@@ -34,6 +34,7 @@ export class Room {
       message: (message) => this.#message(message),
       iceServers: (iceServers) => this.#refresh(iceServers),
       ended: (reason) => on.ended(reason),
+      removed: () => on.removed(),
       offline: () => on.offline(),
       refused: (text) => on.problem(text),
     });

@@ -16,7 +16,7 @@ export class Signaling {
   /**
    * `identity`: { sessionId, participantId, participantName }.
    * `on`: joined(roster, iceServers), roster(roster), memberJoined(id, name), memberLeft(id),
-   * message(message), iceServers(iceServers), ended(reason), offline(), refused(text).
+   * message(message), iceServers(iceServers), ended(reason), removed(), offline(), refused(text).
    */
   constructor(identity, on) {
     this.#identity = identity;
@@ -94,6 +94,8 @@ export class Signaling {
     }));
     socket.on('participant-joined', mine((payload) => this.#on.memberJoined(payload.participantId, payload.participantName)));
     socket.on('participant-left', mine((payload) => this.#on.memberLeft(payload.participantId)));
+    // This page has not asked to leave: an operator showed it out.
+    socket.on('session-left', mine(() => this.#on.removed()));
     socket.on('session-ended', mine((payload) => this.#on.ended(payload.reason)));
     socket.on('ice-servers', (payload) => this.#on.iceServers(payload.iceServers));
     for (const type of ['offer', 'answer', 'ice-candidate']) {
