@@ -40,7 +40,7 @@ const CASES = [
   { name: 'WebSockets do not pass', found: 'stun udp tcp tls', signaling: { websocket: false, polling: true }, level: 'good', title: /^Calls work/, says: [/long-polling only/] },
   { name: 'signaling does not pass', found: 'stun udp tcp tls', signaling: { websocket: false, polling: false }, level: 'bad', title: /cannot be set up/, says: [/\/socket\.io\//] },
   { name: 'a private address is handed out', lost: 'udp tcp', urls: { udp: 'turn:10.0.0.5:3478', tcp: 'turn:10.0.0.5:3478?transport=tcp' }, level: 'bad', title: /address that only its own network reaches/, says: [/10\.0\.0\.5/, /turn\.external_ip/] },
-  { name: 'the same within that network', lost: 'udp', urls: { udp: 'turn:10.0.0.5:3478' }, host: '10.0.0.5', level: 'bad', title: /^Nothing works: the relay cannot be reached/, says: [/3478\/udp is closed/] },
+  { name: 'the same within that network', lost: 'udp', urls: { udp: 'turn:10.0.0.5:3478' }, host: '10.0.0.5', level: 'bad', title: /^Nothing works: the relay cannot be reached/, says: [/port 3478\/udp is closed/] },
   { name: 'IPv6', found: 'udp', urls: { udp: 'turn:[2001:db8::7]:3478?transport=udp' }, level: 'good', title: /^Calls work/, says: [] },
 ];
 

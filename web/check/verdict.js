@@ -154,7 +154,7 @@ function unreached(relays, { probes, page }) {
   }
   return bad(
     'Nothing works: the relay cannot be reached.',
-    `No answer from ${host}: ${ports} ${wanted.length > 1 ? 'are' : 'is'} closed between you and the server, or ${host} is not its address. Try another network; if it fails there too, open ${wanted.length > 1 ? 'them' : 'it'} in the server’s firewall and check turn.external_ip.`,
+    `No answer from ${host}: ${wanted.length > 1 ? 'ports' : 'port'} ${ports} ${wanted.length > 1 ? 'are' : 'is'} closed between you and the server, or ${host} is not its address. Try another network; if it fails there too, open ${wanted.length > 1 ? 'them' : 'it'} in the server’s firewall and check turn.external_ip.`,
   );
 }
 
@@ -176,7 +176,8 @@ function stunPoints(probes, relays) {
   if (stuns.some((probe) => outcome(probe) === 'works') && relays.udp.state !== 'unreached') {
     return [{ level: 'good', text: 'STUN is answered, and tells nothing new: there is no NAT between you and the server.' }];
   }
-  return [{ level: 'fair', text: 'STUN is not answered: no direct calls beyond this network, everything goes through the relay.' }];
+  const works = Object.values(relays).some(({ state }) => state === 'works');
+  return [{ level: 'fair', text: `STUN is not answered: no direct calls beyond this network${works ? ', everything goes through the relay' : ''}.` }];
 }
 
 /** What would help where UDP does not pass, or does not help. */
