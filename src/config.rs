@@ -12,7 +12,7 @@ use crate::store;
 mod access;
 mod alternate;
 mod external;
-mod host;
+pub mod host;
 mod keys;
 mod limits;
 mod oauth;
@@ -24,6 +24,7 @@ mod secrets;
 mod source;
 mod values;
 
+pub use external::is_globally_routable;
 pub use reload::Reloaded;
 pub use source::ConfigError;
 
@@ -115,11 +116,30 @@ impl Config {
         )
     }
 
+    /// The PEM file with the certificate of TURN over TLS, unless it is made at start.
+    #[must_use]
+    pub fn certificate_file(&self) -> Option<&Path> {
+        let file = &self.effective.turn.tls_cert_file;
+        (!file.is_empty()).then(|| Path::new(file))
+    }
+
+    /// How many files and sockets may be open at a time. HTTP's connections and the relay's are counted apart.
+    #[must_use]
+    pub fn descriptors_wanted(&self) -> usize {
+        let http = self.http.connections.unwrap_or_default();
+        let relay = self.relay.limits.connections.unwrap_or_default() as usize;
+        let ports = self.relay.relay_ports.len() * self.relay.external.len();
+        http + relay + ports + DESCRIPTORS_OF_OUR_OWN
+    }
+
     /// The addresses that clients are told.
     pub fn external_ips(&self) -> impl Iterator<Item = IpAddr> {
         self.relay.external.iter().map(|address| address.public)
     }
 }
+
+/// Listeners, workers, Redis.
+const DESCRIPTORS_OF_OUR_OWN: usize = 100;
 
 impl Profile {
     /// The word for it in the configuration.

@@ -11,7 +11,7 @@ mod listen;
 mod worker;
 
 pub use listen::{Bound, Listen};
-pub use worker::{DtlsIdentity, ExternalAddr, Unsent};
+pub use worker::{CLIENT_BUFFER_BYTES, DtlsIdentity, ExternalAddr, Unsent};
 
 use std::{
     io,

@@ -83,7 +83,7 @@ impl Server {
         let relay = Relay::start(relay, Arc::clone(&credentials))
             .map_err(|error| with_fix(error, &alternates))?;
         // Not before everything is bound: a failed start says one line.
-        descriptors::warn_if_few(descriptors, descriptors_wanted(&config));
+        descriptors::warn_if_few(descriptors, config.descriptors_wanted());
         let addresses = Addresses::of(&listeners, &relay);
         let urls = urls::relay_urls(&config.relay_host, relay.bound());
         let ice_servers = Arc::new(IceServers::new(urls, Arc::clone(&credentials)));
@@ -239,14 +239,6 @@ impl Addresses {
     }
 }
 
-/// HTTP's connections and the relay's are counted apart.
-fn descriptors_wanted(config: &Config) -> usize {
-    let http = config.http.connections.unwrap_or_default();
-    let relay = config.relay.limits.connections.unwrap_or_default() as usize;
-    let ports = config.relay.relay_ports.len() * config.relay.external.len();
-    http + relay + ports + DESCRIPTORS_OF_OUR_OWN
-}
-
 fn room(settings: &http::Settings) -> Room {
     Room::new(
         settings.connections,
@@ -283,8 +275,6 @@ fn http_state(
     })
 }
 
-/// Listeners, workers, Redis.
-const DESCRIPTORS_OF_OUR_OWN: usize = 100;
 /// How long the start waits for Redis, for the secret and then for what it holds.
 const SECRET_TIMEOUT: Duration = Duration::from_secs(2);
 const TAKE_UP_TIMEOUT: Duration = Duration::from_secs(3);

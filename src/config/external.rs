@@ -70,7 +70,8 @@ pub(super) fn parse(entries: &[String], host: &Host) -> Result<External, String>
 }
 
 /// Whether the internet would route it to whoever has it.
-pub(super) fn is_globally_routable(ip: IpAddr) -> bool {
+#[must_use]
+pub fn is_globally_routable(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !matches!(
             ip.octets(),

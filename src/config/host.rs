@@ -10,24 +10,28 @@ use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
 
 /// What `auto` and the defaults are made of.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Host {
+pub struct Host {
     /// Cores that this process may use.
-    pub(super) cores: usize,
+    pub cores: usize,
     /// The addresses that packets to the internet would leave from: one for each family with a default route.
-    pub(super) default_route: Vec<IpAddr>,
+    pub default_route: Vec<IpAddr>,
     /// All addresses of the interfaces that are up.
-    pub(super) interfaces: Vec<Interface>,
+    pub interfaces: Vec<Interface>,
 }
 
 /// One address on one interface.
 #[derive(Clone, Debug)]
-pub(super) struct Interface {
-    pub(super) name: String,
-    pub(super) ip: IpAddr,
+pub struct Interface {
+    /// As the kernel calls it.
+    pub name: String,
+    /// The address.
+    pub ip: IpAddr,
 }
 
 impl Host {
-    pub(super) fn read() -> Self {
+    /// Reads it.
+    #[must_use]
+    pub fn read() -> Self {
         let probes: [(IpAddr, IpAddr); 2] = [
             (Ipv4Addr::UNSPECIFIED.into(), ELSEWHERE_V4.into()),
             (Ipv6Addr::UNSPECIFIED.into(), ELSEWHERE_V6.into()),
@@ -42,8 +46,25 @@ impl Host {
         }
     }
 
+    /// Whether an interface has this address, or any address of loopback is meant.
+    #[must_use]
+    pub fn has(&self, ip: IpAddr) -> bool {
+        self.interface(ip).is_some() || ip.is_loopback()
+    }
+
+    /// The interface through which strangers reach this address, or the router before it.
+    #[must_use]
+    pub fn towards_the_internet(&self, ip: IpAddr) -> Option<&str> {
+        let same_family = |route: &&IpAddr| route.is_ipv4() == ip.is_ipv4();
+        let route = self.default_route.iter().find(same_family);
+        route
+            .and_then(|route| self.interface(*route))
+            .or_else(|| self.interface(ip))
+    }
+
     /// The interface that has this address.
-    pub(super) fn interface(&self, ip: IpAddr) -> Option<&str> {
+    #[must_use]
+    pub fn interface(&self, ip: IpAddr) -> Option<&str> {
         let mut interfaces = self.interfaces.iter();
         let interface = interfaces.find(|interface| interface.ip == ip)?;
         Some(&interface.name)

@@ -26,6 +26,7 @@ mod watch;
 pub use dtls::DtlsIdentity;
 pub use external::ExternalAddr;
 pub use sending::Unsent;
+pub use sockets::CLIENT_BUFFER_BYTES;
 
 pub(crate) use guests::Guests;
 pub(crate) use hand_over::HandedOver;

@@ -160,6 +160,7 @@ fn open(addr: SocketAddr, kind: Type) -> io::Result<Socket> {
     Ok(socket)
 }
 
-const CLIENT_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// What the relay asks the kernel for, to receive and to send on each of its clients' sockets.
+pub const CLIENT_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 const BACKLOG: i32 = 1024;
 const RELAY_BACKLOG: i32 = 64;
