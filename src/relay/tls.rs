@@ -40,7 +40,7 @@ pub enum Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The file can't be read, or not as PEM.
-    #[error("{}: {reason}", file.display())]
+    #[error("{}: {reason}; name a PEM file that this user may read", file.display())]
     File {
         /// The file at fault.
         file: PathBuf,
@@ -48,7 +48,7 @@ pub enum TlsError {
         reason: String,
     },
     /// The two files don't belong together, or the key is of a kind that can't sign.
-    #[error("{} does not fit {}: {reason}", key.display(), cert.display())]
+    #[error("{} does not fit {}: {reason}; name the key that the certificate was made for", key.display(), cert.display())]
     Mismatch {
         /// The certificate chain.
         cert: PathBuf,
