@@ -3,7 +3,7 @@
 use std::{
     env,
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -12,6 +12,7 @@ use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
 
+use crate::check::{self, Report, Status};
 use crate::clock::Now;
 use crate::config::{self, Config, ConfigError};
 use crate::credentials::Credentials;
@@ -52,6 +53,28 @@ enum Command {
     },
     /// Print the effective configuration as a turn.toml, secrets left out
     Config,
+    /// Examine configuration and surroundings: ports, addresses, firewall, certificate, clock, Redis, a relayed packet
+    ///
+    /// One line for each: ok, note (can't be told from here), warning or failure, with the fix. Works beside a running
+    /// server and before the first start. Run it as root to see other users' processes and the firewall. Exit codes:
+    /// 0 nothing is wrong, 1 warnings, 2 failures.
+    Check {
+        /// Print an array of {check, status, found, fix}
+        #[arg(long)]
+        json: bool,
+        /// A STUN server elsewhere, to see how the internet sees this machine
+        #[arg(long, value_name = "HOST:PORT")]
+        stun: Option<String>,
+        /// An NTP server to compare the clock with
+        #[arg(long, value_name = "HOST[:PORT]")]
+        ntp: Option<String>,
+        /// A web server to compare the clock with, by the Date of its answer
+        #[arg(long, value_name = "http://HOST/")]
+        date: Option<String>,
+        /// How many people are relayed to each other at a time: whether turn.relay_ports carries them
+        #[arg(long, value_name = "N")]
+        people: Option<u32>,
+    },
     /// Ask the running server whether it is ready; exit 0 if it is, 1 if not
     Health {
         /// What to ask; without it, /ready at the configured http.listen
@@ -65,7 +88,7 @@ impl Cli {
     #[must_use]
     pub fn run(self) -> ExitCode {
         match self.dispatch() {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(code) => code,
             Err(error) => {
                 eprintln!("setu: {error:#}");
                 ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
@@ -73,10 +96,10 @@ impl Cli {
         }
     }
 
-    fn dispatch(self) -> anyhow::Result<()> {
+    fn dispatch(self) -> anyhow::Result<ExitCode> {
         let path = self.config.as_deref();
         let config = || config::load(path, env::vars_os());
-        match self.command {
+        let done = match self.command {
             None => serve(config()?, None),
             Some(Command::Serve { addresses_file }) => serve(config()?, addresses_file),
             Some(Command::Credential { name, ttl }) => credential(config()?, &name, ttl),
@@ -85,13 +108,29 @@ impl Cli {
                 let listen = config::http_listeners(path, env::vars_os())?;
                 health::ask(url.as_deref(), &listen)
             }
-        }
+            Some(Command::Check {
+                json,
+                stun,
+                ntp,
+                date,
+                people,
+            }) => {
+                let options = check::Options {
+                    stun,
+                    ntp,
+                    date,
+                    people,
+                };
+                return examine(path, &options, json);
+            }
+        };
+        done.map(|()| ExitCode::SUCCESS)
     }
 }
 
 const AFTER_HELP: &str = "\
 Every key of turn.toml can be set in the environment: SETU_TURN__RELAY_PORTS=50000-50999.
-Exit codes: 0 done, 1 failed, 2 wrong arguments or configuration.";
+Exit codes: 0 done, 1 failed, 2 wrong arguments or configuration. Of check: 0 fine, 1 warnings, 2 failures.";
 
 fn serve(config: Config, addresses_file: Option<PathBuf>) -> anyhow::Result<()> {
     let levels = logging::init(&config.log);
@@ -109,6 +148,25 @@ fn serve(config: Config, addresses_file: Option<PathBuf>) -> anyhow::Result<()> 
     // Connections that did not end in time end with the process.
     runtime.shutdown_background();
     served
+}
+
+fn examine(path: Option<&Path>, options: &check::Options, json: bool) -> anyhow::Result<ExitCode> {
+    let runtime = Runtime::new().context("cannot start the runtime")?;
+    let report = runtime.block_on(check::run(path, env::vars_os(), options));
+    say(&if json {
+        report.to_json()
+    } else {
+        report.to_text()
+    })?;
+    Ok(severity(&report))
+}
+
+fn severity(report: &Report) -> ExitCode {
+    ExitCode::from(match report.worst() {
+        Status::Ok | Status::Note => 0,
+        Status::Warning => 1,
+        Status::Failure => 2,
+    })
 }
 
 fn credential(config: Config, name: &str, ttl: Option<Duration>) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@
 
 mod change;
 mod entry_id;
+mod examine;
 mod keys;
 mod line;
 mod link;
@@ -45,6 +46,7 @@ use write_behind::WriteBehind;
 
 pub use change::{KeyChange, Participants};
 pub use entry_id::{EntryId, EntryIdError};
+pub use examine::{Examined, Unavailable, examine};
 pub use restore::Restored;
 pub use stats::Snapshot;
 pub use url::RedisUrl;

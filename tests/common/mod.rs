@@ -81,6 +81,36 @@ impl Drop for Setu {
     }
 }
 
+/// A server started by a command of the test's own, ready, and killed with the test.
+pub(crate) struct Serving(Child);
+
+impl Serving {
+    pub(crate) fn start(mut command: Command) -> Self {
+        let child = command
+            .arg("serve")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let mut serving = Self(child.unwrap());
+        let mut stdout = BufReader::new(serving.0.stdout.take().unwrap());
+        let mut summary = String::new();
+        // The summary's last line closes the configuration.
+        while !summary.ends_with("] }\n") {
+            let read = stdout.read_line(&mut summary).unwrap();
+            assert!(read > 0, "setu ended before it was ready:\n{summary}");
+        }
+        serving
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// `setu` with none of our variables but these, in a folder without a turn.toml.
 pub(crate) fn command(variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_setu"));

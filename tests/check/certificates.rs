@@ -1,0 +1,237 @@
+//! Certificates, right and wrong.
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+
+use super::checked::Checked;
+use super::common::Folder;
+use super::vps::Vps;
+
+pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    /// Its own certificate and those above, but for the root's.
+    above: String,
+}
+
+pub(crate) struct Issued {
+    pem: String,
+    above: String,
+    key: String,
+}
+
+impl Authority {
+    pub(crate) fn new(name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        Self {
+            issuer: Issuer::new(authority(name), key),
+            above: String::new(),
+        }
+    }
+
+    pub(crate) fn below(&self, name: &str) -> Self {
+        let (key, params) = (KeyPair::generate().unwrap(), authority(name));
+        let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
+        Self {
+            issuer: Issuer::new(params, key),
+            above: format!("{pem}{}", self.above),
+        }
+    }
+
+    pub(crate) fn issue(&self, names: &[&str]) -> Issued {
+        self.issue_with(names, |_| ())
+    }
+
+    pub(crate) fn issue_with(
+        &self,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Issued {
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        Issued {
+            pem: params.signed_by(&key, &self.issuer).unwrap().pem(),
+            above: self.above.clone(),
+            key: key.serialize_pem(),
+        }
+    }
+}
+
+impl Issued {
+    pub(crate) fn write(&self, folder: &Folder, name: &str) {
+        folder.write(
+            &format!("{name}.pem"),
+            &format!("{}{}", self.pem, self.above),
+        );
+        folder.write(&format!("{name}.key"), &self.key);
+    }
+}
+
+fn authority(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params
+        .distinguished_name
+        .push(DnType::CommonName, name.trim_start_matches("CN="));
+    params
+}
+
+/// The certificate in place of the good one.
+fn with(vps: &Vps, issued: &Issued) -> Checked {
+    issued.write(&vps.folder, "other");
+    let file = |name: &str| vps.folder.0.join(name).display().to_string();
+    Checked::run(
+        &mut vps.setu(&[
+            ("SETU_TURN__TLS_CERT_FILE", &file("other.pem")),
+            ("SETU_TURN__TLS_KEY_FILE", &file("other.key")),
+        ]),
+        &[],
+    )
+}
+
+const NAME: [&str; 1] = [super::vps::ADDRESS];
+
+#[test]
+fn an_expired_certificate() {
+    let vps = Vps::new();
+    let issued = Authority::new("CN=Test Root").issue_with(&NAME, |params| {
+        params.not_after = date_time_ymd(2024, 3, 1);
+    });
+    with(&vps, &issued)
+        .says("certificate", "failure", "expired on 2024-03-01", "renew")
+        .and_nothing_else_than(&["certificate"]);
+}
+
+#[test]
+fn a_certificate_of_tomorrow_is_the_clocks_fault() {
+    let vps = Vps::new();
+    let issued = Authority::new("CN=Test Root").issue_with(&NAME, |params| {
+        params.not_before = date_time_ymd(2090, 1, 1);
+        params.not_after = date_time_ymd(2091, 1, 1);
+    });
+    with(&vps, &issued)
+        .says(
+            "certificate",
+            "failure",
+            "not good before 2090-01-01",
+            "clock",
+        )
+        .says(
+            "clock",
+            "failure",
+            "behind the first day of the certificate",
+            "timedatectl",
+        )
+        .and_nothing_else_than(&["certificate", "clock"]);
+}
+
+#[test]
+fn a_certificate_for_another_name() {
+    let vps = Vps::new();
+    let issued = Authority::new("CN=Test Root").issue(&["other.example.org"]);
+    with(&vps, &issued)
+        .says(
+            "certificate",
+            "failure",
+            "it is for other.example.org",
+            "turn.host = \"other.example.org\"",
+        )
+        .and_nothing_else_than(&["certificate"]);
+}
+
+#[test]
+fn a_key_of_another_certificate() {
+    let vps = Vps::new();
+    Authority::new("CN=Test Root")
+        .issue(&NAME)
+        .write(&vps.folder, "other");
+    let file = vps.folder.0.join("other.key").display().to_string();
+    Checked::run(&mut vps.setu(&[("SETU_TURN__TLS_KEY_FILE", &file)]), &[]).says(
+        "configuration",
+        "failure",
+        "other.key does not fit",
+        "the key that the certificate was made for",
+    );
+}
+
+#[test]
+fn a_chain_with_its_intermediate_is_right_and_without_it_is_not() {
+    let vps = Vps::new();
+    let issued = Authority::new("CN=Test Root")
+        .below("CN=Test Intermediate")
+        .issue(&NAME);
+    with(&vps, &issued)
+        .is_ok("certificate")
+        .and_nothing_else_than(&[]);
+    let alone = Issued {
+        above: String::new(),
+        ..issued
+    };
+    with(&vps, &alone)
+        .says(
+            "certificate",
+            "failure",
+            "intermediate certificate of CN=Test Intermediate is missing",
+            "fullchain.pem",
+        )
+        .and_nothing_else_than(&["certificate"]);
+}
+
+#[test]
+fn a_chain_of_another_certificate() {
+    let vps = Vps::new();
+    let other = Authority::new("CN=Other Root")
+        .below("CN=Other Intermediate")
+        .issue(&NAME);
+    let issued = Authority::new("CN=Test Root")
+        .below("CN=Test Intermediate")
+        .issue(&NAME);
+    with(
+        &vps,
+        &Issued {
+            above: other.above,
+            ..issued
+        },
+    )
+    .says(
+        "certificate",
+        "failure",
+        "the chain is broken",
+        "fullchain.pem",
+    )
+    .and_nothing_else_than(&["certificate"]);
+}
+
+#[test]
+fn no_certificate_in_production() {
+    let vps = Vps::new();
+    let made = [
+        ("SETU_TURN__TLS_CERT_FILE", ""),
+        ("SETU_TURN__TLS_KEY_FILE", ""),
+    ];
+    Checked::run(&mut vps.setu(&made), &[])
+        .says(
+            "certificate",
+            "warning",
+            "browsers refuse it",
+            "turn.tls_cert_file",
+        )
+        .and_nothing_else_than(&["certificate"]);
+}
+
+#[test]
+fn a_renewed_certificate_that_the_server_does_not_show_yet() {
+    let vps = Vps::new();
+    let _server = vps.serve(&[]);
+    Authority::new("CN=Test Root")
+        .issue(&NAME)
+        .write(&vps.folder, "good");
+    Checked::run(&mut vps.setu(&[]), &[])
+        .says(
+            "certificate",
+            "warning",
+            "still shows the one from before",
+            "restart",
+        )
+        .and_nothing_else_than(&["certificate"]);
+}
