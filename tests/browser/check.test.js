@@ -33,8 +33,9 @@ describe('where everything works', () => {
     for (const colorScheme of SCHEMES) {
       test(`it says so, on ${viewport.width} px, ${colorScheme}`, async () => {
         const page = await openCheck({ viewport, colorScheme, reducedMotion: 'reduce' });
-        const { verdict, probes } = await done(page);
+        const { verdict, probes, reached } = await done(page);
         assert.equal(verdict.level, 'good', verdict.title);
+        assert.ok(reached);
         assert.match(verdict.title, /^Calls work from here/);
         assert.deepEqual(probes.map(({ kind }) => kind), ['stun', 'udp', 'tcp', 'tls']);
         for (const { kind, loop } of probes.slice(1)) {

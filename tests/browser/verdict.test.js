@@ -20,6 +20,7 @@ const NO_ANSWER = { code: 701, text: 'STUN allocate request timed out.' };
 
 const CASES = [
   { name: 'everything works', found: 'stun udp tcp tls', level: 'good', title: /^Calls work from here/, says: [/203\.0\.113\.9/, /over TCP: it gets through/, /over TLS: it gets through/] },
+  { name: 'the relay range is closed, and both sides are relayed', found: 'stun udp tcp tls', reached: false, level: 'good', title: /^Calls work/, says: [/own addresses are not reached.*49160-49200\/udp/] },
   { name: 'UDP is blocked', found: 'tcp tls', lost: 'stun udp', level: 'fair', title: /^UDP is blocked here; calls work over TCP/, says: [/more delay/, /3478\/udp/, /STUN is not answered/] },
   { name: 'only TLS passes', found: 'tls', lost: 'stun udp tcp', level: 'fair', title: /^UDP is blocked here; calls work over TLS/, says: [/Everything else is closed/, /3478\/tcp is closed/] },
   { name: 'the server has no UDP', found: 'tcp tls', level: 'fair', title: /^This server offers no relay over UDP; calls work over TCP/, says: [/turn\.listen_udp/, /offers no STUN/] },
@@ -84,6 +85,11 @@ test('private addresses are known by their numbers', () => {
   assert.deepEqual(['192.0.2.1', '2001:db8::1', 'a1b2.local'].map(family), ['IPv4', 'IPv6', '']);
 });
 
+test('whom a relay may deny is not told that ports are closed', () => {
+  const { points } = verdict(findings({ found: 'udp', quiet: 'stun', reached: false }));
+  assert.ok(points.every(({ text }) => !text.includes('not reached')), JSON.stringify(points));
+});
+
 test('the report tells all of it, and no credential', () => {
   const found = findings({ found: 'udp', lost: 'tcp' });
   const text = report({ ...found, at: '2026-01-01T00:00:00Z', page: { origin: 'https://setu.example.org', browser: 'A browser' }, verdict: verdict(found) });
@@ -94,7 +100,7 @@ test('the report tells all of it, and no credential', () => {
 });
 
 /** Words of kinds: `found` and working, `mute`, `lost` (701), `quiet` (neither); `refused`: by code. */
-function findings({ found = '', mute = '', lost = '', quiet = '', refused = {}, urls = URLS, signaling = { websocket: true, polling: true }, host = 'setu.example.org' }) {
+function findings({ found = '', mute = '', lost = '', quiet = '', refused = {}, urls = URLS, signaling = { websocket: true, polling: true }, reached = null, host = 'setu.example.org' }) {
   const loop = { works: true, roundTripMs: 23.4, bytes: 262_144, seconds: 0.31 };
   const probes = [
     ...each(found, (kind) => ({ gathered: 'found', candidates: [kind === 'stun' ? REFLEXIVE : RELAYED], errors: [], loop: kind === 'stun' ? null : loop })),
@@ -103,7 +109,7 @@ function findings({ found = '', mute = '', lost = '', quiet = '', refused = {}, 
     ...each(lost, () => ({ gathered: 'failed', candidates: [], errors: [NO_ANSWER], loop: null })),
     ...each(quiet, () => ({ gathered: 'nothing', candidates: [], errors: [], loop: null })),
   ];
-  return { probes, signaling, page: { host } };
+  return { probes, reached, signaling, page: { host } };
 
   function each(kinds, make) {
     return kinds.split(' ').filter(Boolean).map((kind) => ({ kind, url: urls[kind], firstMs: 12, ...make(kind) }));

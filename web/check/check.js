@@ -1,14 +1,14 @@
 // The connectivity check: asks for credentials, tries every URL, and says what came of it.
 //
 // window.setuCheck, for tests and curious people with a console, only to be read: null until the check is done,
-// then { verdict, probes, signaling }, as in verdict.js.
+// then { verdict, probes, reached, signaling }, as in verdict.js.
 
 import { toast } from '../notices.js';
 import { randomId } from '../peer.js';
-import { gather, kindOf, loop } from './probe.js';
+import { gather, kindOf, loop, reach } from './probe.js';
 import { report } from './report.js';
 import { checkSignaling } from './signaling.js';
-import { verdict } from './verdict.js';
+import { outcome, verdict } from './verdict.js';
 import { Way } from './way.js';
 
 const $ = (id) => document.getElementById(id);
@@ -37,7 +37,8 @@ async function run() {
   if (asked.tokenProblem) return askForToken(asked.tokenProblem);
   if (asked.problem) return stop('The check cannot begin.', asked.problem);
   const probes = await tryAll(asked.servers);
-  finish({ probes, signaling: await signaling, page: { host: location.hostname } });
+  const reached = await tryFromOutside(asked.servers, probes);
+  finish({ probes, reached, signaling: await signaling, page: { host: location.hostname } });
 }
 
 /** One RTCIceServer for each URL. */
@@ -90,6 +91,17 @@ async function tryAll(servers) {
   return probes;
 }
 
+/** Null where UDP does not pass anyway. */
+async function tryFromOutside(servers, probes) {
+  const relay = probes.findIndex((probe) => probe.kind === 'udp' && outcome(probe) === 'works');
+  if (relay === -1) return null;
+  const way = new Way($('ways'), $('way-template'), 'outside', 'called without a relay of one’s own');
+  way.run('Calling the relay’s address from outside…');
+  const reached = await reach(servers[relay], servers.find(({ urls }) => kindOf(urls) === 'stun'));
+  way.showOutside(reached);
+  return reached;
+}
+
 async function watchSignaling() {
   const way = new Way($('ways'), $('way-template'), 'signaling', `${location.host}/socket.io/`);
   way.run('Connecting…');
@@ -124,7 +136,7 @@ function finish(findings) {
   $('report').textContent = text;
   $('report-section').hidden = false;
   $('said').textContent = `${said.title} ${said.text}`;
-  window.setuCheck = { verdict: said, probes: findings.probes, signaling: findings.signaling };
+  window.setuCheck = { verdict: said, ...findings };
 }
 
 function stop(title, why) {

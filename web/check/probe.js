@@ -79,6 +79,24 @@ export async function loop(server) {
   }
 }
 
+/**
+ * Whether packets from outside reach an address that `server` relays: a call between its relay, and this browser
+ * without one. A call between two relays may never leave the server.
+ */
+export async function reach(server, stun) {
+  const relayed = new RTCPeerConnection({ iceServers: [server], iceTransportPolicy: 'relay' });
+  const direct = new RTCPeerConnection({ iceServers: stun ? [stun] : [] });
+  try {
+    const channel = await within(connect(relayed, direct), CONNECT_PATIENCE_MS);
+    return channel !== undefined;
+  } catch {
+    return false;
+  } finally {
+    relayed.close();
+    direct.close();
+  }
+}
+
 /** The caller's open channel; the callee sends back the small messages, and of large ones how much came. */
 async function connect(caller, callee) {
   caller.onicecandidate = ({ candidate }) => candidate?.candidate && callee.addIceCandidate(candidate).catch(() => {});

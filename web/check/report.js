@@ -3,8 +3,8 @@
 import { meaning } from './errors.js';
 import { milliseconds, outcome } from './verdict.js';
 
-/** `check`: { at, page: { origin, browser }, probes, signaling, verdict }. */
-export function report({ at, page, probes, signaling, verdict }) {
+/** `check`: { at, page: { origin, browser }, probes, reached, signaling, verdict }. */
+export function report({ at, page, probes, reached = null, signaling, verdict }) {
   const lines = [
     'Setu connectivity check',
     `When:     ${at}`,
@@ -17,6 +17,7 @@ export function report({ at, page, probes, signaling, verdict }) {
     '',
     `Signaling: WebSocket ${yesNo(signaling.websocket)}, long-polling ${yesNo(signaling.polling)}`,
     ...probes.flatMap(probeLines),
+    ...(reached === null ? [] : ['', `Relayed addresses from outside: ${reached ? 'reached' : 'not reached'}`]),
   ];
   return `${lines.join('\n')}\n`;
 }

@@ -26,7 +26,8 @@ export function outcome(probe) {
 }
 
 /**
- * `findings`: { probes, signaling: { websocket, polling }, page: { host } }.
+ * `findings`: { probes, reached, signaling: { websocket, polling }, page: { host } }; `reached`: whether the relay's
+ * addresses are reached from outside, null if that was not tried.
  * Gives { level: 'good' | 'fair' | 'bad', title, text, points: [{ level, text }] }; points may be 'info' too.
  */
 export function verdict(findings) {
@@ -34,6 +35,7 @@ export function verdict(findings) {
   const points = [
     ...signalingPoints(findings.signaling),
     ...stunPoints(findings.probes, relays),
+    ...outsidePoints(findings),
     ...fallbackPoints(relays),
     ...problemPoints(findings.probes),
     ...placePoints(findings, relays),
@@ -178,6 +180,17 @@ function stunPoints(probes, relays) {
   }
   const works = Object.values(relays).some(({ state }) => state === 'works');
   return [{ level: 'fair', text: `STUN is not answered: no direct calls beyond this network${works ? ', everything goes through the relay' : ''}.` }];
+}
+
+/**
+ * Somebody whose address is private cannot be called by a relay that denies those: only where the internet sees this
+ * browser does silence tell something.
+ */
+function outsidePoints({ probes, reached }) {
+  if (reached ?? true) return [];
+  const seen = probes.flatMap(({ candidates }) => candidates).some(({ type, address }) => type === 'srflx' && !isPrivate(address));
+  if (!seen) return [];
+  return [{ level: 'fair', text: 'The relay’s own addresses are not reached from here: its ports (turn.relay_ports, 49160-49200/udp unless changed) look closed, in the server’s firewall or in this network’s. Calls connect only where both sides are relayed.' }];
 }
 
 /** What would help where UDP does not pass, or does not help. */

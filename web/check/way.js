@@ -10,6 +10,7 @@ const NAMES = {
   udp: 'Relay over UDP',
   tcp: 'Relay over TCP',
   tls: 'Relay over TLS',
+  outside: 'Relay from outside',
 };
 const ICONS = { waiting: 'info', running: 'info', works: 'good', partly: 'fair', mute: 'bad', refused: 'bad', unreached: 'bad' };
 
@@ -46,6 +47,11 @@ export class Way {
     if (websocket) return this.#set('works', 'Works over WebSocket');
     if (polling) return this.#set('partly', 'Works over long-polling only');
     this.#set('unreached', 'Not reached');
+  }
+
+  showOutside(reached) {
+    if (reached) return this.#set('works', 'Its addresses are reached');
+    this.#set('partly', 'Its addresses are not reached from this browser');
   }
 
   #set(state, words) {
