@@ -168,6 +168,22 @@ fn many_sessions_come_a_page_at_a_time() {
 }
 
 #[test]
+fn whoever_has_an_earlier_token_watches_no_longer() {
+    let folder = common::Folder::new();
+    let file = folder.write("token", ADMIN_TOKEN);
+    let setu = Setu::start(&[("SETU_HTTP__ADMIN_TOKEN_FILE", file.to_str().unwrap())]);
+    let mut watched = Watched::open(setu.http, "");
+    watched.next();
+    folder.write("token", "another-sesame");
+    setu.signal("HUP");
+    let mut rest = String::new();
+    watched.0.read_to_string(&mut rest).unwrap();
+    assert!(rest.ends_with("0\r\n\r\n"), "it ended: {rest}");
+    let request = "GET /api/live";
+    assert_eq!(as_operator(setu.http, request).status, 401);
+}
+
+#[test]
 fn as_many_watch_as_may() {
     let setu = start(&[("SETU_LIMITS__CONNECTIONS_PER_SOURCE", "0")]);
     let mut watching: Vec<_> = (0..32).map(|_| Watched::open(setu.http, "")).collect();
@@ -382,7 +398,7 @@ impl Watched {
     fn request(server: SocketAddr, query: &str) -> TcpStream {
         let mut stream = common::connect(server);
         let request = format!(
-            "GET /api/live{query} HTTP/1.1\r\nHost: {server}\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n\r\n"
+            "GET /api/live{query} HTTP/1.1\r\nHost: {server}\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\nConnection: close\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).unwrap();
         stream

@@ -77,6 +77,34 @@ impl FromRequestParts<State> for Admin {
     }
 }
 
+/// The same of a request whose answer goes on: whoever holds it can ask again.
+pub(super) struct Pass {
+    door: Arc<AdminDoor>,
+    source: Source,
+    headers: HeaderMap,
+}
+
+impl Pass {
+    /// Whether the door would open now: the token can change.
+    pub(super) fn holds(&self) -> bool {
+        self.door.admit(self.source, &self.headers).is_ok()
+    }
+}
+
+impl FromRequestParts<State> for Pass {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Problem> {
+        let source = bearer::source(&parts.extensions);
+        state.admin.admit(source, &parts.headers)?;
+        Ok(Self {
+            door: Arc::clone(&state.admin),
+            source,
+            headers: parts.headers.clone(),
+        })
+    }
+}
+
 /// Sent by a program of this machine, or by a browser for a page that this server served to this machine. Not by:
 /// - a proxy for somebody elsewhere, which says so in one header or another;
 /// - a page of another site, which the browser names in `Origin` or classes in `Sec-Fetch-Site`;

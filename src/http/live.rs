@@ -21,7 +21,7 @@ use futures_util::stream;
 use tokio::sync::{Notify, watch};
 
 use super::State;
-use super::administrator::Admin;
+use super::administrator::Pass;
 use super::problem::Problem;
 
 mod answer;
@@ -56,6 +56,7 @@ struct Viewers {
 
 /// One who watches; gone with it.
 struct Viewer {
+    pass: Pass,
     live: Live,
     number: u64,
     wanted: Arc<Wanted>,
@@ -103,7 +104,7 @@ impl Live {
     }
 
     /// `None`: there are as many as there may be.
-    fn enter(&self, wanted: Wanted) -> Option<Viewer> {
+    fn enter(&self, pass: Pass, wanted: Wanted) -> Option<Viewer> {
         let mut viewers = self.viewers();
         if viewers.wanted.len() >= VIEWERS_MAX {
             return None;
@@ -116,6 +117,7 @@ impl Live {
         frames.mark_changed();
         self.0.arrived.notify_one();
         Some(Viewer {
+            pass,
             live: self.clone(),
             number,
             wanted,
@@ -142,6 +144,9 @@ impl Viewer {
             let Some(frame) = frame.filter(|frame| frame.for_viewers >= self.number) else {
                 continue;
             };
+            if !self.pass.holds() {
+                return None;
+            }
             let answer = Answer::of(&frame, &self.wanted, !self.told);
             self.told = true;
             match serde_json::to_string(&answer) {
@@ -162,13 +167,13 @@ impl Drop for Viewer {
 }
 
 pub(super) async fn watch(
-    _: Admin,
+    pass: Pass,
     Ask(state): Ask<State>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(wanted) =
         wanted.map_err(|error| Problem::unreadable(error.status(), error.body_text()))?;
-    let viewer = state.live.enter(wanted.bounded()?).ok_or_else(|| {
+    let viewer = state.live.enter(pass, wanted.bounded()?).ok_or_else(|| {
         Problem::too_many(WATCHED, "as many watch already as may watch at a time")
     })?;
     let body = Body::from_stream(stream::unfold(viewer, Viewer::next));

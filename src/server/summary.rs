@@ -67,6 +67,8 @@ impl Facts<'_> {
         let external = external.collect::<Vec<_>>().join(", ");
         let mut table = vec![
             ("Call page", self.call_page()),
+            ("Connectivity check", format!("{}check", self.call_page())),
+            ("Dashboard", format!("{}dashboard", self.call_page())),
             ("HTTP, Socket.IO", list(&addresses.http)),
             ("STUN/TURN UDP", list(&addresses.udp)),
             ("STUN/TURN TCP", list(&addresses.tcp)),
