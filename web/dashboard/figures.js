@@ -1,7 +1,7 @@
 // The figures on top, each with its chart of the last minutes.
 
 import { Chart, WINDOW_MS } from './charts.js';
-import { write } from './rows.js';
+import { make, write } from './rows.js';
 import { bits, count, counted, denial, reason } from './words.js';
 
 const $ = (id) => document.getElementById(id);
@@ -42,19 +42,23 @@ export class Figures {
     if (this.#points.at(-1)?.[AT] !== point[AT]) this.#points.push(point);
     while (this.#points.length > 0 && this.#points[0][AT] < at - WINDOW_MS) this.#points.shift();
     for (const { chart, columns } of this.#charts) chart.draw(this.#points.map((values) => [values[AT], ...columns.map((column) => values[column])]), at);
-    this.#write('people', count(point[PEOPLE]), `in ${counted(point[1], 'session')} · ${counted(sockets, 'socket')} · ${counted(timers, 'timer')}`);
-    this.#write('traffic', bits(point[BITS_TO_PEERS] + point[BITS_TO_CLIENTS]), `${bits(point[BITS_TO_PEERS])} to peers · ${bits(point[BITS_TO_CLIENTS])} to clients`);
-    this.#write('packets', `${count(point[PACKETS_TO_PEERS] + point[PACKETS_TO_CLIENTS])}/s`, `${count(point[PACKETS_TO_PEERS])} to peers · ${count(point[PACKETS_TO_CLIENTS])} to clients`);
-    const tcp = relay.tcpPortsInUse > 0 ? ` · ${count(relay.tcpPortsInUse)} TCP` : '';
-    this.#write('ports', `${count(relay.portsInUse)} of ${count(relay.portsTotal)}`, `${counted(relay.allocations, 'allocation')} · ${counted(relay.channels, 'channel')}${tcp}`);
+    this.#write('people', count(point[PEOPLE]), [`in ${counted(point[1], 'session')}`, counted(sockets, 'socket'), counted(timers, 'timer')]);
+    this.#write('traffic', bits(point[BITS_TO_PEERS] + point[BITS_TO_CLIENTS]), [`${bits(point[BITS_TO_PEERS])} to peers`, `${bits(point[BITS_TO_CLIENTS])} to clients`], 2);
+    this.#write('packets', `${count(point[PACKETS_TO_PEERS] + point[PACKETS_TO_CLIENTS])}/s`, [`${count(point[PACKETS_TO_PEERS])} to peers`, `${count(point[PACKETS_TO_CLIENTS])} to clients`], 2);
+    const tcp = relay.tcpPortsInUse > 0 ? [`${count(relay.tcpPortsInUse)} for TCP`] : [];
+    this.#write('ports', `${count(relay.portsInUse)} of ${count(relay.portsTotal)}`, [counted(relay.portsInUse, 'port'), counted(relay.allocations, 'allocation'), counted(relay.channels, 'channel'), ...tcp], 2);
     $('figure-ports').dataset.full = String(relay.portsInUse >= relay.portsTotal);
     showTrouble(relay);
   }
 
-  #write(name, value, note) {
+  /** The first `lines` notes say what is drawn. */
+  #write(name, value, notes, lines = 0) {
     const card = $(`figure-${name}`);
     write(card.querySelector('[data-value]'), value);
-    write(card.querySelector('[data-note]'), note);
+    const line = card.querySelector('[data-note]');
+    const spans = notes.map((note, index) => line.children[index] ?? line.appendChild(make('span', { className: index < lines ? `legend legend-${index}` : '' })));
+    for (const [index, span] of spans.entries()) write(span, notes[index]);
+    while (line.children.length > notes.length) line.lastElementChild.remove();
   }
 }
 

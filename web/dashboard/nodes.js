@@ -12,6 +12,8 @@ export class Nodes {
     this.#rows.show(nodes, ({ id }) => id);
     $('pill-nodes').hidden = nodes.length < 2;
     write($('pill-nodes'), counted(nodes.length, 'node'));
+    $('redis').dataset.state = { live: 'good', away: 'fair' }[redis] ?? 'none';
+    write($('redis'), { live: 'Redis is connected', away: 'Redis is away' }[redis] ?? 'No Redis: sessions live in this process');
     $('pill-redis').hidden = !redis;
     $('pill-redis').dataset.state = redis === 'live' ? 'good' : 'fair';
     write($('pill-redis'), redis === 'live' ? 'Redis' : 'Redis is away');
