@@ -25,6 +25,8 @@ fn main() {
         let datagram = [&[0, 0, u8::try_from(message.len()).unwrap()], &message[..]].concat();
         write("engine", &format!("raw-{name}"), &datagram);
     }
+    write("wire", "dtls-hello", &dtls_hello(0, b""));
+    write("wire", "dtls-hello-with-cookie", &dtls_hello(1, &[7; 32]));
     for (name, script) in SCRIPTS {
         write("engine", name, script);
     }
@@ -34,6 +36,23 @@ fn main() {
     for (name, frame) in FRAMES {
         write("engine_io", name, frame);
     }
+}
+
+/// Offers DTLS 1.2 and one cipher suite.
+fn dtls_hello(number: u8, cookie: &[u8]) -> Vec<u8> {
+    let cookie_bytes = u8::try_from(cookie.len()).unwrap();
+    let body = [
+        &[254, 253][..],
+        &[0xAB; 32],
+        &[0, cookie_bytes],
+        cookie,
+        &[0, 2, 0xC0, 0x2B, 1, 0, 0, 4, 0, 23, 0, 0],
+    ];
+    let body = body.concat();
+    let length = u8::try_from(body.len()).unwrap();
+    let message = [1, 0, 0, length, 0, number, 0, 0, 0, 0, 0, length];
+    let record = [22, 254, 253, 0, 0, 0, 0, 0, 0, 0, number, 0, length + 12];
+    [&record[..], &message, &body].concat()
 }
 
 fn messages() -> Vec<(&'static str, Vec<u8>)> {
@@ -128,6 +147,45 @@ const SCRIPTS: &[(&str, &[u8])] = &[
         "tcp-relay-connect",
         &[
             1, 4, 0, 0, 0, 1, 1, 1, 4, 0, 0, 7, 1, 6, 0, 1, 5, 0, 0, 8, 1, 10, 1,
+        ],
+    ),
+    (
+        "tcp-relay-connected-and-bound",
+        &[
+            1, 4, 0, 0, 0, 1, 1, 1, 4, 0, 0, 7, 1, 6, 0, 13, 0, 2, 1, 5, 0, 0, 8, 1, 10, 0, 13, 0,
+            1, 1, 0, 10, 5,
+        ],
+    ),
+    (
+        "tcp-relay-accepted",
+        &[
+            1, 4, 0, 0, 0, 1, 1, 1, 4, 0, 0, 2, 1, 6, 0, 12, 0, 0, 1, 5, 0, 0, 8, 1, 10, 0, 13, 0,
+            0,
+        ],
+    ),
+    (
+        "mobile",
+        &[
+            1, 0, 0, 0, 0, 2, 0, 16, 1, 0, 0, 0, 3, 2, 5, 0, 6, 0, 1, 1, 0, 0, 1, 1, 17, 0, 8, 0,
+            0, 1, 9, 7, 1, 0, 1, 1, 8, 0, 0, 1, 9, 1, 2, 0, 0, 1, 2, 18, 0, 2, 0, 0,
+        ],
+    ),
+    (
+        "mobile-over-dtls",
+        &[
+            1, 12, 0, 0, 0, 2, 0, 16, 1, 13, 0, 0, 1, 1, 17, 0, 6, 13, 0, 1, 9, 15, 0,
+        ],
+    ),
+    (
+        "icmp-and-new-rules",
+        &[
+            1, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 2, 1, 6, 0, 14, 0, 0, 3, 3, 0, 0, 16, 3, 6, 0, 0, 1, 9,
+        ],
+    ),
+    (
+        "classic-over-dtls",
+        &[
+            0, 12, 20, 0, 1, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
         ],
     ),
     (

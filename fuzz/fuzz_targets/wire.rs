@@ -4,13 +4,23 @@
 
 use libfuzzer_sys::fuzz_target;
 use setu::relay::wire::channel_data::{ChannelData, ChannelRange};
+use setu::relay::wire::classic;
+use setu::relay::wire::connection::ConnectionId;
 use setu::relay::wire::demux;
+use setu::relay::wire::dtls_hello::{COOKIE_BYTES, ClientHello};
+use setu::relay::wire::dtls_record::{may_belong_to_session, shift_clear_sequence};
 use setu::relay::wire::message::{HEADER_BYTES, Message};
+use setu::relay::wire::mobility::Ticket;
 use setu::relay::wire::request::Request;
 use setu::relay::wire::send::SendIndication;
 
 fuzz_target!(|datagram: &[u8]| {
     let _ = demux::classify(datagram);
+    let _ = (Ticket::named_in(datagram), ConnectionId::named_in(datagram));
+    dtls(datagram);
+    if let Some(refusal) = classic::refusal(datagram) {
+        assert!(2 * (28 + refusal.len()) <= 5 * (28 + datagram.len()));
+    }
     for range in [ChannelRange::Rfc8656, ChannelRange::Rfc5766] {
         if let Some(data) = ChannelData::parse(datagram, range) {
             assert!(data.payload.len() + 4 <= datagram.len());
@@ -28,6 +38,30 @@ fuzz_target!(|datagram: &[u8]| {
         read(&request);
     }
 });
+
+fn dtls(datagram: &[u8]) {
+    let _ = may_belong_to_session(datagram, false);
+    let _ = may_belong_to_session(datagram, true);
+    shift_clear_sequence(&mut datagram.to_vec(), 7);
+    let Some(hello) = ClientHello::parse(datagram) else {
+        return;
+    };
+    // Answers to the unproven are small.
+    let answers = [hello.verify_request(&[7; COOKIE_BYTES]), hello.refusal()];
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.len() <= datagram.len() + COOKIE_BYTES)
+    );
+    let _ = (hello.random(), hello.parameters(), hello.is_second());
+    let first = hello.first_of_handshake();
+    let first = ClientHello::parse(&first).unwrap();
+    assert_eq!(
+        (first.random(), first.parameters()),
+        (hello.random(), hello.parameters())
+    );
+    assert!(!first.is_second() && first.cookie.is_empty());
+}
 
 fn read(request: &Request<'_>) {
     let _ = (request.username(), request.realm(), request.nonce());
