@@ -106,14 +106,27 @@ pub fn credential_ttl(text: &str) -> Result<Duration, String> {
 }
 
 impl Config {
-    /// The effective configuration as a `turn.toml` that can be loaded, without the secrets.
+    /// The effective configuration as a `turn.toml` that can be loaded, without the secrets. What would be refused
+    /// without one of them is a comment.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let keys = toml::to_string(&self.effective).unwrap_or_default();
-        format!(
-            "# Secrets are left out: {}.\n{keys}",
-            raw::SECRET_KEYS.join(", ")
-        )
+        let secrets = raw::SECRET_KEYS.join(", ");
+        let mut text = format!("# Secrets are left out: {secrets}.\n");
+        let needy = self.effective.needy_keys();
+        let mut section = "";
+        for line in keys.lines() {
+            if line.starts_with('[') {
+                section = line.trim_matches(['[', ']']);
+            }
+            let key = line.split_once(" = ").map(|(key, _)| (section, key));
+            if key.is_some_and(|key| needy.contains(&key)) {
+                text.push_str("# Needs a secret: ");
+            }
+            text.push_str(line);
+            text.push('\n');
+        }
+        text
     }
 
     /// The PEM file with the certificate of TURN over TLS, unless it is made at start.

@@ -403,6 +403,34 @@ fn the_effective_configuration_shows_no_secret() {
     }
 }
 
+#[test]
+fn what_needs_a_secret_that_is_left_out_is_shown_as_a_comment() {
+    let file = r#"
+        [access]
+        mode = "token"
+        jwt_secret = "dog-star"
+        host_only = ["verse"]
+        [turn]
+        oauth_server = "turn.example.org"
+        oauth_keys = ["as:MDEyMzQ1Njc4OWFiY2RlZg=="]
+    "#;
+    let shown = load(file, &[]).unwrap().to_toml();
+    load(&shown, &[]).unwrap();
+    for line in [
+        "# Needs a secret: mode = \"token\"",
+        "# Needs a secret: host_only = [\"verse\"]",
+        "# Needs a secret: oauth_server = \"turn.example.org\"",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
+    }
+    let folder = Folder::new();
+    let secret = folder.write("secret", "dog-star");
+    let file = format!("[access]\nmode = \"token\"\njwt_secret_file = {secret:?}");
+    let shown = load(&file, &[]).unwrap().to_toml();
+    assert!(shown.contains("\nmode = \"token\""), "{shown}");
+    load(&shown, &[]).unwrap();
+}
+
 /// (what is wrong, the file, the environment, the line)
 type Refusal = (
     &'static str,

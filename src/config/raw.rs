@@ -142,6 +142,25 @@ pub(super) const SECRET_KEYS: [&str; 7] = [
     "turn.oauth_keys",
 ];
 
+impl Raw {
+    /// The keys, by section, that are refused as they are since a secret is missing.
+    pub(super) fn needy_keys(&self) -> Vec<(&'static str, &'static str)> {
+        let mut keys = Vec::new();
+        let (access, turn) = (&self.access, &self.turn);
+        if access.jwt_secret.is_empty() && access.jwt_secret_file.is_empty() {
+            let is_changed = access.mode != Access::default().mode;
+            keys.extend(is_changed.then_some(("access", "mode")));
+            let is_some = !access.host_only.0.is_empty();
+            keys.extend(is_some.then_some(("access", "host_only")));
+        }
+        if turn.oauth_keys.0.is_empty() && turn.oauth_keys_file.is_empty() {
+            let is_some = !turn.oauth_server.is_empty();
+            keys.extend(is_some.then_some(("turn", "oauth_server")));
+        }
+        keys
+    }
+}
+
 impl Default for Raw {
     fn default() -> Self {
         Self {
