@@ -61,7 +61,7 @@ use crate::relay::engine::{
 use crate::relay::wire::connection::ConnectionId;
 use crate::relay::worker::batch::Arrivals;
 use crate::relay::worker::client_udp::ClientUdp;
-use crate::relay::worker::dtls::Heard;
+use crate::relay::worker::dtls::{Heard, Moved};
 use crate::relay::worker::guests::Visit;
 use crate::relay::worker::hand_over::Crew;
 use crate::relay::worker::mailbox::Orders;
@@ -211,6 +211,13 @@ impl Worker {
     /// client knows.
     fn visited(&mut self, now: Now, visit: &Visit) {
         let Visit { client, datagram } = visit;
+        if client.transport == Transport::Dtls {
+            self.hear_dtls(now, *client, datagram);
+            if !self.sockets.dtls.knows(client) {
+                self.keep_guests();
+            }
+            return;
+        }
         let had_allocation = self.engine.has_allocation(client);
         let outcome = self.engine.handle_client(now, *client, datagram);
         self.sockets.deliver(outcome);
@@ -225,28 +232,71 @@ impl Worker {
 
     /// A datagram from a client that speaks DTLS, or shall.
     fn client_sent_dtls(&mut self, now: Now, client: FiveTuple, datagram: &[u8]) {
+        match self.crew.session_host(&client) {
+            Some(host) if !self.sockets.dtls.knows(&client) => host.visit(client, datagram),
+            Some(_) | None => self.hear_dtls(now, client, datagram),
+        }
+    }
+
+    fn hear_dtls(&mut self, now: Now, client: FiveTuple, datagram: &[u8]) {
         let heard = self.sockets.dtls.receive(now, client, datagram);
         let received = self.sockets.dtls.take_received();
-        for message in received.iter() {
-            self.client_sent(now, client, message);
-        }
+        self.heard_in_session(now, client, received.iter());
         self.sockets.dtls.give_back(received);
         self.take_note(now, client, heard);
+    }
+
+    /// What a client said in its DTLS session, until it names an allocation of another worker: the session goes there,
+    /// where the client has none here.
+    fn heard_in_session<'m>(
+        &mut self,
+        now: Now,
+        client: FiveTuple,
+        messages: impl Iterator<Item = &'m [u8]>,
+    ) {
+        let mut messages = messages.peekable();
+        while let Some(message) = messages.peek() {
+            let is_bound = self.engine.has_allocation(&client);
+            if !is_bound && let Some(other) = self.crew.session_leads(client, message) {
+                let moved = self.sockets.dtls.send_off(client, messages);
+                if !moved.is_some_and(|moved| other.take_over(moved)) {
+                    self.crew.guests.welcome(client, self.crew.share.number);
+                    self.keep_guests();
+                }
+                return;
+            }
+            self.client_sent(now, client, message);
+            messages.next();
+        }
+    }
+
+    /// Goes on with a DTLS session of another worker's.
+    fn took_over(&mut self, now: Now, moved: Moved) {
+        let client = moved.client;
+        let messages = self.sockets.dtls.take_in(now, moved);
+        // Once more: this worker may have sorted its guests before the session was here.
+        self.crew.guests.welcome(client, self.crew.share.number);
+        self.heard_in_session(now, client, messages.iter().map(Vec::as_slice));
+        self.keep_guests();
+        self.settle(now);
     }
 
     fn take_note(&mut self, now: Now, client: FiveTuple, heard: Heard) {
         match heard {
             Heard::Handled => {}
-            Heard::Ended => self.engine.handle_client_closed(now, client),
+            Heard::Ended => {
+                self.engine.handle_client_closed(now, client);
+                self.keep_guests();
+            }
             Heard::Stray => self.engine.count_drop(DropReason::UnknownProtocol),
         }
         self.settle(now);
     }
 
     fn keep_guests(&self) {
-        let has_allocation = |client: &FiveTuple| self.engine.has_allocation(client);
-        let number = self.crew.share.number;
-        self.crew.guests.keep(number, has_allocation);
+        let (engine, dtls) = (&self.engine, &self.sockets.dtls);
+        let knows = |client: &FiveTuple| engine.has_allocation(client) || dtls.knows(client);
+        self.crew.guests.keep(self.crew.share.number, knows);
     }
 
     /// What became of datagrams from a relay socket, up to one turn's worth; says whether there is more.
@@ -362,6 +412,9 @@ impl Worker {
         if let Some(rules) = orders.rules {
             self.engine.apply(now, Arc::unwrap_or_clone(rules));
             self.settle(now);
+        }
+        for moved in orders.moved {
+            self.took_over(now, moved);
         }
         for visit in &orders.visits {
             self.visited(now, visit);

@@ -12,8 +12,7 @@ async fn an_allocation_moves_to_whichever_worker_the_new_address_leads_to() {
     let world = World::start();
     let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let peer_addr = peer.local_addr().unwrap();
-    // A DTLS session stays on its worker.
-    for over in [Over::Udp, Over::Tcp, Over::Tls] {
+    for over in Over::ALL {
         let mut client = Client::new(&world, over).await;
         let (relayed, mut ticket) = allocate(&mut client).await;
         client.bind_channel(0x4000, peer_addr).await.unwrap();

@@ -1,12 +1,14 @@
 //! Clients over DTLS ([RFC 7350](https://www.rfc-editor.org/rfc/rfc7350)): a session lives on the worker that the
-//! kernel brings its client's address to, without a task of its own.
+//! kernel brings its client's address to, or on that of an allocation which moves to it, without a task of its own.
 
 mod agenda;
 mod cookie;
 mod identity;
+mod moved;
 mod session;
 
 pub use identity::DtlsIdentity;
+pub(super) use moved::Moved;
 
 use std::{
     collections::HashMap,
@@ -110,6 +112,17 @@ impl Sessions {
         self.received = received;
     }
 
+    pub(super) fn knows(&self, client: &FiveTuple) -> bool {
+        self.table.contains_key(client)
+    }
+
+    /// Takes a session away from here.
+    fn remove(&mut self, client: &FiveTuple) -> Option<Session> {
+        let session = self.table.remove(client)?;
+        self.agenda.cancel(session.armed());
+        Some(session)
+    }
+
     /// Sends one message, as a record of its own, at once or not at all.
     pub(super) fn send(&mut self, client: FiveTuple, message: &[u8]) -> bool {
         let (sockets, room) = (&self.sockets, &mut self.room);
@@ -209,8 +222,7 @@ impl Sessions {
             send_from(sockets, client, datagram);
         });
         if fed.is_err() || pumped.is_err() {
-            self.agenda.cancel(session.armed());
-            self.table.remove(&client);
+            self.remove(&client);
             return Heard::Ended;
         }
         if session.armed().is_none_or(|armed| session.due() < armed.at) {

@@ -1,4 +1,4 @@
-//! Clients over UDP whose allocation is on another worker than their datagrams come to: they have moved
+//! Clients over UDP and DTLS whose allocation is on another worker than their datagrams come to: they have moved
 //! ([RFC 8016](https://www.rfc-editor.org/rfc/rfc8016)), and the kernel spreads datagrams by address.
 
 use std::{
@@ -45,10 +45,10 @@ impl Guests {
         });
     }
 
-    /// The worker keeps those guests who still have an allocation.
-    pub(super) fn keep(&self, host: u32, has_allocation: impl Fn(&FiveTuple) -> bool) {
+    /// The worker keeps those guests whom it still knows.
+    pub(super) fn keep(&self, host: u32, knows: impl Fn(&FiveTuple) -> bool) {
         if self.count.load(Ordering::Acquire) > 0 {
-            self.change(|hosts| hosts.retain(|client, at| *at != host || has_allocation(client)));
+            self.change(|hosts| hosts.retain(|client, at| *at != host || knows(client)));
         }
     }
 

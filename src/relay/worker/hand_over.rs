@@ -37,6 +37,19 @@ impl Crew {
         self.other(self.guests.host_of(client).or_else(named)?)
     }
 
+    /// Where this client's DTLS session has gone, if not here.
+    pub(super) fn session_host(&self, client: &FiveTuple) -> Option<&Arc<Mailbox>> {
+        self.other(self.guests.host_of(client)?)
+    }
+
+    /// Where a message in a DTLS session leads to, if not here; the client's datagrams are for that worker from now on.
+    pub(super) fn session_leads(&self, client: FiveTuple, message: &[u8]) -> Option<Arc<Mailbox>> {
+        let host = self.share.owner_of(Ticket::named_in(message)?.mark());
+        let mailbox = self.other(host).map(Arc::clone)?;
+        self.guests.welcome(client, host);
+        Some(mailbox)
+    }
+
     fn other(&self, number: u32) -> Option<&Arc<Mailbox>> {
         let mailbox = self.mailboxes.get(usize::try_from(number).ok()?)?;
         (number != self.share.number).then_some(mailbox)

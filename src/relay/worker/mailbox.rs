@@ -11,6 +11,7 @@ use crate::clock::UnixSeconds;
 use crate::ident::UserId;
 use crate::relay::engine::five_tuple::FiveTuple;
 use crate::relay::engine::{AllocationId, AllocationView, Rules, SomeAllocations, Usage};
+use crate::relay::worker::dtls::Moved;
 use crate::relay::worker::guests::Visit;
 use crate::relay::worker::{HandedOver, Snapshot};
 
@@ -30,6 +31,8 @@ pub(super) struct Orders {
     pub(super) forgotten: HashSet<UserId>,
     /// Connections that another worker accepted.
     pub(super) handed_over: Vec<HandedOver>,
+    /// DTLS sessions that began at another worker; before the visits, which may be for them.
+    pub(super) moved: Vec<Moved>,
     /// Datagrams that came to other workers.
     pub(super) visits: Vec<Visit>,
     visiting_bytes: usize,
@@ -98,6 +101,17 @@ impl Mailbox {
         self.posted.notify_one();
     }
 
+    /// Gives the worker a DTLS session; `false`, and it is over, where too many wait, or the worker has ended.
+    pub(super) fn take_over(&self, moved: Moved) -> bool {
+        let mut orders = self.orders();
+        let has_room = !orders.stop && orders.moved.len() < HANDED_OVER_MAX;
+        if has_room {
+            orders.moved.push(moved);
+            self.posted.notify_one();
+        }
+        has_room
+    }
+
     /// Gives the worker a datagram that came to another one; drops it where too many wait.
     pub(super) fn visit(&self, client: FiveTuple, datagram: &[u8]) {
         let mut orders = self.orders();
@@ -138,6 +152,7 @@ impl Mailbox {
         orders.stop = true;
         orders.questions.clear();
         orders.handed_over.clear();
+        orders.moved.clear();
         orders.visits.clear();
     }
 

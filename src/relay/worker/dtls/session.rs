@@ -23,6 +23,7 @@ use crate::relay::worker::outbox::Messages;
 #[derive(Debug)]
 pub(super) struct Ended;
 
+#[derive(Debug)]
 pub(super) struct Session {
     dtls: Dtls,
     /// The client's; names the handshake.
