@@ -245,3 +245,104 @@ const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Holds the longest record.
 const ROOM_BYTES: usize = 20 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use dimpl::{Config, Dtls, DtlsCertificate, Output, crypto::rust_crypto};
+
+    use super::*;
+    use crate::relay::engine::five_tuple::Transport;
+    use crate::relay::engine::limits;
+
+    #[test]
+    fn r92_first_hellos_leave_nothing() {
+        let (now, mut sessions) = sessions();
+        let mut datagram = [0; 2048];
+        let hello = next_hello(&mut client(now), &mut datagram).to_vec();
+        for port in 1..=1000 {
+            let heard = sessions.receive(now, at(port), &hello);
+            assert_eq!(heard, Heard::Handled);
+        }
+        assert_eq!((sessions.len(), sessions.poll_timeout()), (0, None));
+    }
+
+    #[test]
+    fn r94_half_finished_handshakes_are_bounded_in_number_and_in_time() {
+        let (now, mut sessions) = sessions();
+        for port in 1..=3 * CONNECTIONS {
+            let mut client = client(now);
+            let mut datagram = [0; 2048];
+            let first = next_hello(&mut client, &mut datagram);
+            let first = ClientHello::parse(first).unwrap();
+            let identity = sessions.identity.as_ref().unwrap();
+            let cookie = identity.cookies.issue(now, at(port), &first);
+            client
+                .handle_packet(&first.verify_request(&cookie))
+                .unwrap();
+            let mut datagram = [0; 2048];
+            let second = next_hello(&mut client, &mut datagram);
+            sessions.receive(now, at(port), second);
+        }
+        assert_eq!(sessions.len(), usize::from(CONNECTIONS));
+        // They say nothing more; what the server has said is sent again in between.
+        for second in 1..=HANDSHAKE_TIME_MAX.as_secs() {
+            let now = now.advanced(Duration::from_secs(second));
+            while let Some(due) = sessions.poll_due(now) {
+                sessions.handle_timeout(now, due, false);
+            }
+        }
+        assert_eq!((sessions.len(), sessions.poll_timeout()), (0, None));
+    }
+
+    fn sessions() -> (Now, Sessions) {
+        let now = Now::read();
+        let limits = Limits::new(
+            now,
+            limits::Settings {
+                connections: Some(CONNECTIONS.into()),
+                ..limits::Settings::default()
+            },
+        );
+        let shown = certificate();
+        let identity = DtlsIdentity::new(&shown.certificate, &shown.private_key).unwrap();
+        (now, Sessions::new(Some(identity), Vec::new(), limits))
+    }
+
+    fn client(now: Now) -> Dtls {
+        let config = Config::builder()
+            .with_crypto_provider(rust_crypto::default_provider())
+            .build()
+            .unwrap();
+        let mut client = Dtls::new_12(Arc::new(config), certificate(), now.mono);
+        client.set_active(true);
+        client.handle_timeout(now.mono).unwrap();
+        client
+    }
+
+    /// The next that it sends.
+    fn next_hello<'d>(client: &mut Dtls, room: &'d mut [u8]) -> &'d [u8] {
+        let Output::Packet(datagram) = client.poll_output(room) else {
+            panic!("it has nothing to say");
+        };
+        let bytes = datagram.len();
+        &room[..bytes]
+    }
+
+    fn certificate() -> DtlsCertificate {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        DtlsCertificate {
+            certificate: made.cert.der().to_vec(),
+            private_key: made.signing_key.serialize_der(),
+        }
+    }
+
+    fn at(port: u16) -> FiveTuple {
+        FiveTuple {
+            transport: Transport::Dtls,
+            client: std::net::SocketAddr::from(([192, 0, 2, 1], port)),
+            server: "198.51.100.1:5349".parse().unwrap(),
+        }
+    }
+
+    const CONNECTIONS: u16 = 8;
+}
