@@ -27,11 +27,11 @@ use tokio_rustls::TlsAcceptor;
 use crate::clock::{Now, UnixSeconds};
 use crate::credentials::Credentials;
 use crate::ident::UserId;
-use crate::relay::engine::Rules;
 use crate::relay::engine::five_tuple::Transport;
 use crate::relay::engine::limits::{self, Limits};
 use crate::relay::engine::share::Share;
 use crate::relay::engine::signaled::{PeerMode, SignaledPeers};
+use crate::relay::engine::{PortSharing, RelayedAddrs, Rules};
 use crate::relay::tls::Shown;
 use crate::relay::worker::{Guests, Mailbox, RelayPorts, Seat};
 
@@ -139,7 +139,13 @@ impl Relay {
         policy.own_listeners.extend(bound.all());
         let publics = settings.external.iter().map(|own| own.public);
         let signaled = Arc::new(SignaledPeers::new(publics));
-        let ports = RelayPorts::new(settings.external, settings.relay_ports);
+        let publics = settings.external.iter().map(|own| own.public);
+        settings.engine.relayed = Arc::new(RelayedAddrs::new(publics, &settings.relay_ports));
+        let sharing_workers = match settings.engine.port_sharing {
+            PortSharing::Always | PortSharing::WhenFull => listeners.len(),
+            PortSharing::Never => 0,
+        };
+        let ports = RelayPorts::new(settings.external, settings.relay_ports, sharing_workers);
         let ports = Arc::new(ports);
         let limits = Limits::new(Now::read(), settings.limits);
         let ended = Arc::new(Notify::new());

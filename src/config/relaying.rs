@@ -1,6 +1,6 @@
 //! `[turn]` and `[peers]`: the relay's settings.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use super::alternate;
 use super::external::External;
@@ -12,7 +12,8 @@ use super::{Profile, limits, values};
 use crate::entropy;
 use crate::logging::Redacted;
 use crate::relay::engine::{
-    Auth, ChannelRange, allocate::LIFETIMES, policy::PeerPolicy, share::Share, signaled::PeerMode,
+    Auth, ChannelRange, PortSharing, allocate::LIFETIMES, policy::PeerPolicy, share::Share,
+    signaled::PeerMode,
 };
 use crate::relay::tls::{Certificate, Identity};
 use crate::relay::{self, Listen};
@@ -99,6 +100,12 @@ pub(super) fn relay(
             tcp_relay: turn.tcp_relay,
             share: Share::ALONE,
             mobility: turn.mobility,
+            port_sharing: source.check(
+                "turn.port_sharing",
+                values::word(&turn.port_sharing, &PORT_SHARING),
+            )?,
+            // Known when the relay starts.
+            relayed: Arc::default(),
         },
     })
 }
@@ -177,6 +184,11 @@ const PEER_MODES: [(&str, PeerMode); 3] = [
     ("any", PeerMode::Any),
     ("observe", PeerMode::Observe),
     ("signaled", PeerMode::Signaled),
+];
+const PORT_SHARING: [(&str, PortSharing); 3] = [
+    ("when_full", PortSharing::WhenFull),
+    ("always", PortSharing::Always),
+    ("never", PortSharing::Never),
 ];
 const CHANNELS: [(&str, ChannelRange); 2] = [
     ("rfc8656", ChannelRange::Rfc8656),

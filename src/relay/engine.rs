@@ -41,6 +41,8 @@ mod peers;
 pub mod permission;
 pub mod policy;
 mod refresh;
+mod relayed;
+mod relays;
 mod requests;
 mod revoked;
 mod rules;
@@ -48,6 +50,7 @@ pub mod share;
 pub mod signaled;
 mod signature;
 pub mod tcp;
+mod traces;
 pub mod usage;
 mod view;
 
@@ -58,6 +61,8 @@ pub use outcome::{
     Effect, OpenedRelay, Outcome, PortKind, PortRequest, RelayRefused, RelayTransport,
     ReservationToken,
 };
+pub use relayed::RelayedAddrs;
+pub use relays::PortSharing;
 pub use rules::Rules;
 pub use usage::Usage;
 pub use view::{AllocationId, AllocationView, SomeAllocations};
@@ -68,12 +73,13 @@ use alternate::Alternate;
 use auth::Authenticator;
 use discovery::Square;
 use effects::Effects;
-use five_tuple::{Family, FiveTuple, PeerAddr, RelayKey, Transport};
+use five_tuple::{Family, FiveTuple, PeerAddr, RelayKey, RelayedAddr, Transport};
 use forward::TransactionIds;
 use limits::Limits;
 use mobility::Tickets;
 use peers::Peers;
 use policy::PeerPolicy;
+use relays::Relays;
 use share::Share;
 use signaled::{PeerMode, SignaledPeers};
 use tcp::Connections;
@@ -110,6 +116,10 @@ pub struct Settings {
     pub share: Share,
     /// Whether allocations may move to another five-tuple ([RFC 8016](https://www.rfc-editor.org/rfc/rfc8016)).
     pub mobility: bool,
+    /// When allocations share a relayed transport address.
+    pub port_sharing: PortSharing,
+    /// The relayed transport addresses of all workers.
+    pub relayed: Arc<RelayedAddrs>,
 }
 
 /// Who may allocate.
@@ -131,6 +141,7 @@ pub struct Engine {
     authenticator: Authenticator,
     alternates: Vec<Alternate>,
     allocations: Allocations,
+    share: Share,
     tcp_relay: bool,
     connections: Connections,
     pending: Option<Pending>,
@@ -171,6 +182,8 @@ impl Engine {
             tcp_relay,
             share,
             mobility,
+            port_sharing,
+            relayed,
         } = settings;
         let tickets = mobility.then(|| Tickets::new(Redacted::clone(&nonce_key), share));
         let connections = Connections::new(Redacted::clone(&nonce_key), share);
@@ -187,7 +200,8 @@ impl Engine {
             },
             authenticator: Authenticator::new(auth, strict_expiry, nonce_key, credentials, tokens),
             alternates,
-            allocations: Allocations::default(),
+            allocations: Allocations::new(Relays::new(port_sharing, share, relayed)),
+            share,
             tcp_relay,
             connections,
             pending: None,
@@ -227,6 +241,23 @@ impl Engine {
     ) -> Outcome<'b> {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
         let outcome = self.forward_to_client(now, relay, peer, payload);
+        outcome.unwrap_or_else(|reason| self.dropped(reason))
+    }
+
+    /// Takes a datagram that a client of another worker sent to a relayed transport address of this one.
+    pub fn handle_neighbour<'d>(
+        &mut self,
+        now: Now,
+        to: RelayedAddr,
+        from: RelayedAddr,
+        payload: &'d [u8],
+    ) -> Outcome<'d> {
+        debug_assert!(self.effects.is_empty() && self.pending.is_none());
+        let outcome = match self.allocations.relays().at(to.0) {
+            Some(relay) => self.forward_to_client(now, relay, PeerAddr(from.0), payload),
+            // It closed a moment ago.
+            None => Err(DropReason::NoAllocation),
+        };
         outcome.unwrap_or_else(|reason| self.dropped(reason))
     }
 
@@ -366,8 +397,8 @@ impl Engine {
     fn let_go_of(&mut self, now: Now, client: FiveTuple, family: Family, why: Ending) {
         match self.allocations.remove_half(client, family) {
             Some(half) => {
-                self.close_connections_of(now, client, family);
-                self.effects.push(Effect::CloseRelay(half.relay));
+                self.close_connections_of(now, client, half.family());
+                self.close_relays();
             }
             None => self.let_go(now, client, why),
         }
@@ -380,8 +411,12 @@ impl Engine {
         self.finished
             .add(allocation.owner.user(), to_peers, to_clients);
         self.close_connections(now, &allocation);
-        for half in allocation.halves.iter() {
-            self.effects.push(Effect::CloseRelay(half.relay));
+        self.close_relays();
+    }
+
+    fn close_relays(&mut self) {
+        while let Some(relay) = self.allocations.poll_closed() {
+            self.effects.push(Effect::CloseRelay(relay));
         }
     }
 

@@ -9,6 +9,7 @@ pub mod demux;
 pub mod dtls_hello;
 pub mod dtls_record;
 pub mod frame;
+pub mod ice;
 pub mod icmp;
 pub mod integrity;
 pub mod message;

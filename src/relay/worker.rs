@@ -12,6 +12,7 @@ mod external;
 mod guests;
 mod hand_over;
 mod mailbox;
+mod neighbours;
 mod outbox;
 mod peer_tcp;
 mod ports;
@@ -65,6 +66,7 @@ use crate::relay::worker::dtls::{Heard, Moved};
 use crate::relay::worker::guests::Visit;
 use crate::relay::worker::hand_over::Crew;
 use crate::relay::worker::mailbox::Orders;
+use crate::relay::worker::neighbours::Parcels;
 use crate::relay::worker::outbox::Outbox;
 use crate::relay::worker::peer_tcp::PeerConnections;
 use crate::relay::worker::relay_udp::{ROOMS_PER_TURN, Relays};
@@ -190,6 +192,17 @@ impl Worker {
         }
         self.sockets.deliver_all(&mut outgoing);
         self.rearm();
+    }
+
+    /// What clients of other workers sent to relayed transport addresses of this one.
+    fn neighbours_sent(&mut self, now: Now, parcels: &Parcels) {
+        let mut outgoing = Outgoing::default();
+        for parcel in parcels.iter() {
+            let (to, from) = (parcel.to, parcel.from);
+            let outcome = self.engine.handle_neighbour(now, to, from, parcel.payload);
+            self.gather(now, &mut outgoing, outcome, parcel.traffic_class);
+        }
+        self.sockets.deliver_all(&mut outgoing);
     }
 
     /// Takes one outcome of a batch, and carries out what it asks for; before that everything leaves that is older.

@@ -19,7 +19,8 @@ use setu::relay::engine::share::Share;
 use setu::relay::engine::signaled::{PeerMode, SignaledPeers};
 use setu::relay::engine::{
     AllocationId, Auth, ChannelRange, DropReason, Effect, Engine, OpenedRelay, Outcome, PortKind,
-    PortRequest, RelayRefused, ReservationToken, Rules, Settings, Snapshot,
+    PortRequest, PortSharing, RelayRefused, RelayedAddrs, ReservationToken, Rules, Settings,
+    Snapshot,
 };
 use setu::relay::wire::connection::ConnectionId;
 use setu::relay::wire::icmp::Icmp;
@@ -48,6 +49,7 @@ pub(crate) const BOB: Client = Client {
 pub(crate) const PEER: &str = "203.0.113.9:7000";
 /// The address that relays have.
 pub(crate) const RELAYED: &str = "198.51.100.1";
+const RELAYED_V6: &str = "2001:db8:1::1";
 pub(crate) const TOKEN: ReservationToken = ReservationToken(*b"reserved");
 
 /// A client with a static user, on UDP.
@@ -74,6 +76,7 @@ pub(crate) enum Did {
     Answered(Answer),
     ToPeer(SocketAddr, Vec<u8>),
     ToClient(FiveTuple, Vec<u8>),
+    ToNeighbour(u32, SocketAddr, Vec<u8>),
     Dropped(DropReason),
     /// A request that a limit leaves unanswered, or that is answered later.
     Silence,
@@ -83,7 +86,11 @@ impl Did {
     pub(crate) fn answer(self) -> Answer {
         match self {
             Self::Answered(answer) => answer,
-            Self::ToPeer(..) | Self::ToClient(..) | Self::Dropped(_) | Self::Silence => {
+            Self::ToPeer(..)
+            | Self::ToClient(..)
+            | Self::ToNeighbour(..)
+            | Self::Dropped(_)
+            | Self::Silence => {
                 panic!("no answer: {self:?}")
             }
         }
@@ -92,7 +99,11 @@ impl Did {
     pub(crate) fn dropped(self) -> DropReason {
         match self {
             Self::Dropped(reason) => reason,
-            Self::ToPeer(..) | Self::ToClient(..) | Self::Answered(_) | Self::Silence => {
+            Self::ToPeer(..)
+            | Self::ToClient(..)
+            | Self::ToNeighbour(..)
+            | Self::Answered(_)
+            | Self::Silence => {
                 panic!("not dropped: {self:?}")
             }
         }
@@ -156,6 +167,9 @@ pub(crate) struct World {
     /// A family that has no port left.
     pub(crate) full: Option<Family>,
     pub(crate) open: BTreeSet<u32>,
+    /// Those of all workers.
+    relayed: Arc<RelayedAddrs>,
+    first_port: u16,
     /// The last OpenRelay.
     pub(crate) asked: Option<PortRequest>,
     /// What was to be done about connections to peers, in order.
@@ -179,15 +193,27 @@ impl World {
 
     pub(crate) fn within(limits: limits::Settings, change: impl FnOnce(&mut Settings)) -> Self {
         let now = Now::read();
-        Self::sharing(now, Limits::new(now, limits), change)
+        let ips = [RELAYED, RELAYED_V6].map(|ip| ip.parse().unwrap());
+        let relayed = Arc::new(RelayedAddrs::new(ips, &(49160..=49200)));
+        Self::sharing(now, Limits::new(now, limits), relayed, change)
     }
 
     /// Another worker's engine, under the same limits.
     pub(crate) fn beside(&self) -> Self {
-        Self::sharing(self.now, Arc::clone(&self.limits), |_| {})
+        let (limits, relayed) = (Arc::clone(&self.limits), Arc::clone(&self.relayed));
+        let mut beside = Self::sharing(self.now, limits, relayed, |settings| {
+            settings.share = Share { number: 1, of: 2 };
+        });
+        beside.first_port = 49180;
+        beside
     }
 
-    fn sharing(now: Now, limits: Arc<Limits>, change: impl FnOnce(&mut Settings)) -> Self {
+    fn sharing(
+        now: Now,
+        limits: Arc<Limits>,
+        relayed: Arc<RelayedAddrs>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let mut settings = Settings {
             auth: Auth::Required,
             discovery: Vec::new(),
@@ -203,6 +229,8 @@ impl World {
             tcp_relay: true,
             share: Share::ALONE,
             mobility: true,
+            port_sharing: PortSharing::Never,
+            relayed: Arc::clone(&relayed),
         };
         change(&mut settings);
         let secret = |text: &str| Redacted::new(text.to_owned());
@@ -232,6 +260,8 @@ impl World {
             unfragmented: false,
             answered_from: None,
             full: None,
+            relayed,
+            first_port: 49160,
             open: BTreeSet::new(),
             asked: None,
             effects: Vec::new(),
@@ -476,6 +506,12 @@ impl World {
         (id, self.heard().pop())
     }
 
+    /// A client of another worker sends to a relayed address of this one.
+    pub(crate) fn neighbour_sends(&mut self, to: &str, from: &str, payload: &[u8]) -> Did {
+        let [to, from] = [to, from].map(|addr| RelayedAddr(addr.parse().unwrap()));
+        owned(self.engine.handle_neighbour(self.now, to, from, payload)).unwrap()
+    }
+
     /// Something is said about a datagram from a relay to a peer.
     pub(crate) fn icmp(&mut self, relay: RelayKey, peer: &str, icmp: Icmp) -> Did {
         let peer = PeerAddr(peer.parse().unwrap());
@@ -546,7 +582,7 @@ impl World {
         }
         let ip: IpAddr = match request.family {
             Family::V4 => RELAYED.parse().unwrap(),
-            Family::V6 if self.has_ipv6 => "2001:db8:1::1".parse().unwrap(),
+            Family::V6 if self.has_ipv6 => RELAYED_V6.parse().unwrap(),
             Family::V6 => return Err(RelayRefused::UnsupportedFamily),
         };
         let free = (0..)
@@ -554,7 +590,7 @@ impl World {
             .find(|key| !self.open.contains(key));
         let key = free.ok_or(RelayRefused::NoPort)?;
         self.open.insert(key);
-        let port = 49160 + u16::try_from(key).unwrap();
+        let port = self.first_port + u16::try_from(key).unwrap();
         Ok(OpenedRelay {
             key: RelayKey(key),
             relayed: RelayedAddr(SocketAddr::new(ip, port)),
@@ -637,6 +673,12 @@ fn owned(outcome: Outcome<'_>) -> Option<Did> {
     match outcome {
         Outcome::ToPeer { peer, payload, .. } => Some(Did::ToPeer(peer.0, payload.to_vec())),
         Outcome::ToClient { client, frame } => Some(Did::ToClient(client, frame.to_vec())),
+        Outcome::ToNeighbour {
+            worker,
+            to,
+            payload,
+            ..
+        } => Some(Did::ToNeighbour(worker, to.0, payload.to_vec())),
         Outcome::Dropped(reason) => Some(Did::Dropped(reason)),
         Outcome::Handled => None,
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use setu::relay::ExternalAddr;
+use setu::relay::engine::PortSharing;
 use stun::attributes::{ATTR_EVEN_PORT, ATTR_RESERVATION_TOKEN, RawAttribute};
 use stun::message::{Getter, Setter};
 use turn::proto::relayaddr::RelayedAddress;
@@ -12,7 +13,7 @@ use crate::world::World;
 
 #[tokio::test]
 async fn forty_one_ports_carry_forty_one_allocations_on_whichever_worker() {
-    let world = World::start();
+    let world = World::with(|settings| settings.engine.port_sharing = PortSharing::Never);
     let mut clients = Vec::new();
     let mut ports = Vec::new();
     for n in 0..41 {
@@ -67,6 +68,7 @@ async fn a_port_taken_by_another_program_is_passed_over() {
     let world = World::with(|settings| {
         let first = *settings.relay_ports.start();
         settings.relay_ports = first..=first + 3;
+        settings.engine.port_sharing = PortSharing::Never;
     });
     // Learn the range from an allocation, then take two of its ports from outside.
     let mut client = Client::new(&world, Over::Udp).await;

@@ -19,6 +19,7 @@ mod mobility;
 mod relaying;
 mod requirements;
 mod revoke;
+mod sharing;
 mod signaled;
 mod tcp;
 mod tls;

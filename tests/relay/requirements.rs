@@ -14,6 +14,8 @@ use tokio::{
 };
 use turn::proto::relayaddr::RelayedAddress;
 
+use setu::relay::engine::PortSharing;
+
 use crate::client::{Client, Over, channel_data, message, peer_attribute};
 use crate::world::{PATIENCE, World};
 
@@ -130,7 +132,7 @@ async fn r63_ports_are_of_the_range_and_in_no_order() {
 
 #[tokio::test]
 async fn r0g_reserved_ports_are_nobody_elses() {
-    let world = World::start();
+    let world = World::with(|settings| settings.engine.port_sharing = PortSharing::Never);
     let attribute = |typ, value: &[u8]| -> Box<dyn Setter> {
         Box::new(RawAttribute {
             typ,

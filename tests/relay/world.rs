@@ -19,7 +19,7 @@ use setu::relay::engine::limits;
 use setu::relay::engine::policy::PeerPolicy;
 use setu::relay::engine::share::Share;
 use setu::relay::engine::signaled::PeerMode;
-use setu::relay::engine::{Auth, ChannelRange, Settings as EngineSettings};
+use setu::relay::engine::{Auth, ChannelRange, PortSharing, Settings as EngineSettings};
 use setu::relay::tls::{Certificate, Identity};
 use setu::relay::{ExternalAddr, Listen, Relay, Settings, Snapshot, StartError};
 
@@ -161,6 +161,8 @@ fn settings() -> Settings {
             tcp_relay: true,
             share: Share::ALONE,
             mobility: true,
+            port_sharing: PortSharing::WhenFull,
+            relayed: Arc::default(),
         },
     }
 }

@@ -120,6 +120,7 @@ impl Desk {
             }
             Did::ToPeer(peer, payload) => Got::ToPeer(peer, payload),
             Did::ToClient(_, bytes) => Got::ToClient(bytes),
+            did @ Did::ToNeighbour(..) => panic!("{did:?}"),
             Did::Dropped(_) | Did::Silence => Got::Silence,
         }
     }
@@ -196,7 +197,7 @@ impl Desk {
         match self.world.peer_sends(peer, payload) {
             Did::ToClient(_, bytes) => Got::ToClient(bytes),
             Did::Dropped(_) | Did::Silence => Got::Silence,
-            did @ (Did::Answered(_) | Did::ToPeer(..)) => panic!("{did:?}"),
+            did @ (Did::Answered(_) | Did::ToPeer(..) | Did::ToNeighbour(..)) => panic!("{did:?}"),
         }
     }
 

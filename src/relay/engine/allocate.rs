@@ -15,6 +15,7 @@ use crate::relay::engine::mobility::Mobility;
 use crate::relay::engine::outcome::{
     Effect, OpenedRelay, PortKind, PortRequest, RelayRefused, RelayTransport, ReservationToken,
 };
+use crate::relay::engine::traces::Traces;
 use crate::relay::engine::view::AllocationId;
 use crate::relay::wire::request::{Method, Request};
 use crate::relay::wire::response::{ErrorCode, ReplyTo};
@@ -32,9 +33,7 @@ pub(super) struct Pending {
     place: Place,
     lifetime: Duration,
     reply_to: ReplyTo,
-    /// Whether it brought a token, which is good for nothing elsewhere.
-    is_reserved: bool,
-    transport: RelayTransport,
+    first: PortRequest,
     /// Whether its client asked for a ticket.
     is_mobile: bool,
     opening: Opening,
@@ -48,7 +47,7 @@ enum Opening {
     /// The first of two; the other one is asked for like this.
     First(PortRequest),
     /// The other one, and what became of the first.
-    Second(Result<OpenedRelay, RelayRefused>),
+    Second(PortRequest, Result<OpenedRelay, RelayRefused>),
 }
 
 /// What an Allocate asks for.
@@ -87,19 +86,43 @@ impl Engine {
             }
             Err(_) => return Err(ErrorCode::AllocationQuotaReached),
         };
-        self.effects.push(Effect::OpenRelay(wanted.first));
-        self.pending = Some(Pending {
+        let pending = Pending {
             client,
             owner,
             place,
             lifetime,
             reply_to: request.reply_to,
-            is_reserved: wanted.is_reserved(),
             is_mobile,
-            transport: wanted.first.transport,
+            first: wanted.first,
             opening: wanted.additional.map_or(Opening::One, Opening::First),
-        });
+        };
+        self.open(now, pending, wanted.first);
         Ok(None)
+    }
+
+    /// Asks for a relay socket, unless one is shared although a port may be free.
+    fn open(&mut self, now: Now, pending: Pending, request: PortRequest) {
+        if let Some(shared) = self.to_share(&pending, request, true) {
+            self.allocate_on(now, pending, Ok(shared));
+        } else {
+            self.effects.push(Effect::OpenRelay(request));
+            self.pending = Some(pending);
+        }
+    }
+
+    /// Whoever asks for a certain port wants it for itself.
+    fn to_share(
+        &self,
+        pending: &Pending,
+        request: PortRequest,
+        a_port_is_free: bool,
+    ) -> Option<OpenedRelay> {
+        if !may_share(request) {
+            return None;
+        }
+        let user = pending.owner.user();
+        self.allocations
+            .to_share(request.family, a_port_is_free, user)
     }
 
     /// Goes on with the relay socket that was opened, or not.
@@ -109,15 +132,22 @@ impl Engine {
         mut pending: Pending,
         opened: Result<OpenedRelay, RelayRefused>,
     ) {
+        let request = pending.asked_for();
+        let opened = opened.or_else(|refused| {
+            let shared = match refused {
+                RelayRefused::NoPort => self.to_share(&pending, request, false),
+                RelayRefused::UnsupportedFamily => None,
+            };
+            shared.ok_or(refused)
+        });
         let opened = match pending.opening {
             Opening::One => alone(opened),
             Opening::First(additional) => {
-                self.effects.push(Effect::OpenRelay(additional));
-                pending.opening = Opening::Second(opened);
-                self.pending = Some(pending);
+                pending.opening = Opening::Second(additional, opened);
+                self.open(now, pending, additional);
                 return;
             }
-            Opening::Second(first) => both(first, opened),
+            Opening::Second(_, first) => both(first, opened),
         };
         match opened {
             Ok(opened) => self.allocated(now, pending, &opened),
@@ -127,7 +157,9 @@ impl Engine {
 
     fn not_allocated(&mut self, now: Now, pending: &Pending, code: ErrorCode) {
         let (client, reply_to, owner) = (pending.client, pending.reply_to, &pending.owner);
-        if code == ErrorCode::InsufficientCapacity && !pending.is_reserved {
+        // A token is good for nothing elsewhere.
+        let is_reserved = matches!(pending.first.kind, PortKind::Reserved(_));
+        if code == ErrorCode::InsufficientCapacity && !is_reserved {
             self.refuse_as_full(now, client, reply_to, owner, code);
         } else {
             self.refuse(now, client, reply_to, owner, code);
@@ -141,11 +173,11 @@ impl Engine {
             place,
             lifetime,
             reply_to,
-            is_reserved: _,
             is_mobile,
-            transport,
+            first,
             opening: _,
         } = pending;
+        let transport = first.transport;
         let id = AllocationId(self.next_id);
         self.next_id = self.next_id.wrapping_add(1);
         // Connections to peers don't move.
@@ -178,10 +210,16 @@ impl Engine {
             mobility: ticket.map(|ticket| Box::new(Mobility::new(ticket))),
             made: Made::new(reply_to, lifetime, opened),
             at_user: 0,
+            traces: Traces::default(),
         };
         let buffer = self.effects.buffer();
         let answer = self.made(client, &allocation, buffer);
-        self.allocations.insert(allocation);
+        self.counters.shared += allocation
+            .halves
+            .iter()
+            .filter(|half| self.allocations.relays().is_open(half.relay))
+            .count() as u64;
+        self.allocations.insert(allocation, may_share(first));
         self.counters.count_made(client.transport);
         self.succeed(client, Method::Allocate, answer);
     }
@@ -215,6 +253,27 @@ impl Engine {
         };
         let left = identity.ends_at().map(|at| at.millis().since(now.unix));
         Ok(left.map_or(granted, |left| granted.min(left)))
+    }
+}
+
+impl Pending {
+    /// The relay socket that is being opened.
+    fn asked_for(&self) -> PortRequest {
+        match self.opening {
+            Opening::One | Opening::First(_) => self.first,
+            Opening::Second(second, _) => second,
+        }
+    }
+}
+
+/// Whether any port will do, and others may have it, too.
+fn may_share(request: PortRequest) -> bool {
+    match (request.transport, request.kind) {
+        (RelayTransport::Udp, PortKind::Any) => true,
+        (
+            RelayTransport::Udp | RelayTransport::Tcp,
+            PortKind::Any | PortKind::Even | PortKind::EvenWithNext | PortKind::Reserved(_),
+        ) => false,
     }
 }
 

@@ -11,18 +11,21 @@ use crate::ident::UserId;
 use crate::relay::engine::auth::Identity;
 use crate::relay::engine::channel::Channels;
 use crate::relay::engine::clients::Clients;
-use crate::relay::engine::counters::{Held, Traffic};
+use crate::relay::engine::counters::{DropReason, Held, Traffic};
 use crate::relay::engine::deadlines::Deadlines;
-use crate::relay::engine::five_tuple::{Family, FiveTuple, RelayKey};
+use crate::relay::engine::five_tuple::{Family, FiveTuple, PeerAddr, RelayKey};
 use crate::relay::engine::halves::{Half, Halves};
 use crate::relay::engine::icmp::IcmpBudget;
 use crate::relay::engine::limits::Place;
 use crate::relay::engine::made::Made;
 use crate::relay::engine::mobility::Mobility;
-use crate::relay::engine::outcome::RelayTransport;
+use crate::relay::engine::outcome::{OpenedRelay, RelayTransport};
 use crate::relay::engine::permission::Permissions;
+use crate::relay::engine::relays::{Relays, Taken};
+use crate::relay::engine::traces::Traces;
 use crate::relay::engine::view::AllocationId;
 use crate::relay::wire::connection::ConnectionId;
+use crate::relay::wire::ice::Check;
 use crate::relay::wire::message::TransactionId;
 use crate::relay::wire::mobility::Ticket;
 
@@ -51,6 +54,8 @@ pub(super) struct Allocation {
     pub(super) made: Made,
     /// Where it stands among its user's.
     pub(super) at_user: usize,
+    /// What tells it apart from others on the same relayed transport address.
+    pub(super) traces: Traces,
 }
 
 impl Allocation {
@@ -82,6 +87,27 @@ impl Allocation {
         self.halves.live(now)
     }
 
+    /// Whether a peer that it has named is its own still.
+    pub(super) fn holds(&self, now: Now, peer: PeerAddr) -> bool {
+        self.permissions.permit(now, peer.0.ip()) || self.channels.number(now, peer).is_some()
+    }
+
+    /// Keeps in mind that this peer is its own; `false` where there are too many.
+    pub(super) fn remember(&mut self, now: Now, peer: PeerAddr) -> bool {
+        if self.traces.knows(peer) {
+            return true;
+        }
+        if self.traces.is_full() {
+            let permissions = &self.permissions;
+            self.traces.retain(|ip| permissions.permit(now, ip));
+        }
+        if self.traces.is_full() {
+            return false;
+        }
+        self.traces.add(peer);
+        true
+    }
+
     /// Whether it is on this five-tuple, or moves to it.
     fn is_at(&self, client: &FiveTuple) -> bool {
         self.client == *client || self.next().is_some_and(|next| next == *client)
@@ -100,21 +126,35 @@ impl Allocation {
 }
 
 /// Every allocation of one engine.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Allocations {
     table: Slab<Allocation>,
     /// Two for one that is moving.
     by_client: Clients,
     by_ticket: FxHashMap<Ticket, usize>,
-    /// At the relay's number: workers number their sockets from 0 upwards.
-    by_relay: Vec<Option<usize>>,
+    relays: Relays,
     by_user: HashMap<UserId, SmallVec<[u32; 4]>>,
     deadlines: Deadlines<usize>,
     /// What all of them hold.
     held: Held,
+    /// Relays that are nobody's since somebody was removed.
+    closed: SmallVec<[RelayKey; 2]>,
 }
 
 impl Allocations {
+    pub(super) fn new(relays: Relays) -> Self {
+        Self {
+            table: Slab::new(),
+            by_client: Clients::default(),
+            by_ticket: FxHashMap::default(),
+            relays,
+            by_user: HashMap::new(),
+            deadlines: Deadlines::default(),
+            held: Held::default(),
+            closed: SmallVec::new(),
+        }
+    }
+
     pub(super) fn has(&self, client: &FiveTuple) -> bool {
         self.slot_of(client).is_some()
     }
@@ -151,11 +191,84 @@ impl Allocations {
             .filter(|allocation| allocation.lives(now))
     }
 
-    pub(super) fn by_relay_mut(&mut self, now: Now, relay: RelayKey) -> Option<&mut Allocation> {
-        let slot = (*self.by_relay.get(relay.0 as usize)?)?;
-        self.table
-            .get_mut(slot)
-            .filter(|allocation| allocation.halves.with(now, relay).is_some())
+    /// The allocation that a datagram from a peer, or a peer's connection, is for.
+    pub(super) fn receiver(
+        &mut self,
+        now: Now,
+        relay: RelayKey,
+        peer: PeerAddr,
+        payload: &[u8],
+    ) -> Result<&mut Allocation, DropReason> {
+        let relays = &mut self.relays;
+        let receiver = relays.receiver(now, relay, peer, payload, &self.table)?;
+        let slot = receiver.slot as usize;
+        if receiver.is_new {
+            // Where it has too many peers already, each check tells anew.
+            let _ = relays.claim(now, slot, &[peer], &mut self.table);
+        }
+        let lives = |found: &&mut Allocation| found.halves.with(now, relay).is_some();
+        let found = self.table.get_mut(slot).filter(lives);
+        let allocation = found.ok_or(DropReason::NoAllocation)?;
+        if !allocation.permissions.permit(now, peer.0.ip()) {
+            return Err(DropReason::NoPermission);
+        }
+        Ok(allocation)
+    }
+
+    /// The relay's, for the client of this allocation, which sends from it: keeps in mind what tells it apart.
+    pub(super) fn leave_traces(
+        &mut self,
+        now: Now,
+        client: FiveTuple,
+        peer: PeerAddr,
+        payload: &[u8],
+    ) -> Result<(), Taken> {
+        let Some(slot) = self.slot_of(&client) else {
+            return Ok(());
+        };
+        self.relays.claim(now, slot, &[peer], &mut self.table)?;
+        if let Some(check) = Check::parse(payload)
+            && let Some(allocation) = self.table.get_mut(slot)
+        {
+            allocation.traces.learn(check.from);
+        }
+        Ok(())
+    }
+
+    /// Keeps in mind that these peers are this client's: all of them, or none where another one has one of them.
+    pub(super) fn claim(
+        &mut self,
+        now: Now,
+        client: FiveTuple,
+        peers: &[PeerAddr],
+    ) -> Result<(), Taken> {
+        match self.slot_of(&client) {
+            Some(slot) => self.relays.claim(now, slot, peers, &mut self.table),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn relays(&self) -> &Relays {
+        &self.relays
+    }
+
+    /// A relay that one more allocation of this user may share.
+    pub(super) fn to_share(
+        &self,
+        family: Family,
+        a_port_is_free: bool,
+        user: &UserId,
+    ) -> Option<OpenedRelay> {
+        let is_theirs = |slot: u32| {
+            let found = self.table.get(slot as usize);
+            found.is_some_and(|allocation| allocation.owner.user() == user)
+        };
+        self.relays.to_share(family, a_port_is_free, is_theirs)
+    }
+
+    /// A relay that is nobody's any more: to be closed.
+    pub(super) fn poll_closed(&mut self) -> Option<RelayKey> {
+        self.closed.pop()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Allocation> {
@@ -177,15 +290,14 @@ impl Allocations {
         slots.filter_map(|slot| self.table.get(*slot as usize))
     }
 
-    /// The caller has seen to it that neither five-tuple nor any of its relays is taken.
-    pub(super) fn insert(&mut self, mut allocation: Allocation) {
+    /// The caller has seen to it that the five-tuple is not taken, nor any of its relays unless it is to be shared.
+    /// `may_share` says whether others may have its relays, too.
+    pub(super) fn insert(&mut self, mut allocation: Allocation, may_share: bool) {
         let slot = self.table.vacant_key();
         for half in allocation.halves.iter() {
-            let relay = half.relay.0 as usize;
-            if self.by_relay.len() <= relay {
-                self.by_relay.resize(relay + 1, None);
-            }
-            self.by_relay[relay] = Some(slot);
+            let transport = allocation.relays();
+            self.relays
+                .hold(half, slot, transport, may_share, &self.table);
         }
         self.by_client.insert(&allocation.client, slot);
         if let Some(mobility) = &allocation.mobility {
@@ -217,7 +329,7 @@ impl Allocations {
             }
         }
         for half in allocation.halves.iter() {
-            self.by_relay[half.relay.0 as usize] = None;
+            self.let_go(half, slot);
         }
         self.remove_of_user(&allocation);
         self.held -= allocation.held();
@@ -327,9 +439,15 @@ impl Allocations {
         allocation.permissions.forget(half.family());
         allocation.channels.forget(half.family());
         self.held += allocation.held();
-        self.by_relay[half.relay.0 as usize] = None;
+        self.let_go(&half, slot);
         debug_assert!(self.consistent());
         Some(half)
+    }
+
+    fn let_go(&mut self, half: &Half, slot: usize) {
+        if self.relays.let_go(half, slot) {
+            self.closed.push(half.relay);
+        }
     }
 
     /// Whose time is over, which family of theirs; the caller removes it before asking again.
@@ -400,7 +518,6 @@ impl Allocations {
 
     fn consistent(&self) -> bool {
         let of_users: usize = self.by_user.values().map(SmallVec::len).sum();
-        let of_relays = self.by_relay.iter().flatten().count();
         let halves = self
             .iter()
             .map(|allocation| allocation.halves.iter().count());
@@ -408,7 +525,7 @@ impl Allocations {
             let user = self.by_user.get(allocation.owner.user());
             let mut halves = allocation.halves.iter();
             self.slot_of(&allocation.client) == Some(slot)
-                && halves.all(|half| self.by_relay[half.relay.0 as usize] == Some(slot))
+                && halves.all(|half| self.relays.is_held_by(half.relay, slot))
                 && user.is_some_and(|slots| slots[allocation.at_user] as usize == slot)
         };
         let mut held = Held::default();
@@ -419,7 +536,7 @@ impl Allocations {
             .filter(|allocation| allocation.mobility.is_some());
         [self.by_client.len() - moving.count(), of_users] == [self.table.len(); 2]
             && self.by_ticket.len() == mobile.count()
-            && of_relays == halves.sum::<usize>()
+            && self.relays.holds() == halves.sum::<usize>()
             && self.held == held
             && self.table.iter().all(indexed)
     }

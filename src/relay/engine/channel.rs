@@ -23,15 +23,15 @@ pub const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
 /// How many channels one allocation may bind at a time.
 pub const CHANNELS_MAX: usize = 1024;
 
-/// Handles ChannelBind: binds the channel and permits the peer, or does neither.
-pub(super) fn bind(
+/// The binding that a ChannelBind asks for, if it may be made.
+pub(super) fn admit(
     now: Now,
     request: &Request<'_>,
     allocation: &mut Allocation,
     admission: &Peers,
     range: ChannelRange,
     counters: &mut Snapshot,
-) -> Result<(), ErrorCode> {
+) -> Result<(ChannelNumber, PeerAddr), ErrorCode> {
     let number = request.channel_number()?;
     let number = number.and_then(|number| ChannelNumber::new(number, range));
     let number = number.ok_or(ErrorCode::BadRequest)?;
@@ -41,8 +41,18 @@ pub(super) fn bind(
     }
     admission.admit(now, allocation.owner.user(), peer, counters)?;
     allocation.channels.admit(now, number, PeerAddr(peer))?;
-    allocation.permissions.install(now, vec![peer.ip()])?;
-    allocation.channels.bind(now, number, PeerAddr(peer));
+    Ok((number, PeerAddr(peer)))
+}
+
+/// Binds the channel and permits the peer, or does neither.
+pub(super) fn bind(
+    now: Now,
+    allocation: &mut Allocation,
+    number: ChannelNumber,
+    peer: PeerAddr,
+) -> Result<(), ErrorCode> {
+    allocation.permissions.install(now, vec![peer.0.ip()])?;
+    allocation.channels.bind(now, number, peer);
     Ok(())
 }
 

@@ -39,11 +39,15 @@ pub enum DropReason {
     WrongTransport,
     /// A peer connected to an allocation that has as many connections as it may.
     TooManyConnections,
+    /// Several allocations share the relayed transport address, and nothing tells for which of them it is.
+    Ambiguous,
+    /// A Send indication to a peer that another allocation on the same relayed transport address has.
+    PeerTaken,
 }
 
 impl DropReason {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::UnknownProtocol,
         Self::Malformed,
         Self::WrongFingerprint,
@@ -57,6 +61,8 @@ impl DropReason {
         Self::OverLimit,
         Self::WrongTransport,
         Self::TooManyConnections,
+        Self::Ambiguous,
+        Self::PeerTaken,
     ];
 
     /// One word for it.
@@ -76,6 +82,8 @@ impl DropReason {
             Self::OverLimit => "over_limit",
             Self::WrongTransport => "wrong_transport",
             Self::TooManyConnections => "too_many_connections",
+            Self::Ambiguous => "ambiguous",
+            Self::PeerTaken => "peer_taken",
         }
     }
 }
@@ -188,6 +196,11 @@ pub struct Snapshot {
     pub unsignaled_refused: u64,
     /// Those that named such a peer and were let through, as that is only observed.
     pub unsignaled_observed: u64,
+    /// CreatePermission and ChannelBind requests refused since the start (508), as another allocation on the same
+    /// relayed transport address has the peer.
+    pub peers_taken: u64,
+    /// Allocations made since the start that share a relayed transport address with an earlier one.
+    pub shared: u64,
     drops: [u64; DropReason::ALL.len()],
 }
 
@@ -275,6 +288,8 @@ impl AddAssign for Snapshot {
         self.failed_logins += other.failed_logins;
         self.unsignaled_refused += other.unsignaled_refused;
         self.unsignaled_observed += other.unsignaled_observed;
+        self.peers_taken += other.peers_taken;
+        self.shared += other.shared;
         add(self.alive.as_flattened_mut(), other.alive.as_flattened());
         add(&mut self.made, &other.made);
         add(&mut self.ended, &other.ended);

@@ -74,7 +74,7 @@ fn hash_addr<H: Hasher>(addr: SocketAddr, transport: u64, state: &mut H) {
 }
 
 /// The address of a peer, as seen by the relayed transport address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerAddr(pub SocketAddr);
 
 /// A relayed transport address, as clients and peers are told.

@@ -7,9 +7,10 @@ use crate::clock::Now;
 use crate::relay::engine::Engine;
 use crate::relay::engine::allocations::Allocation;
 use crate::relay::engine::counters::DropReason;
-use crate::relay::engine::five_tuple::{Family, FiveTuple, PeerAddr, RelayKey};
+use crate::relay::engine::five_tuple::{Family, FiveTuple, PeerAddr, RelayKey, RelayedAddr};
 use crate::relay::engine::limits::Limits;
 use crate::relay::engine::outcome::Outcome;
+use crate::relay::engine::relays::Taken;
 use crate::relay::wire::channel_data::ChannelData;
 use crate::relay::wire::frame::Frame;
 use crate::relay::wire::message::{Message, TransactionId};
@@ -31,11 +32,17 @@ impl Engine {
             .channels
             .peer(now, data.number)
             .ok_or(DropReason::NoChannel)?;
-        let outcome = to_peer(now, allocation, peer, data.payload, false)?;
+        let datagram = leaving(now, allocation, peer, data.payload, false)?;
         spend(now, &self.limits, allocation, data.payload.len())?;
         allocation.to_peers.count(data.payload.len());
         self.counters.to_peers.count(data.payload.len());
-        Ok(outcome)
+        // Whose the peer is was settled when the channel was bound.
+        if datagram.may_be_check() && self.allocations.relays().may_be_shared(datagram.relay) {
+            let _ = self
+                .allocations
+                .leave_traces(now, client, peer, data.payload);
+        }
+        self.leave(now, datagram)
     }
 
     pub(super) fn forward_send<'d>(
@@ -56,14 +63,56 @@ impl Engine {
             return Err(DropReason::WrongTransport);
         }
         let peer = PeerAddr(send.peer);
-        let outcome = to_peer(now, allocation, peer, send.payload, send.dont_fragment)?;
+        let datagram = leaving(now, allocation, peer, send.payload, send.dont_fragment)?;
         if !self.peers.admits_data(now, send.peer) {
             return Err(DropReason::ForbiddenPeer);
         }
         spend(now, &self.limits, allocation, send.payload.len())?;
-        allocation.to_peers.count(send.payload.len());
+        if self.allocations.relays().may_be_shared(datagram.relay) {
+            let taken = self
+                .allocations
+                .leave_traces(now, client, peer, send.payload);
+            taken.map_err(|Taken| DropReason::PeerTaken)?;
+        }
+        if let Some(allocation) = self.allocations.by_client_mut(now, client) {
+            allocation.to_peers.count(send.payload.len());
+        }
         self.counters.to_peers.count(send.payload.len());
-        Ok(outcome)
+        self.leave(now, datagram)
+    }
+
+    /// Sends a datagram on its way: to a relayed transport address of this process without leaving it.
+    fn leave<'d>(&mut self, now: Now, datagram: Leaving<'d>) -> Result<Outcome<'d>, DropReason> {
+        let Leaving {
+            relay,
+            from,
+            peer,
+            payload,
+            dont_fragment,
+        } = datagram;
+        let relays = self.allocations.relays();
+        match relays.owner_of(peer) {
+            None => {}
+            Some(worker) if worker != self.share.number => {
+                return Ok(Outcome::ToNeighbour {
+                    worker,
+                    to: RelayedAddr(peer.0),
+                    from,
+                    payload,
+                });
+            }
+            Some(_) => {
+                if let Some(theirs) = relays.at(peer.0) {
+                    return self.forward_to_client(now, theirs, PeerAddr(from.0), payload);
+                }
+            }
+        }
+        Ok(Outcome::ToPeer {
+            relay,
+            peer,
+            payload,
+            dont_fragment,
+        })
     }
 
     pub(super) fn forward_to_client<'b>(
@@ -75,13 +124,7 @@ impl Engine {
     ) -> Result<Outcome<'b>, DropReason> {
         // The kernel may add a scope or flow label, which permissions and channels know nothing of.
         let peer = PeerAddr(SocketAddr::new(peer.0.ip(), peer.0.port()));
-        let allocation = self
-            .allocations
-            .by_relay_mut(now, relay)
-            .ok_or(DropReason::NoAllocation)?;
-        if !allocation.permissions.permit(now, peer.0.ip()) {
-            return Err(DropReason::NoPermission);
-        }
+        let allocation = self.allocations.receiver(now, relay, peer, payload)?;
         let client = allocation.client;
         let payload_bytes = payload.len();
         spend(now, &self.limits, allocation, payload_bytes)?;
@@ -96,21 +139,38 @@ impl Engine {
     }
 }
 
-fn to_peer<'d>(
+/// A datagram that its client may send.
+struct Leaving<'d> {
+    relay: RelayKey,
+    from: RelayedAddr,
+    peer: PeerAddr,
+    payload: &'d [u8],
+    dont_fragment: bool,
+}
+
+impl Leaving<'_> {
+    /// Whether it begins like a STUN request, which media does not.
+    fn may_be_check(&self) -> bool {
+        self.payload.first() == Some(&0)
+    }
+}
+
+fn leaving<'d>(
     now: Now,
     allocation: &Allocation,
     peer: PeerAddr,
     payload: &'d [u8],
     dont_fragment: bool,
-) -> Result<Outcome<'d>, DropReason> {
+) -> Result<Leaving<'d>, DropReason> {
     if !allocation.permissions.permit(now, peer.0.ip()) {
         return Err(DropReason::NoPermission);
     }
     // Whom a permission names, a relay reached; it may have expired since.
-    let family = Family::of(peer.0.ip());
-    let half = allocation.halves.of(now, family);
-    Ok(Outcome::ToPeer {
-        relay: half.ok_or(DropReason::NoPermission)?.relay,
+    let half = allocation.halves.of(now, Family::of(peer.0.ip()));
+    let half = half.ok_or(DropReason::NoPermission)?;
+    Ok(Leaving {
+        relay: half.relay,
+        from: half.relayed,
         peer,
         payload,
         dont_fragment,

@@ -35,13 +35,7 @@ impl Engine {
         peer: PeerAddr,
         icmp: Icmp,
     ) -> Result<Outcome<'static>, DropReason> {
-        let allocation = self
-            .allocations
-            .by_relay_mut(now, relay)
-            .ok_or(DropReason::NoAllocation)?;
-        if !allocation.permissions.permit(now, peer.0.ip()) {
-            return Err(DropReason::NoPermission);
-        }
+        let allocation = self.allocations.receiver(now, relay, peer, &[])?;
         if !allocation.icmp.get_or_insert_default().admit(now) {
             return Err(DropReason::OverLimit);
         }

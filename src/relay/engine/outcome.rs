@@ -21,6 +21,18 @@ pub enum Outcome<'d> {
         /// ([RFC 8656 §15](https://www.rfc-editor.org/rfc/rfc8656#section-15)).
         dont_fragment: bool,
     },
+    /// Give this payload to another worker, whose relayed transport address the peer is; there, to
+    /// `Engine::handle_neighbour`.
+    ToNeighbour {
+        /// The worker's number.
+        worker: u32,
+        /// Where to.
+        to: RelayedAddr,
+        /// Where from.
+        from: RelayedAddr,
+        /// The datagram, whole; may be empty.
+        payload: &'d [u8],
+    },
     /// Send this to the client: a ChannelData message (padded where the transport is a stream) or a Data indication.
     ToClient {
         /// Whom to.

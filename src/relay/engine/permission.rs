@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use crate::clock::Now;
 use crate::relay::engine::allocations::Allocation;
 use crate::relay::engine::counters::Snapshot;
-use crate::relay::engine::five_tuple::Family;
+use crate::relay::engine::five_tuple::{Family, PeerAddr};
 use crate::relay::engine::peers::Peers;
 use crate::relay::wire::request::Request;
 use crate::relay::wire::response::ErrorCode;
@@ -24,14 +24,14 @@ pub const PERMISSIONS_MAX: usize = 1024;
 /// So few are found sooner by looking at each.
 const SCANNED_MAX: usize = 8;
 
-/// Handles CreatePermission: all its peers are permitted, or none.
-pub(super) fn create(
+/// The peers that a CreatePermission names, if all of them may be permitted.
+pub(super) fn admit(
     now: Now,
     request: &Request<'_>,
-    allocation: &mut Allocation,
+    allocation: &Allocation,
     admission: &Peers,
     counters: &mut Snapshot,
-) -> Result<(), ErrorCode> {
+) -> Result<Vec<PeerAddr>, ErrorCode> {
     let peers = request.peers()?;
     let ips: Vec<_> = peers.iter().map(|peer| peer.ip()).collect();
     if !ips
@@ -41,7 +41,7 @@ pub(super) fn create(
         return Err(ErrorCode::PeerAddressFamilyMismatch);
     }
     admission.admit_ips(now, allocation.owner.user(), &ips, counters)?;
-    allocation.permissions.install(now, ips)
+    Ok(peers.into_iter().map(PeerAddr).collect())
 }
 
 /// The permissions of one allocation, in the order of their addresses. Most allocations have one or two.

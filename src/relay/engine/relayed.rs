@@ -90,7 +90,11 @@ mod tests {
     fn other_addresses_and_ports_are_nobodys() {
         let own = "198.51.100.1".parse().unwrap();
         let addrs = RelayedAddrs::new([own], &(49160..=49200));
-        for foreign in ["198.51.100.1:49159", "198.51.100.1:49201", "198.51.100.2:49160"] {
+        for foreign in [
+            "198.51.100.1:49159",
+            "198.51.100.1:49201",
+            "198.51.100.2:49160",
+        ] {
             let foreign: SocketAddr = foreign.parse().unwrap();
             addrs.enter(RelayedAddr(foreign), 0);
             assert_eq!(addrs.owner(foreign), None, "{foreign}");

@@ -4,8 +4,9 @@ use crate::clock::Now;
 use crate::logging::Redacted;
 use crate::relay::engine::allocations::{Allocation, Allocations};
 use crate::relay::engine::auth::Identity;
-use crate::relay::engine::five_tuple::{FiveTuple, Transport};
+use crate::relay::engine::five_tuple::{FiveTuple, PeerAddr, Transport};
 use crate::relay::engine::outcome::Effect;
+use crate::relay::engine::relays::Taken;
 use crate::relay::engine::{Engine, channel, mobility, permission, tcp};
 use crate::relay::wire::attributes::{ATTR_ACCESS_TOKEN, ATTR_CHANGE_REQUEST};
 use crate::relay::wire::request::{Method, Request};
@@ -72,13 +73,7 @@ impl Engine {
             Method::Allocate => self.allocate(now, client, request, identity.clone()),
             Method::Refresh => self.refresh(now, client, request, identity).map(Some),
             Method::CreatePermission => {
-                let allocation = owned(&mut self.allocations, now, client, identity)?;
-                let before = allocation.held();
-                let created =
-                    permission::create(now, request, allocation, &self.peers, &mut self.counters);
-                let held = allocation.held();
-                self.allocations.recount(before, held);
-                created?;
+                self.permit(now, client, request, identity)?;
                 Ok(Some(self.success(request.reply_to).finish(identity.key())))
             }
             Method::Connect => self.connect(now, client, request, identity).map(|()| None),
@@ -90,25 +85,79 @@ impl Engine {
                 Ok(None)
             }
             Method::ChannelBind => {
-                let allocation = owned(&mut self.allocations, now, client, identity)?;
-                if allocation.connections.is_some() {
-                    return Err(ErrorCode::Forbidden);
-                }
-                let before = allocation.held();
-                let bound = channel::bind(
-                    now,
-                    request,
-                    allocation,
-                    &self.peers,
-                    self.channels,
-                    &mut self.counters,
-                );
-                let held = allocation.held();
-                self.allocations.recount(before, held);
-                bound?;
+                self.bind_channel(now, client, request, identity)?;
                 Ok(Some(self.success(request.reply_to).finish(identity.key())))
             }
         }
+    }
+
+    /// CreatePermission: all its peers are permitted, or none.
+    fn permit(
+        &mut self,
+        now: Now,
+        client: FiveTuple,
+        request: &Request<'_>,
+        identity: &Identity,
+    ) -> Result<(), ErrorCode> {
+        let allocation = owned(&mut self.allocations, now, client, identity)?;
+        let counters = &mut self.counters;
+        let peers = permission::admit(now, request, allocation, &self.peers, counters)?;
+        self.claim(now, client, &peers)?;
+        let ips = peers.iter().map(|peer| peer.0.ip()).collect();
+        self.change(now, client, identity, |allocation| {
+            allocation.permissions.install(now, ips)
+        })
+    }
+
+    fn bind_channel(
+        &mut self,
+        now: Now,
+        client: FiveTuple,
+        request: &Request<'_>,
+        identity: &Identity,
+    ) -> Result<(), ErrorCode> {
+        let allocation = owned(&mut self.allocations, now, client, identity)?;
+        if allocation.connections.is_some() {
+            return Err(ErrorCode::Forbidden);
+        }
+        let before = allocation.held();
+        let counters = &mut self.counters;
+        let (peers, range) = (&self.peers, self.channels);
+        let admitted = channel::admit(now, request, allocation, peers, range, counters);
+        // Bindings that had lapsed may be gone by now.
+        let held = allocation.held();
+        self.allocations.recount(before, held);
+        let (number, peer) = admitted?;
+        self.claim(now, client, &[peer])?;
+        self.change(now, client, identity, |allocation| {
+            channel::bind(now, allocation, number, peer)
+        })
+    }
+
+    /// Keeps in mind that these peers are this client's; 508 where another allocation on the same relayed transport
+    /// address has one of them.
+    fn claim(&mut self, now: Now, client: FiveTuple, peers: &[PeerAddr]) -> Result<(), ErrorCode> {
+        let claimed = self.allocations.claim(now, client, peers);
+        claimed.map_err(|Taken| {
+            self.counters.peers_taken += 1;
+            ErrorCode::InsufficientCapacity
+        })
+    }
+
+    /// Changes what the client's allocation holds.
+    fn change(
+        &mut self,
+        now: Now,
+        client: FiveTuple,
+        identity: &Identity,
+        change: impl FnOnce(&mut Allocation) -> Result<(), ErrorCode>,
+    ) -> Result<(), ErrorCode> {
+        let allocation = owned(&mut self.allocations, now, client, identity)?;
+        let before = allocation.held();
+        let changed = change(allocation);
+        let held = allocation.held();
+        self.allocations.recount(before, held);
+        changed
     }
 
     /// Answers what proved nothing, as long as the limits have an answer for it.

@@ -43,6 +43,8 @@ impl From<Settings> for Rules {
             tcp_relay: _,
             share: _,
             mobility: _,
+            port_sharing: _,
+            relayed: _,
         } = settings;
         Self {
             software,

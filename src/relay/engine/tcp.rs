@@ -202,13 +202,7 @@ impl Engine {
         relay: RelayKey,
         peer: PeerAddr,
     ) -> Result<ConnectionId, DropReason> {
-        let allocation = self
-            .allocations
-            .by_relay_mut(now, relay)
-            .ok_or(DropReason::NoAllocation)?;
-        if !allocation.permissions.permit(now, peer.0.ip()) {
-            return Err(DropReason::NoPermission);
-        }
+        let allocation = self.allocations.receiver(now, relay, peer, &[])?;
         let client = allocation.client;
         let open = allocation
             .connections

@@ -13,12 +13,14 @@ use crate::relay::engine::five_tuple::FiveTuple;
 use crate::relay::engine::{AllocationId, AllocationView, Rules, SomeAllocations, Usage};
 use crate::relay::worker::dtls::Moved;
 use crate::relay::worker::guests::Visit;
+use crate::relay::worker::neighbours::{Parcel, Parcels};
 use crate::relay::worker::{HandedOver, Snapshot};
 
 /// Orders to one worker. Posting never blocks and nothing is lost: revocations of one user merge into one.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     orders: Mutex<Orders>,
+    parcels: Mutex<Parcels>,
     posted: Notify,
 }
 
@@ -125,6 +127,23 @@ impl Mailbox {
         self.posted.notify_one();
     }
 
+    /// Gives the worker datagrams for its clients; says how many found no room.
+    pub(super) fn deliver<'p>(&self, parcels: impl Iterator<Item = Parcel<'p>>) -> usize {
+        let mut waiting = self.parcels();
+        let was_empty = waiting.is_empty();
+        let refused = parcels.filter(|parcel| !waiting.push(parcel)).count();
+        drop(waiting);
+        if was_empty {
+            self.posted.notify_one();
+        }
+        refused
+    }
+
+    /// Takes all parcels, for empty ones.
+    pub(super) fn take_parcels(&self, empty: &mut Parcels) {
+        std::mem::swap(&mut *self.parcels(), empty);
+    }
+
     /// Asks the worker; the answer fails once the worker has ended.
     pub(crate) fn ask<A>(
         &self,
@@ -164,6 +183,10 @@ impl Mailbox {
         let collected = std::mem::take(&mut *orders);
         orders.stop = stop;
         collected
+    }
+
+    fn parcels(&self) -> MutexGuard<'_, Parcels> {
+        self.parcels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn orders(&self) -> MutexGuard<'_, Orders> {

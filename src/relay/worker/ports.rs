@@ -32,34 +32,41 @@ pub(crate) struct Leased<S> {
 #[derive(Debug)]
 pub(crate) struct Lease {
     ports: Arc<Ports>,
+    worker: u32,
     port: u16,
 }
 
 impl Ports {
-    pub(crate) fn new(range: RangeInclusive<u16>) -> Self {
+    /// Where workers share ports, none of these many is left without one.
+    pub(crate) fn new(range: RangeInclusive<u16>, sharing_workers: usize) -> Self {
         Self {
             total: range.len(),
-            pool: Mutex::new(Pool::new(range)),
+            pool: Mutex::new(Pool::new(range, sharing_workers)),
         }
     }
 
-    /// Opens a socket with `bind` on a random free port; `None` when there is none.
+    /// Opens a socket with `bind` on a random free port, for this worker; `None` when there is none.
     pub(crate) fn open<S>(
         self: &Arc<Self>,
         now: Now,
+        worker: u32,
         kind: PortKind,
         bind: impl Fn(u16) -> io::Result<S>,
     ) -> Option<Leased<S>> {
         // A foreign process may own this port; a few tries keep the wait bounded.
         for _ in 0..BIND_ATTEMPTS_MAX {
-            let taken = self.pool().take(now.mono, kind, entropy::number())?;
+            let taken = self
+                .pool()
+                .take(now.mono, worker, kind, entropy::number())?;
             match bind(taken.port) {
                 Ok(socket) => {
                     let reservation = taken.next.map(|next| self.reserve(now, next));
                     let lease = Lease {
                         ports: Arc::clone(self),
+                        worker,
                         port: taken.port,
                     };
+                    self.pool().count(worker, |leases| leases + 1);
                     return Some(Leased {
                         socket,
                         lease,
@@ -120,7 +127,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.ports.pool().free.insert(self.port);
+        let mut pool = self.ports.pool();
+        pool.free.insert(self.port);
+        pool.count(self.worker, |leases| leases.saturating_sub(1));
     }
 }
 
@@ -131,6 +140,8 @@ struct Pool {
     reserved: HashMap<ReservationToken, Held>,
     /// Ports that could not be bound, each until it is worth another try.
     aside: BTreeMap<u16, Instant>,
+    /// How many ports each worker has, where they share.
+    leases: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -147,16 +158,27 @@ struct Taken {
 }
 
 impl Pool {
-    fn new(range: RangeInclusive<u16>) -> Self {
+    fn new(range: RangeInclusive<u16>, sharing_workers: usize) -> Self {
+        // With fewer ports than that, whoever comes first has one.
+        let has_enough = range.len() >= sharing_workers;
         Self {
+            leases: vec![0; if has_enough { sharing_workers } else { 0 }],
             free: range.collect(),
             reserved: HashMap::new(),
             aside: BTreeMap::new(),
         }
     }
 
-    fn take(&mut self, now: Instant, kind: PortKind, random: u64) -> Option<Taken> {
+    fn take(&mut self, now: Instant, worker: u32, kind: PortKind, random: u64) -> Option<Taken> {
         self.recover(now);
+        let needed = match kind {
+            PortKind::Any | PortKind::Even => 1,
+            PortKind::EvenWithNext => 2,
+            PortKind::Reserved(_) => 0,
+        };
+        if needed > 0 && self.free.len() < needed + self.kept_for_others(worker) {
+            return None;
+        }
         let next_of = |port: u16| port.checked_add(1);
         let port = match kind {
             PortKind::Any => self.draw(random, |_| true)?,
@@ -175,6 +197,19 @@ impl Pool {
             self.free.remove(&port);
         }
         Some(Taken { port, next })
+    }
+
+    /// How many other workers have no port yet.
+    fn kept_for_others(&self, worker: u32) -> usize {
+        let others = (0..).zip(&self.leases);
+        let without = others.filter(|(number, leases)| *number != worker && **leases == 0);
+        without.count()
+    }
+
+    fn count(&mut self, worker: u32, count: impl FnOnce(usize) -> usize) {
+        if let Some(leases) = self.leases.get_mut(worker as usize) {
+            *leases = count(*leases);
+        }
     }
 
     /// The first fitting free port from a random one on, around the range.
@@ -222,7 +257,7 @@ mod tests {
 
     #[test]
     fn every_port_of_the_range_is_given_once() {
-        let mut pool = Pool::new(49160..=49200);
+        let mut pool = Pool::new(49160..=49200, 0);
         let mut ports: Vec<_> = (0..41_u64)
             .map(|n| {
                 take(
@@ -240,8 +275,8 @@ mod tests {
 
     #[test]
     fn a_port_is_free_again_when_its_lease_ends() {
-        let (ports, now) = (Arc::new(Ports::new(49160..=49160)), Now::read());
-        let open = || ports.open(now, PortKind::Any, |_| Ok(()));
+        let (ports, now) = (Arc::new(Ports::new(49160..=49160, 0)), Now::read());
+        let open = || ports.open(now, 0, PortKind::Any, |_| Ok(()));
         let leased = open().unwrap();
         assert!(open().is_none());
         assert_eq!(ports.in_use(now), 1);
@@ -252,23 +287,23 @@ mod tests {
 
     #[test]
     fn a_port_that_cannot_be_bound_is_left_out_for_a_while() {
-        let (ports, now) = (Arc::new(Ports::new(49160..=49169)), Now::read());
+        let (ports, now) = (Arc::new(Ports::new(49160..=49169, 0)), Now::read());
         let bind = |port| match port {
             49165.. => Ok(port),
             _ => Err(io::ErrorKind::AddrInUse.into()),
         };
         let leased: Vec<_> = (0..5)
-            .map(|_| ports.open(now, PortKind::Any, bind).unwrap())
+            .map(|_| ports.open(now, 0, PortKind::Any, bind).unwrap())
             .collect();
-        assert!(ports.open(now, PortKind::Any, bind).is_none());
+        assert!(ports.open(now, 0, PortKind::Any, bind).is_none());
         assert_eq!(ports.in_use(now), leased.len());
         let later = now.advanced(BIND_RETRY_AFTER);
-        assert!(ports.open(later, PortKind::Any, |_| Ok(())).is_some());
+        assert!(ports.open(later, 0, PortKind::Any, |_| Ok(())).is_some());
     }
 
     #[test]
     fn even_port_gives_even_ports_only() {
-        let mut pool = Pool::new(49161..=49165);
+        let mut pool = Pool::new(49161..=49165, 0);
         assert_eq!(take(&mut pool, PortKind::Even, 4).unwrap().port % 2, 0);
         assert_eq!(take(&mut pool, PortKind::Even, 4).unwrap().port % 2, 0);
         assert_eq!(take(&mut pool, PortKind::Even, 4), None);
@@ -276,8 +311,8 @@ mod tests {
 
     #[test]
     fn a_reservation_keeps_the_next_port_for_its_token_once() {
-        let (ports, now) = (Arc::new(Ports::new(49160..=49161)), Now::read());
-        let open = |now, kind| ports.open(now, kind, Ok);
+        let (ports, now) = (Arc::new(Ports::new(49160..=49161, 0)), Now::read());
+        let open = |now, kind| ports.open(now, 0, kind, Ok);
         let even = open(now, PortKind::EvenWithNext).unwrap();
         let token = even.reservation.unwrap();
         assert!(open(now, PortKind::Any).is_none());
@@ -291,24 +326,47 @@ mod tests {
 
     #[test]
     fn a_reservation_nobody_comes_for_ends() {
-        let (ports, now) = (Arc::new(Ports::new(49160..=49161)), Now::read());
-        let even = ports.open(now, PortKind::EvenWithNext, Ok).unwrap();
+        let (ports, now) = (Arc::new(Ports::new(49160..=49161, 0)), Now::read());
+        let even = ports.open(now, 0, PortKind::EvenWithNext, Ok).unwrap();
         let later = now.advanced(RESERVATION_LIFETIME);
         let token = even.reservation.unwrap();
-        let late = ports.open(later, PortKind::Reserved(token), Ok);
+        let late = ports.open(later, 0, PortKind::Reserved(token), Ok);
         assert!(late.is_none());
-        assert!(ports.open(later, PortKind::Any, Ok).is_some());
+        assert!(ports.open(later, 0, PortKind::Any, Ok).is_some());
     }
 
     #[test]
     fn a_pair_needs_both_its_ports_free() {
-        let mut pool = Pool::new(49160..=49162);
+        let mut pool = Pool::new(49160..=49162, 0);
         let pair = take(&mut pool, PortKind::EvenWithNext, 2).unwrap();
         assert_eq!((pair.port, pair.next), (49160, Some(49161)));
         assert_eq!(take(&mut pool, PortKind::EvenWithNext, 0), None);
     }
 
+    #[test]
+    fn where_workers_share_each_has_a_port_left() {
+        let (ports, now) = (Arc::new(Ports::new(49160..=49165, 3)), Now::read());
+        let open = |worker| ports.open(now, worker, PortKind::Any, |_| Ok(()));
+        let of_first: Vec<_> = std::iter::from_fn(|| open(0)).collect();
+        assert_eq!(of_first.len(), 4);
+        let second = open(1).unwrap();
+        assert!(open(0).is_none() && open(1).is_none());
+        let third = open(2).unwrap();
+        assert!(open(2).is_none());
+        // What one gives back is anybody's, but for whoever has none.
+        drop(third);
+        assert!(open(0).is_none() && open(1).is_none());
+        drop(second);
+        assert!(open(1).is_some());
+    }
+
+    #[test]
+    fn with_fewer_ports_than_workers_the_first_one_has_it() {
+        let (ports, now) = (Arc::new(Ports::new(49160..=49160, 2)), Now::read());
+        assert!(ports.open(now, 1, PortKind::Any, |_| Ok(())).is_some());
+    }
+
     fn take(pool: &mut Pool, kind: PortKind, random: u64) -> Option<Taken> {
-        pool.take(Now::read().mono, kind, random)
+        pool.take(Now::read().mono, 0, kind, random)
     }
 }

@@ -47,6 +47,7 @@ struct Families {
 #[derive(Debug)]
 pub(super) struct Relays {
     ports: Arc<RelayPorts>,
+    worker: u32,
     open: Slab<Relay>,
     watch: Rc<Watch>,
     /// Whether clients are told of ICMP messages.
@@ -102,9 +103,16 @@ pub(super) async fn serve(
 }
 
 impl Relays {
-    pub(super) fn new(ports: Arc<RelayPorts>, watch: Rc<Watch>, tells_errors: bool) -> Self {
+    /// `worker` is the number of the one that has them.
+    pub(super) fn new(
+        ports: Arc<RelayPorts>,
+        worker: u32,
+        watch: Rc<Watch>,
+        tells_errors: bool,
+    ) -> Self {
         Self {
             ports,
+            worker,
             open: Slab::new(),
             watch,
             tells_errors,
@@ -118,7 +126,7 @@ impl Relays {
         request: PortRequest,
         serve: impl FnOnce(RelayKey) -> AbortHandle,
     ) -> Result<OpenedRelay, RelayRefused> {
-        let (relayed, leased) = self.ports.lease(now, request)?;
+        let (relayed, leased) = self.ports.lease(now, self.worker, request)?;
         let entry = self.open.vacant_entry();
         let key = u32::try_from(entry.key()).map_err(|_| RelayRefused::NoPort)?;
         let key = RelayKey(key);
@@ -276,11 +284,15 @@ fn set_unfragmented(socket: &UdpSocket, wanted: bool) -> io::Result<()> {
 }
 
 impl RelayPorts {
-    /// The ports of `range` on every external address.
-    pub(crate) fn new(external: Vec<ExternalAddr>, range: RangeInclusive<u16>) -> Self {
+    /// The ports of `range` on every external address; one for each of so many workers at least, where they share.
+    pub(crate) fn new(
+        external: Vec<ExternalAddr>,
+        range: RangeInclusive<u16>,
+        sharing_workers: usize,
+    ) -> Self {
         Self {
-            udp: Families::new(&range),
-            tcp: Families::new(&range),
+            udp: Families::new(&range, sharing_workers),
+            tcp: Families::new(&range, 0),
             external: External::new(external, range),
         }
     }
@@ -297,7 +309,7 @@ impl RelayPorts {
         pools.map(|pool| pool.ports.total()).sum()
     }
 
-    fn lease(&self, now: Now, request: PortRequest) -> Result<Opened, RelayRefused> {
+    fn lease(&self, now: Now, worker: u32, request: PortRequest) -> Result<Opened, RelayRefused> {
         let fits = |pool: &Pool<'_>| match request.kind {
             // The token alone says which port it is.
             PortKind::Reserved(_) => true,
@@ -311,7 +323,7 @@ impl RelayPorts {
                 let addr = SocketAddr::new(pool.external.local, port);
                 RelaySocket::bind(request.transport, addr)
             };
-            if let Some(leased) = pool.ports.open(now, request.kind, bind) {
+            if let Some(leased) = pool.ports.open(now, worker, request.kind, bind) {
                 let relayed = SocketAddr::new(pool.external.public, leased.lease.port());
                 return Ok((RelayedAddr(relayed), leased));
             }
@@ -339,10 +351,10 @@ impl RelayPorts {
 }
 
 impl Families {
-    fn new(range: &RangeInclusive<u16>) -> Self {
+    fn new(range: &RangeInclusive<u16>, sharing_workers: usize) -> Self {
         Self {
-            v4: Arc::new(Ports::new(range.clone())),
-            v6: Arc::new(Ports::new(range.clone())),
+            v4: Arc::new(Ports::new(range.clone(), sharing_workers)),
+            v6: Arc::new(Ports::new(range.clone(), sharing_workers)),
         }
     }
 }

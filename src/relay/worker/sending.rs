@@ -1,6 +1,6 @@
 //! The way out: from what the engine says to the socket or connection that takes it.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{collections::HashMap, rc::Rc, sync::Arc};
 
 use arrayvec::ArrayVec;
 use rustc_hash::FxBuildHasher;
@@ -11,6 +11,8 @@ use crate::relay::wire::frame::Frame;
 use crate::relay::worker::batch::{DEPARTURES_MAX, Trains};
 use crate::relay::worker::client_udp::ClientUdp;
 use crate::relay::worker::dtls::Sessions;
+use crate::relay::worker::mailbox::Mailbox;
+use crate::relay::worker::neighbours::Parcel;
 use crate::relay::worker::outbox::Outbox;
 use crate::relay::worker::peer_tcp::PeerConnections;
 use crate::relay::worker::relay_udp::{Relays, ToPeer};
@@ -23,6 +25,8 @@ pub(super) struct Sockets {
     pub(super) relays: Relays,
     pub(super) peers: PeerConnections,
     pub(super) trains: Trains,
+    /// All workers, by their numbers.
+    pub(super) neighbours: Arc<[Arc<Mailbox>]>,
     pub(super) unsent: Unsent,
 }
 
@@ -40,6 +44,7 @@ pub struct Unsent {
 pub(super) struct Outgoing<'b> {
     to_clients: ArrayVec<(FiveTuple, Frame<'b>, u8), DEPARTURES_MAX>,
     to_peers: ArrayVec<(RelayKey, ToPeer<'b>), DEPARTURES_MAX>,
+    to_neighbours: ArrayVec<(u32, Parcel<'b>), DEPARTURES_MAX>,
 }
 
 impl<'b> Outgoing<'b> {
@@ -60,6 +65,20 @@ impl<'b> Outgoing<'b> {
                     traffic_class,
                 },
             )),
+            Outcome::ToNeighbour {
+                worker,
+                to,
+                from,
+                payload,
+            } => self.to_neighbours.push((
+                worker,
+                Parcel {
+                    to,
+                    from,
+                    traffic_class,
+                    payload,
+                },
+            )),
             Outcome::ToClient { client, frame } => {
                 self.to_clients.push((client, frame, traffic_class));
             }
@@ -69,7 +88,7 @@ impl<'b> Outgoing<'b> {
     }
 
     fn is_full(&self) -> bool {
-        self.to_clients.is_full() || self.to_peers.is_full()
+        self.to_clients.is_full() || self.to_peers.is_full() || self.to_neighbours.is_full()
     }
 }
 
@@ -96,6 +115,10 @@ impl Sockets {
         if !outgoing.to_peers.is_empty() {
             self.deliver_to_peers(&outgoing.to_peers);
             outgoing.to_peers.clear();
+        }
+        if !outgoing.to_neighbours.is_empty() {
+            self.deliver_to_neighbours(&outgoing.to_neighbours);
+            outgoing.to_neighbours.clear();
         }
     }
 
@@ -137,6 +160,17 @@ impl Sockets {
             let of_this = batch.iter().map(|(_, at)| &all[*at].1);
             let relay = RelayKey(batch[0].0);
             self.unsent.to_peers += self.relays.send_all(relay, &self.trains, of_this) as u64;
+        }
+    }
+
+    fn deliver_to_neighbours(&mut self, all: &[(u32, Parcel<'_>)]) {
+        for batch in all.chunk_by(|(a, _), (b, _)| a == b) {
+            let parcels = batch.iter().map(|(_, parcel)| *parcel);
+            let unsent = match self.neighbours.get(batch[0].0 as usize) {
+                Some(neighbour) => neighbour.deliver(parcels),
+                None => batch.len(),
+            };
+            self.unsent.to_peers += unsent as u64;
         }
     }
 

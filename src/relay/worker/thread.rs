@@ -27,6 +27,7 @@ use crate::relay::worker::dtls::{DtlsIdentity, Sessions};
 use crate::relay::worker::guests::Guests;
 use crate::relay::worker::hand_over::Crew;
 use crate::relay::worker::mailbox::Mailbox;
+use crate::relay::worker::neighbours::Parcels;
 use crate::relay::worker::peer_tcp::PeerConnections;
 use crate::relay::worker::relay_udp::{self, RelayPorts, Relays};
 use crate::relay::worker::sending::{Sockets, Unsent};
@@ -103,9 +104,10 @@ fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
     let udp = client_sockets(seat.udp, Transport::Udp)?;
     let dtls = client_sockets(seat.dtls, Transport::Dtls)?;
     let watch = Rc::new(Watch::new()?);
+    let seat_number = seat.engine.share.number;
     let crew = Crew {
         share: seat.engine.share,
-        mailboxes: seat.mailboxes,
+        mailboxes: Arc::clone(&seat.mailboxes),
         guests: seat.guests,
     };
     let worker = Worker::new(
@@ -120,9 +122,10 @@ fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
             udp: udp.clone(),
             dtls: Sessions::new(seat.dtls_identity, dtls.clone(), Arc::clone(&seat.limits)),
             streams: HashMap::default(),
-            relays: Relays::new(seat.ports, Rc::clone(&watch), seat.icmp),
+            relays: Relays::new(seat.ports, seat_number, Rc::clone(&watch), seat.icmp),
             peers: PeerConnections::default(),
             trains: Trains::new(trains_are_cut),
+            neighbours: Arc::clone(&seat.mailboxes),
             unsent: Unsent::default(),
         },
         crew,
@@ -169,6 +172,7 @@ fn client_sockets(sockets: Vec<UdpSocket>, transport: Transport) -> io::Result<V
 }
 
 async fn obey(worker: &SharedWorker, mailbox: &Mailbox) {
+    let mut parcels = Parcels::default();
     loop {
         let mut orders = mailbox.collect().await;
         if orders.stop {
@@ -177,7 +181,11 @@ async fn obey(worker: &SharedWorker, mailbox: &Mailbox) {
         for connection in orders.handed_over.drain(..) {
             connection.receive(worker);
         }
-        worker.borrow_mut().carry_out(Now::read(), orders);
+        mailbox.take_parcels(&mut parcels);
+        let mut worker = worker.borrow_mut();
+        worker.neighbours_sent(Now::read(), &parcels);
+        worker.carry_out(Now::read(), orders);
+        parcels.clear();
     }
 }
 

@@ -1,0 +1,404 @@
+//! The relay sockets of one engine, and which allocation what comes to them is for.
+//!
+//! An allocation has a relayed transport address of its own while there are free ones, and shares one when there are
+//! none. What comes to a shared one is told apart by the exact peer; a connectivity check also by whom it says it is for;
+//! and anything else by its peer's IP address, where only one allocation permits that. A wrong delivery is worse than
+//! none: what can't be told apart is dropped, and no two allocations name the same peer.
+
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+
+use rustc_hash::FxHashMap;
+use slab::Slab;
+use smallvec::SmallVec;
+
+use crate::clock::Now;
+use crate::relay::engine::allocations::Allocation;
+use crate::relay::engine::counters::DropReason;
+use crate::relay::engine::five_tuple::{Family, PeerAddr, RelayKey, RelayedAddr};
+use crate::relay::engine::halves::Half;
+use crate::relay::engine::outcome::{OpenedRelay, RelayTransport};
+use crate::relay::engine::relayed::RelayedAddrs;
+use crate::relay::engine::share::Share;
+use crate::relay::wire::ice::Check;
+
+/// When allocations share a relayed transport address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PortSharing {
+    /// As soon as there is one to share, even where ports are free.
+    Always,
+    /// When no port is free.
+    #[default]
+    WhenFull,
+    /// Never: 508 when no port is free.
+    Never,
+}
+
+/// How many allocations share one address before another port is opened, where they always share.
+pub(super) const ALWAYS_SHARED_BY: usize = 16;
+
+/// How many allocations share one address at most.
+pub(super) const SHARED_BY_MAX: usize = 512;
+
+/// How many addresses are looked at for one that none of the user's allocations has.
+const LOOKED_AT_MAX: usize = 64;
+
+/// All relay sockets of one engine.
+#[derive(Debug)]
+pub(super) struct Relays {
+    sharing: PortSharing,
+    share: Share,
+    addrs: Arc<RelayedAddrs>,
+    /// At the relay's number: workers number their sockets from 0 upwards.
+    open: Vec<Option<Relay>>,
+    by_addr: FxHashMap<SocketAddr, RelayKey>,
+    /// Those that may be shared, by how many do: of IPv4, of IPv6.
+    by_load: [BTreeSet<(usize, u32)>; 2],
+}
+
+/// One relay socket.
+#[derive(Debug)]
+struct Relay {
+    relayed: RelayedAddr,
+    transport: RelayTransport,
+    may_be_shared: bool,
+    /// Whose it is: slots of the allocations' table.
+    holders: SmallVec<[u32; 2]>,
+    /// Which peer is whose, once there were several holders.
+    by_peer: Option<Box<FxHashMap<PeerAddr, u32>>>,
+}
+
+/// Another allocation on the same relayed transport address has this peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken;
+
+impl Relays {
+    pub(super) fn new(sharing: PortSharing, share: Share, addrs: Arc<RelayedAddrs>) -> Self {
+        Self {
+            sharing,
+            share,
+            addrs,
+            open: Vec::new(),
+            by_addr: FxHashMap::default(),
+            by_load: Default::default(),
+        }
+    }
+
+    /// The relay is this allocation's, too. One that is new may be shared later, if the caller says so.
+    pub(super) fn hold(
+        &mut self,
+        half: &Half,
+        slot: usize,
+        transport: RelayTransport,
+        may_be_shared: bool,
+        table: &Slab<Allocation>,
+    ) {
+        let (key, family) = (half.relay, half.family());
+        if self.open.len() <= key.0 as usize {
+            self.open.resize_with(key.0 as usize + 1, || None);
+        }
+        let place = &mut self.open[key.0 as usize];
+        let load = match place {
+            Some(relay) => {
+                let before = relay.holders.len();
+                relay.join(slot as u32, table);
+                before
+            }
+            None => {
+                let may_be_shared = may_be_shared && self.sharing != PortSharing::Never;
+                *place = Some(Relay {
+                    relayed: half.relayed,
+                    transport,
+                    may_be_shared,
+                    holders: SmallVec::from_elem(slot as u32, 1),
+                    by_peer: None,
+                });
+                if transport == RelayTransport::Udp {
+                    self.by_addr.insert(half.relayed.0, key);
+                    self.addrs.enter(half.relayed, self.share.number);
+                }
+                0
+            }
+        };
+        if self.get(key).is_some_and(|relay| relay.may_be_shared) {
+            let by_load = &mut self.by_load[family as usize];
+            by_load.remove(&(load, key.0));
+            by_load.insert((load + 1, key.0));
+        }
+    }
+
+    /// The relay is no longer this allocation's; whether it is nobody's now.
+    pub(super) fn let_go(&mut self, half: &Half, slot: usize) -> bool {
+        let (key, family) = (half.relay, half.family());
+        let Some(Some(relay)) = self.open.get_mut(key.0 as usize) else {
+            return false;
+        };
+        let (load, by_load) = (relay.holders.len(), &mut self.by_load[family as usize]);
+        relay.leave(slot as u32);
+        let was_listed = by_load.remove(&(load, key.0));
+        if !relay.holders.is_empty() {
+            if was_listed {
+                by_load.insert((load - 1, key.0));
+            }
+            return false;
+        }
+        if relay.transport == RelayTransport::Udp {
+            self.by_addr.remove(&relay.relayed.0);
+            self.addrs.leave(relay.relayed);
+        }
+        self.open[key.0 as usize] = None;
+        true
+    }
+
+    /// Which worker relays for this address, if it is a relayed transport address of this process.
+    pub(super) fn owner_of(&self, peer: PeerAddr) -> Option<u32> {
+        self.addrs.owner(peer.0)
+    }
+
+    /// The relay socket with this address.
+    pub(super) fn at(&self, addr: SocketAddr) -> Option<RelayKey> {
+        self.by_addr.get(&addr).copied()
+    }
+
+    /// A relay for one more allocation, with a port of its own still to be had, or not. `is_theirs` tells the
+    /// allocations of the same user: these name the same peers, and are kept apart where possible.
+    pub(super) fn to_share(
+        &self,
+        family: Family,
+        a_port_is_free: bool,
+        is_theirs: impl Fn(u32) -> bool,
+    ) -> Option<OpenedRelay> {
+        let enough = match (self.sharing, a_port_is_free) {
+            (PortSharing::Never, _) | (PortSharing::WhenFull, true) => return None,
+            (PortSharing::Always, true) => ALWAYS_SHARED_BY,
+            (PortSharing::Always | PortSharing::WhenFull, false) => SHARED_BY_MAX,
+        };
+        let least_loaded = self.by_load[family as usize].range(..(enough, 0));
+        let relays = || {
+            let keys = least_loaded.clone().take(LOOKED_AT_MAX);
+            keys.filter_map(|(_, key)| Some((*key, self.get(RelayKey(*key))?)))
+        };
+        let holds_none = |relay: &Relay| !relay.holders.iter().any(|slot| is_theirs(*slot));
+        let apart = relays().find(|(_, relay)| holds_none(relay));
+        // Where a port is free, one of its own is the better way to be kept apart.
+        let any = apart.or_else(|| relays().next().filter(|_| !a_port_is_free));
+        any.map(|(key, relay)| OpenedRelay {
+            key: RelayKey(key),
+            relayed: relay.relayed,
+            reservation: None,
+        })
+    }
+
+    /// Whose a datagram is that came to this relay.
+    pub(super) fn receiver(
+        &self,
+        now: Now,
+        key: RelayKey,
+        peer: PeerAddr,
+        payload: &[u8],
+        table: &Slab<Allocation>,
+    ) -> Result<Receiver, DropReason> {
+        let relay = self.get(key).ok_or(DropReason::NoAllocation)?;
+        match &relay.by_peer {
+            None => Ok(Receiver {
+                slot: relay.holders[0],
+                is_new: false,
+            }),
+            Some(by_peer) => relay.one_of_many(now, by_peer, peer, payload, table),
+        }
+    }
+
+    /// Keeps in mind that these peers are the allocation's, all or none: no other one on the same relay may have them.
+    pub(super) fn claim(
+        &mut self,
+        now: Now,
+        slot: usize,
+        peers: &[PeerAddr],
+        table: &mut Slab<Allocation>,
+    ) -> Result<(), Taken> {
+        let is_free = |peer: &PeerAddr| {
+            let relay = relay_towards(&self.open, now, slot, *peer, table);
+            relay.is_none_or(|(_, relay)| relay.is_free(now, slot as u32, *peer, table))
+        };
+        if !peers.iter().all(is_free) {
+            return Err(Taken);
+        }
+        for peer in peers.iter().filter(|peer| peer.0.port() != 0) {
+            let Some((key, relay)) = relay_towards(&self.open, now, slot, *peer, table) else {
+                continue;
+            };
+            if !relay.may_be_shared {
+                continue;
+            }
+            let is_alone = relay.by_peer.is_none();
+            let Some(allocation) = table.get_mut(slot) else {
+                continue;
+            };
+            if !allocation.remember(now, *peer) {
+                if !is_alone {
+                    return Err(Taken);
+                }
+                self.keep_alone(key, Family::of(peer.0.ip()));
+                continue;
+            }
+            if let Some(Some(relay)) = self.open.get_mut(key.0 as usize)
+                && let Some(by_peer) = &mut relay.by_peer
+            {
+                by_peer.insert(*peer, slot as u32);
+            }
+        }
+        Ok(())
+    }
+
+    /// Too many peers to keep in mind: this relay's only allocation stays the only one.
+    fn keep_alone(&mut self, key: RelayKey, family: Family) {
+        if let Some(Some(relay)) = self.open.get_mut(key.0 as usize) {
+            relay.may_be_shared = false;
+            self.by_load[family as usize].remove(&(relay.holders.len(), key.0));
+        }
+    }
+
+    /// Whether the relay's allocations are, or may come to be, several.
+    pub(super) fn may_be_shared(&self, key: RelayKey) -> bool {
+        self.get(key).is_some_and(|relay| relay.may_be_shared)
+    }
+
+    /// Whether the relay is somebody's.
+    pub(super) fn is_open(&self, key: RelayKey) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// How many relays each of these many allocations hold, for the checks of the table.
+    pub(super) fn holds(&self) -> usize {
+        let open = self.open.iter().flatten();
+        open.map(|relay| relay.holders.len()).sum()
+    }
+
+    /// Whether this allocation is among the relay's.
+    pub(super) fn is_held_by(&self, key: RelayKey, slot: usize) -> bool {
+        let relay = self.get(key);
+        relay.is_some_and(|relay| relay.holders.contains(&(slot as u32)))
+    }
+
+    fn get(&self, key: RelayKey) -> Option<&Relay> {
+        self.open.get(key.0 as usize)?.as_ref()
+    }
+}
+
+/// The relay by which an allocation reaches this peer.
+fn relay_towards<'r>(
+    open: &'r [Option<Relay>],
+    now: Now,
+    slot: usize,
+    peer: PeerAddr,
+    table: &Slab<Allocation>,
+) -> Option<(RelayKey, &'r Relay)> {
+    let half = table.get(slot)?.halves.of(now, Family::of(peer.0.ip()))?;
+    let relay = open.get(half.relay.0 as usize)?.as_ref()?;
+    Some((half.relay, relay))
+}
+
+impl Relay {
+    fn join(&mut self, slot: u32, table: &Slab<Allocation>) {
+        if self.by_peer.is_none() {
+            let family = Family::of(self.relayed.0.ip());
+            let first = self.holders[0];
+            let peers = table
+                .get(first as usize)
+                .map_or(&[][..], |allocation| allocation.traces.peers());
+            let of_family = peers
+                .iter()
+                .filter(|peer| Family::of(peer.0.ip()) == family);
+            self.by_peer = Some(Box::new(of_family.map(|peer| (*peer, first)).collect()));
+        }
+        self.holders.push(slot);
+    }
+
+    /// Its peers may send on for a while: until somebody else names them, that is for nobody.
+    fn leave(&mut self, slot: u32) {
+        self.holders.retain(|holder| *holder != slot);
+        let Some(by_peer) = &mut self.by_peer else {
+            return;
+        };
+        let mut of_nobody = 0;
+        for holder in by_peer.values_mut() {
+            if *holder == slot {
+                *holder = NOBODY;
+            }
+            of_nobody += usize::from(*holder == NOBODY);
+        }
+        if of_nobody > OF_NOBODY_MAX {
+            by_peer.retain(|_, holder| *holder != NOBODY);
+        }
+    }
+
+    /// Whether nobody else has this peer.
+    fn is_free(&self, now: Now, slot: u32, peer: PeerAddr, table: &Slab<Allocation>) -> bool {
+        let holder = self.by_peer.as_ref().and_then(|by_peer| by_peer.get(&peer));
+        holder.is_none_or(|holder| {
+            let other = table.get(*holder as usize);
+            *holder == slot || !other.is_some_and(|other| other.holds(now, peer))
+        })
+    }
+
+    fn one_of_many(
+        &self,
+        now: Now,
+        by_peer: &FxHashMap<PeerAddr, u32>,
+        peer: PeerAddr,
+        payload: &[u8],
+        table: &Slab<Allocation>,
+    ) -> Result<Receiver, DropReason> {
+        let permits = |slot: u32| {
+            let found = table.get(slot as usize);
+            found.is_some_and(|found| found.permissions.permit(now, peer.0.ip()))
+        };
+        let answers = |slot: u32, fragment| {
+            let found = table.get(slot as usize);
+            found.is_some_and(|found| found.traces.answers_to(fragment))
+        };
+        let check = Check::parse(payload);
+        if let Some(slot) = by_peer.get(&peer).copied() {
+            let is_for_another = check.is_some_and(|check| {
+                !answers(slot, check.to) && self.holders.iter().any(|one| answers(*one, check.to))
+            });
+            if !is_for_another {
+                let receiver = Receiver {
+                    slot,
+                    is_new: false,
+                };
+                return permits(slot)
+                    .then_some(receiver)
+                    .ok_or(DropReason::Ambiguous);
+            }
+            let found = table.get(slot as usize);
+            if found.is_some_and(|found| found.holds(now, peer)) {
+                return Err(DropReason::Ambiguous);
+            }
+        }
+        let permitting = self.holders.iter().copied().filter(|slot| permits(*slot));
+        let mut fitting = permitting
+            .clone()
+            .filter(|slot| check.is_none_or(|check| answers(*slot, check.to)));
+        match (fitting.next(), fitting.next()) {
+            (Some(slot), None) => Ok(Receiver {
+                slot,
+                is_new: check.is_some(),
+            }),
+            (None, _) if permitting.count() == 0 => Err(DropReason::NoPermission),
+            (Some(_) | None, _) => Err(DropReason::Ambiguous),
+        }
+    }
+}
+
+/// Whose a datagram is.
+pub(super) struct Receiver {
+    pub(super) slot: u32,
+    /// Whether what tells so was in the datagram, and not known before: its peer is this one's from now on.
+    pub(super) is_new: bool,
+}
+
+/// Stands for an allocation that has ended.
+const NOBODY: u32 = u32::MAX;
+
+/// How many peers of ended allocations are kept in mind for each relay.
+const OF_NOBODY_MAX: usize = 1024;

@@ -1,0 +1,551 @@
+//! Shared relayed transport addresses: what is told apart, what is refused, and that nobody hears what is another's.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+use setu::relay::engine::five_tuple::{FiveTuple, RelayKey};
+use setu::relay::engine::{DropReason, PortSharing};
+use stun::message::*;
+use stun::textattrs::TextAttribute;
+use turn::proto::channum::ChannelNumber;
+
+use crate::world::{ALICE, Answer, BOB, Client, Did, PEER, World, at, lifetime, raw, seconds, udp};
+
+const SAME_IP: &str = "203.0.113.9:7001";
+const ELSEWHERE: &str = "203.0.113.10:7000";
+const ONLY: RelayKey = RelayKey(0);
+
+/// Alice and Bob on one relayed transport address: there is only one port.
+fn shared() -> World {
+    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
+    world.relays_max = 1;
+    let world = world.allocate(ALICE).allocate(BOB);
+    assert_eq!(world.open.len(), 1);
+    world
+}
+
+fn reaches(world: &mut World, peer: &str, payload: &[u8]) -> Result<FiveTuple, DropReason> {
+    match world.peer_sends_to(ONLY, peer, payload) {
+        Did::ToClient(client, _) => Ok(client),
+        Did::Dropped(reason) => Err(reason),
+        did @ (Did::Answered(_) | Did::ToPeer(..) | Did::ToNeighbour(..) | Did::Silence) => {
+            panic!("{did:?}")
+        }
+    }
+}
+
+fn check(to: &str, from: &str) -> Vec<u8> {
+    let mut message = Message::new();
+    let username = TextAttribute::new(stun::attributes::ATTR_USERNAME, format!("{to}:{from}"));
+    message
+        .build(&[
+            Box::new(stun::agent::TransactionId::new()),
+            Box::new(BINDING_REQUEST),
+            Box::new(username),
+        ])
+        .unwrap();
+    message.raw
+}
+
+#[test]
+fn an_own_port_as_long_as_there_is_one_and_then_a_shared_one() {
+    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
+    world.relays_max = 2;
+    let crowd = Crowd::join(&mut world, 10);
+    assert_eq!(world.open.len(), 2);
+    let mut ports: Vec<_> = crowd
+        .members
+        .iter()
+        .map(|member| member.relayed.port())
+        .collect();
+    assert_ne!(ports[0], ports[1]);
+    // As evenly as can be.
+    ports.sort_unstable();
+    assert_eq!(ports[..5], [49160; 5]);
+    assert_eq!(world.snapshot().shared, 8);
+}
+
+#[test]
+fn a_relay_is_closed_with_its_last_allocation() {
+    let mut world = shared();
+    world.refresh(ALICE, 0);
+    assert_eq!(world.open.len(), 1);
+    world.refresh(BOB, 0);
+    assert_eq!(world.open.len(), 0);
+}
+
+#[test]
+fn never_is_never() {
+    let mut world = World::new();
+    world.relays_max = 1;
+    let mut world = world.allocate(ALICE);
+    assert_eq!(world.ask(BOB, METHOD_ALLOCATE, &[&udp()]).code(), 508);
+}
+
+#[test]
+fn always_shares_although_ports_are_free() {
+    let mut world = World::with(|settings| settings.port_sharing = PortSharing::Always);
+    world.relays_max = 10;
+    Crowd::join(&mut world, 20);
+    assert_eq!(world.open.len(), 2);
+}
+
+#[test]
+fn allocations_of_one_user_are_kept_apart() {
+    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
+    world.relays_max = 3;
+    let mut of_alice = Vec::new();
+    for port in [6001, 6002, 6003] {
+        Crowd::join(&mut world, 3);
+        let client = FiveTuple {
+            client: SocketAddr::new(ALICE.address().client.ip(), port),
+            ..ALICE.address()
+        };
+        let answer = world.ask_as(
+            client,
+            (ALICE.user, ALICE.password),
+            METHOD_ALLOCATE,
+            &[&udp()],
+        );
+        of_alice.push(relayed(&answer).port());
+    }
+    of_alice.sort_unstable();
+    assert_eq!(of_alice, [49160, 49161, 49162]);
+}
+
+#[test]
+fn nobody_shares_with_whoever_asked_for_an_even_port() {
+    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
+    world.relays_max = 1;
+    let even = raw(stun::attributes::ATTR_EVEN_PORT, &[0]);
+    assert_eq!(
+        world.ask(ALICE, METHOD_ALLOCATE, &[&udp(), &even]).code(),
+        0
+    );
+    assert_eq!(world.ask(BOB, METHOD_ALLOCATE, &[&udp()]).code(), 508);
+    world.refresh(ALICE, 0);
+    let mut world = world.allocate(BOB);
+    assert_eq!(
+        world.ask(ALICE, METHOD_ALLOCATE, &[&udp(), &even]).code(),
+        508
+    );
+}
+
+#[test]
+fn the_exact_peer_decides() {
+    let mut world = shared().permit(ALICE, PEER).bind(BOB, 0x4000, SAME_IP);
+    assert_eq!(reaches(&mut world, PEER, b"x"), Ok(ALICE.address()));
+    assert_eq!(reaches(&mut world, SAME_IP, b"x"), Ok(BOB.address()));
+    // Either could have it.
+    let ambiguous = reaches(&mut world, "203.0.113.9:9999", b"x");
+    assert_eq!(ambiguous, Err(DropReason::Ambiguous));
+}
+
+#[test]
+fn who_sent_to_a_peer_hears_from_it() {
+    let mut world = shared()
+        .permit(ALICE, SAME_IP)
+        .permit(BOB, "203.0.113.9:7002");
+    assert!(matches!(world.send_data(BOB, PEER, b"x"), Did::ToPeer(..)));
+    assert_eq!(reaches(&mut world, PEER, b"x"), Ok(BOB.address()));
+    let taken = world.send_data(ALICE, PEER, b"x").dropped();
+    assert_eq!(taken, DropReason::PeerTaken);
+}
+
+#[test]
+fn what_was_named_before_the_address_was_shared_counts() {
+    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
+    world.relays_max = 1;
+    let mut world = world.allocate(ALICE).permit(ALICE, PEER);
+    assert!(matches!(
+        world.send_data(ALICE, SAME_IP, b"x"),
+        Did::ToPeer(..)
+    ));
+    let mut world = world.allocate(BOB);
+    for peer in [PEER, SAME_IP] {
+        assert_eq!(world.bind_channel(BOB, 0x4000, peer).code(), 508, "{peer}");
+    }
+    assert_eq!(world.snapshot().peers_taken, 2);
+}
+
+#[test]
+fn two_may_not_name_the_same_peer() {
+    let mut world = shared().permit(ALICE, PEER);
+    assert_eq!(permits(&mut world, BOB, &[ELSEWHERE, PEER]), 508);
+    // All or none.
+    assert_eq!(
+        reaches(&mut world, ELSEWHERE, b"x"),
+        Err(DropReason::NoPermission)
+    );
+    assert_eq!(world.bind_channel(BOB, 0x4000, PEER).code(), 508);
+    assert_eq!(world.bind_channel(ALICE, 0x4000, PEER).code(), 0);
+    assert_eq!(permits(&mut world, BOB, &[SAME_IP]), 0);
+    assert_eq!(world.snapshot().peers_taken, 2);
+}
+
+#[test]
+fn a_peer_is_free_again_when_it_is_permitted_no_more() {
+    let mut world = shared().permit(ALICE, PEER);
+    world.advance(seconds(301));
+    assert_eq!(permits(&mut world, BOB, &[PEER]), 0);
+    assert_eq!(reaches(&mut world, PEER, b"x"), Ok(BOB.address()));
+    assert_eq!(permits(&mut world, ALICE, &[PEER]), 508);
+}
+
+#[test]
+fn the_only_one_who_permits_an_address_hears_all_of_it() {
+    let mut world = shared().permit(ALICE, PEER).permit(BOB, ELSEWHERE);
+    assert_eq!(reaches(&mut world, SAME_IP, b"x"), Ok(ALICE.address()));
+    assert_eq!(
+        reaches(&mut world, "203.0.113.10:1", b"x"),
+        Ok(BOB.address())
+    );
+    let nobody = reaches(&mut world, "203.0.113.11:1", b"x");
+    assert_eq!(nobody, Err(DropReason::NoPermission));
+}
+
+#[test]
+fn a_check_finds_the_agent_that_it_names() {
+    let mut world = shared().permit(ALICE, PEER).permit(BOB, SAME_IP);
+    // Both peers are behind one NAT, which gives them other ports towards us.
+    let (of_alices, of_bobs) = ("203.0.113.9:40001", "203.0.113.9:40002");
+    let unknown = reaches(&mut world, of_bobs, &check("bob", "peer"));
+    assert_eq!(unknown, Err(DropReason::Ambiguous));
+    world.send_data(ALICE, PEER, &check("peer1", "alice"));
+    world.send_data(BOB, SAME_IP, &check("peer2", "bob"));
+    assert_eq!(
+        reaches(&mut world, of_bobs, &check("bob", "peer2")),
+        Ok(BOB.address())
+    );
+    assert_eq!(
+        reaches(&mut world, of_alices, &check("alice", "peer1")),
+        Ok(ALICE.address())
+    );
+    // From now on the media that follow are known, too.
+    assert_eq!(reaches(&mut world, of_bobs, b"media"), Ok(BOB.address()));
+    assert_eq!(
+        reaches(&mut world, of_alices, b"media"),
+        Ok(ALICE.address())
+    );
+    let third = reaches(&mut world, "203.0.113.9:40003", b"media");
+    assert_eq!(third, Err(DropReason::Ambiguous));
+}
+
+#[test]
+fn a_check_is_never_given_to_another_agent() {
+    let mut world = shared().permit(ALICE, PEER);
+    world.send_data(ALICE, PEER, &check("peer1", "alice"));
+    let for_bob = reaches(&mut world, SAME_IP, &check("bob", "peer2"));
+    assert_eq!(for_bob, Err(DropReason::Ambiguous));
+    let mut world = world.permit(BOB, SAME_IP);
+    world.send_data(BOB, SAME_IP, &check("peer2", "bob"));
+    // The address is Alice's, and the check says it is for Bob.
+    let disputed = reaches(&mut world, PEER, &check("bob", "peer2"));
+    assert_eq!(disputed, Err(DropReason::Ambiguous));
+}
+
+#[test]
+fn what_peers_of_an_ended_allocation_send_on_is_for_nobody() {
+    let mut world = shared().permit(ALICE, PEER).permit(BOB, SAME_IP);
+    world.refresh(ALICE, 0);
+    assert_eq!(
+        reaches(&mut world, PEER, b"late"),
+        Err(DropReason::Ambiguous)
+    );
+    assert_eq!(permits(&mut world, BOB, &[PEER]), 0);
+    assert_eq!(reaches(&mut world, PEER, b"x"), Ok(BOB.address()));
+}
+
+#[test]
+fn whoever_sends_to_more_peers_than_are_remembered_keeps_a_port_of_its_own() {
+    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
+    world.relays_max = 1;
+    let mut world = world.allocate(ALICE).permit(ALICE, PEER);
+    for port in 1..=1100 {
+        let did = world.send_data(ALICE, &format!("203.0.113.9:{port}"), b"x");
+        assert!(matches!(did, Did::ToPeer(..)));
+    }
+    assert_eq!(world.ask(BOB, METHOD_ALLOCATE, &[&udp()]).code(), 508);
+}
+
+#[test]
+fn forty_one_ports_carry_a_thousand_allocations() {
+    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
+    world.relays_max = 41;
+    let crowd = Crowd::join(&mut world, 1000);
+    assert_eq!(world.open.len(), 41);
+    for (number, member) in crowd.members.iter().enumerate() {
+        // Ten peers behind each address.
+        let peer = format!("203.0.114.{}:{}", number / 10, 5000 + number % 10);
+        assert_eq!(
+            member
+                .ask(
+                    &mut world,
+                    METHOD_CHANNEL_BIND,
+                    &[&ChannelNumber(0x4000), &at(&peer)]
+                )
+                .code(),
+            0
+        );
+    }
+    for (number, member) in crowd.members.iter().enumerate() {
+        let peer = format!("203.0.114.{}:{}", number / 10, 5000 + number % 10);
+        let did = world.peer_sends_to(member.relay(), &peer, b"x");
+        assert!(matches!(did, Did::ToClient(client, _) if client == member.address));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// ICE agents come and go; each has one partner, whose address it may or may not be told before. What a partner sends
+    /// reaches its agent or nobody.
+    #[test]
+    fn nobody_hears_what_is_for_another(steps in prop::collection::vec(step(), 1..150)) {
+        let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
+        world.relays_max = 2;
+        let mut crowd = Crowd::default();
+        let mut delivered = HashMap::new();
+        for step in steps {
+            crowd.take(&mut world, step, &mut delivered)?;
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Join,
+    Leave(usize),
+    /// The agent permits its partner's address: as told, or with another port.
+    Permit(usize, bool),
+    Bind(usize),
+    /// The agent checks the partner.
+    Check(usize),
+    /// The partner checks the agent, from the address that was told or from that of a symmetric NAT.
+    Checked(usize, bool),
+    /// The partner sends media, likewise.
+    Media(usize, bool),
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let who = 0..12_usize;
+    prop_oneof![
+        2 => Just(Step::Join),
+        1 => who.clone().prop_map(Step::Leave),
+        4 => (who.clone(), any::<bool>()).prop_map(|(who, told)| Step::Permit(who, told)),
+        2 => who.clone().prop_map(Step::Bind),
+        4 => who.clone().prop_map(Step::Check),
+        6 => (who.clone(), any::<bool>()).prop_map(|(who, told)| Step::Checked(who, told)),
+        6 => (who, any::<bool>()).prop_map(|(who, told)| Step::Media(who, told)),
+        1 => (1..200_u64).prop_map(Step::Wait),
+    ]
+}
+
+#[derive(Clone, Debug)]
+struct Member {
+    number: usize,
+    address: FiveTuple,
+    credential: (String, String),
+    relayed: SocketAddr,
+    /// Whether it has permitted the partner's address since it joined, and until when.
+    permitted: Option<std::time::Instant>,
+    gone: bool,
+}
+
+#[derive(Default)]
+struct Crowd {
+    members: Vec<Member>,
+}
+
+impl Crowd {
+    fn join(world: &mut World, count: usize) -> Self {
+        let mut crowd = Self::default();
+        for _ in 0..count {
+            crowd.add(world);
+        }
+        crowd
+    }
+
+    fn add(&mut self, world: &mut World) {
+        let number = self.members.len();
+        let unique = world.snapshot().made_over(ALICE.address().transport);
+        let address = FiveTuple {
+            client: SocketAddr::from(([192, 0, 2, 77], 1024 + u16::try_from(unique).unwrap())),
+            ..ALICE.address()
+        };
+        let credential = world.issue(&format!("guest{unique}"));
+        let by = (credential.0.as_str(), credential.1.as_str());
+        let answer = world.ask_as(address, by, METHOD_ALLOCATE, &[&udp()]);
+        assert_eq!(answer.code(), 0);
+        self.members.push(Member {
+            number,
+            address,
+            relayed: relayed(&answer),
+            credential,
+            permitted: None,
+            gone: false,
+        });
+    }
+
+    fn take(
+        &mut self,
+        world: &mut World,
+        step: Step,
+        delivered: &mut HashMap<usize, usize>,
+    ) -> Result<(), TestCaseError> {
+        match step {
+            Step::Join if self.members.len() < 12 => self.add(world),
+            Step::Join => {}
+            Step::Wait(time) => world.advance(seconds(time)),
+            Step::Leave(who) => {
+                if let Some(member) = self.present(who) {
+                    member.gone = true;
+                    let member = member.clone();
+                    member.ask(world, METHOD_REFRESH, &[&lifetime(0)]);
+                }
+            }
+            Step::Permit(who, told) => {
+                if let Some(member) = self.present(who) {
+                    let until = world.now.mono + seconds(300);
+                    let peer = member.partner(told);
+                    let code = member
+                        .clone()
+                        .ask(world, METHOD_CREATE_PERMISSION, &[&at(&peer)])
+                        .code();
+                    if code == 0 {
+                        member.permitted = Some(until);
+                    }
+                }
+            }
+            Step::Bind(who) => {
+                if let Some(member) = self.present(who) {
+                    let until = world.now.mono + seconds(300);
+                    let binding: [&dyn Setter; 2] =
+                        [&ChannelNumber(0x4000), &at(&member.partner(true))];
+                    if member
+                        .clone()
+                        .ask(world, METHOD_CHANNEL_BIND, &binding)
+                        .code()
+                        == 0
+                    {
+                        member.permitted = Some(until);
+                    }
+                }
+            }
+            Step::Check(who) => {
+                if let Some(member) = self.present(who).cloned() {
+                    let sent = check(&member.theirs(), &member.ours());
+                    member.send(world, &member.partner(true), &sent);
+                }
+            }
+            Step::Checked(who, told) => self.hears(world, who, told, true, delivered)?,
+            Step::Media(who, told) => self.hears(world, who, told, false, delivered)?,
+        }
+        Ok(())
+    }
+
+    fn present(&mut self, who: usize) -> Option<&mut Member> {
+        let count = self.members.len().max(1);
+        let member = self.members.get_mut(who % count);
+        member.filter(|member| !member.gone)
+    }
+
+    /// A partner sends, its agent there or not.
+    fn hears(
+        &mut self,
+        world: &mut World,
+        who: usize,
+        told: bool,
+        as_check: bool,
+        delivered: &mut HashMap<usize, usize>,
+    ) -> Result<(), TestCaseError> {
+        if self.members.is_empty() {
+            return Ok(());
+        }
+        let member = &self.members[who % self.members.len()];
+        // Media of an agent's own that it does not permit, or not any more, may be taken for those of the only one who
+        // permits the address, as the rule says: unless the exact peer is known.
+        let permits = member.permitted.is_some_and(|until| world.now.mono < until) && !member.gone;
+        if !as_check && !permits && !told {
+            return Ok(());
+        }
+        if !world.open.contains(&member.relay().0) {
+            return Ok(());
+        }
+        let media = [0x80, 1, 2, 3];
+        let payload = if as_check {
+            check(&member.ours(), &member.theirs())
+        } else {
+            media.to_vec()
+        };
+        if let Did::ToClient(client, _) =
+            world.peer_sends_to(member.relay(), &member.partner(told), &payload)
+        {
+            let named = self
+                .members
+                .iter()
+                .find(|other| other.address == client)
+                .unwrap();
+            let alone = self
+                .members
+                .iter()
+                .filter(|other| !other.gone && other.relayed == member.relayed)
+                .count()
+                < 2;
+            prop_assert!(
+                named.number == member.number || (alone && !permits) || (!permits && !as_check)
+            );
+            *delivered.entry(member.number).or_default() += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Member {
+    fn relay(&self) -> RelayKey {
+        RelayKey(u32::from(self.relayed.port()) - 49160)
+    }
+
+    /// Six partners are behind one address.
+    fn partner(&self, told: bool) -> String {
+        let port = if told { 5000 } else { 6000 } + self.number;
+        format!("203.0.113.{}:{port}", self.number % 2)
+    }
+
+    fn ours(&self) -> String {
+        format!("agent{}", self.number)
+    }
+
+    fn theirs(&self) -> String {
+        format!("partner{}", self.number)
+    }
+
+    fn ask(&self, world: &mut World, method: Method, attributes: &[&dyn Setter]) -> Answer {
+        let by = (self.credential.0.as_str(), self.credential.1.as_str());
+        world.ask_as(self.address, by, method, attributes)
+    }
+
+    fn send(&self, world: &mut World, peer: &str, payload: &[u8]) {
+        let data = raw(stun::attributes::ATTR_DATA, payload);
+        let indication = MessageType::new(METHOD_SEND, CLASS_INDICATION);
+        let bytes = world.unsigned(indication, &[&at(peer), &data]);
+        world.send(self.address, &bytes);
+    }
+}
+
+fn permits(world: &mut World, client: Client, peers: &[&str]) -> u16 {
+    let peers: Vec<_> = peers.iter().map(|peer| at(peer)).collect();
+    let attributes: Vec<&dyn Setter> = peers.iter().map(|peer| peer as &dyn Setter).collect();
+    world
+        .ask(client, METHOD_CREATE_PERMISSION, &attributes)
+        .code()
+}
+
+fn relayed(answer: &Answer) -> SocketAddr {
+    let mut relayed = turn::proto::relayaddr::RelayedAddress::default();
+    relayed.get_from(&answer.0).unwrap();
+    SocketAddr::new(relayed.ip, relayed.port)
+}
