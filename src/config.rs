@@ -59,6 +59,8 @@ pub struct Config {
     pub signaling: signaling::Settings,
     /// Where sessions are kept.
     pub store: store::Settings,
+    /// For how long calls may go on once the process is asked to end.
+    pub drain: Duration,
     /// Which records are written, and how.
     pub log: logging::Settings,
     effective: raw::Raw,

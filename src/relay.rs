@@ -232,6 +232,15 @@ impl Relay {
         }
     }
 
+    /// No allocation begins any more; those that there are go on.
+    ///
+    /// Never blocks.
+    pub fn drain(&self) {
+        for mailbox in &*self.0.mailboxes {
+            mailbox.drain();
+        }
+    }
+
     /// Resolves when a worker ends that nobody stopped: clients then lose their allocations, so the process should end.
     pub async fn ended(&self) {
         self.0.ended.notified().await;

@@ -35,6 +35,7 @@ use crate::store::{self, Store};
 
 mod certificates;
 mod descriptors;
+mod drain;
 pub mod health;
 mod off_limits;
 mod reload;
@@ -43,6 +44,7 @@ mod summary;
 mod urls;
 
 use certificates::Certificates;
+use drain::Drained;
 use reload::Live;
 pub use signals::{Asked, Signals};
 
@@ -160,8 +162,8 @@ impl Server {
             .with_context(|| format!("cannot write {}", file.display()))
     }
 
-    /// Serves, and follows the configuration, until a signal asks for the end, then stops within two seconds, whatever
-    /// is still connected.
+    /// Serves, and follows the configuration, until a signal asks for the end. Waits for those who are still there as
+    /// long as the configuration says, then stops within two seconds, whoever is still connected.
     ///
     /// # Errors
     /// When the relay broke down before that: who supervises this process should start it anew.
@@ -177,15 +179,23 @@ impl Server {
                 }
             }
         };
-        info!("stopping");
         self.readiness.set(false);
-        within("signaling", self.signaling.stop()).await;
+        let drained = match &served {
+            Ok(()) => self.live.drain(&mut signals).await,
+            Err(_) => Drained::Done,
+        };
+        info!("stopping");
+        let patience = drained.patience();
+        within(patience, "signaling", self.signaling.stop()).await;
         self.stop_http.send_replace(true);
         let http = async {
             // Ended or panicked: either way nothing of it is left.
             let _ = self.http.await;
         };
-        tokio::join!(within("HTTP", http), within("the relay", self.relay.stop()));
+        tokio::join!(
+            within(patience, "HTTP", http),
+            within(patience, "the relay", self.relay.stop())
+        );
         info!("stopped");
         served
     }
@@ -278,8 +288,6 @@ fn http_state(
 /// How long the start waits for Redis, for the secret and then for what it holds.
 const SECRET_TIMEOUT: Duration = Duration::from_secs(2);
 const TAKE_UP_TIMEOUT: Duration = Duration::from_secs(3);
-/// Two of these, one after the other, stay under two seconds.
-const STOP_TIMEOUT: Duration = Duration::from_millis(800);
 
 fn with_fix(error: StartError, alternates: &[Listen]) -> anyhow::Error {
     let key = match &error {
@@ -299,8 +307,8 @@ fn with_fix(error: StartError, alternates: &[Listen]) -> anyhow::Error {
     anyhow::anyhow!("{error}; free the port, or set {key}")
 }
 
-async fn within(what: &str, stopping: impl Future<Output = ()>) {
-    if timeout(STOP_TIMEOUT, stopping).await.is_err() {
+async fn within(patience: Duration, what: &str, stopping: impl Future<Output = ()>) {
+    if timeout(patience, stopping).await.is_err() {
         warn!("{what} did not stop in time");
     }
 }

@@ -158,6 +158,7 @@ impl Signaling {
             redis: redis.as_ref().map(|(redis, _)| redis.clone()),
             draining: AtomicBool::new(false),
             counters: Counters::default(),
+            stopping: AtomicBool::new(false),
         });
         let transport = Transport::open(Arc::clone(&service), limits);
         let (redis, events) = redis.unzip();
@@ -235,17 +236,45 @@ impl Signaling {
         self.service.nodes().len() + 1
     }
 
+    /// Nobody new may join, and other nodes send nobody to this one's relay. Everybody is told: where there are other
+    /// nodes, they may go there at once, and elsewhere when this one has ended, `within` at the latest.
+    pub async fn drain(&self, within: Duration) {
+        self.service.draining.store(true, Ordering::Relaxed);
+        let wait = match self.service.nodes().len() {
+            0 => within,
+            _ => Duration::ZERO,
+        };
+        self.tell_draining(wait + RECONNECT_AFTER);
+        let relay = self.service.relay.snapshot().await;
+        self.service.greet(Now::read(), self.service.info(&relay));
+    }
+
+    /// How many members of sessions are connected to this node.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        let mut members = 0;
+        self.transport.for_each(|connection| {
+            members += usize::from(connection.participant().is_some());
+        });
+        members
+    }
+
     /// Tells everybody that this node is about to stop, then closes every connection, within about half a second.
     pub async fn stop(&self) {
         self.service.draining.store(true, Ordering::Relaxed);
-        let event = Event::draining(RECONNECT_AFTER);
-        self.service.sockets.deliver_to_all(Now::read(), &event);
+        self.service.stopping.store(true, Ordering::Relaxed);
+        self.tell_draining(RECONNECT_AFTER);
         self.transport.close().await;
         self.service.say_farewell();
         if let Some(redis) = &self.redis {
             self.write_stale(Now::read(), redis);
             redis.flush(FLUSH_WITHIN).await;
         }
+    }
+
+    fn tell_draining(&self, reconnect_after: Duration) {
+        let event = Event::draining(reconnect_after);
+        self.service.sockets.deliver_to_all(Now::read(), &event);
     }
 
     /// Does what was put off, for as long as the process lives.

@@ -17,6 +17,7 @@ pub(super) struct Raw {
     pub(super) credentials: Credentials,
     pub(super) peers: Peers,
     pub(super) limits: Limits,
+    pub(super) shutdown: Shutdown,
     pub(super) log: Log,
 }
 
@@ -124,6 +125,12 @@ pub(super) struct Limits {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub(super) struct Shutdown {
+    pub(super) drain: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Log {
     pub(super) level: String,
     pub(super) format: String,
@@ -174,6 +181,7 @@ impl Default for Raw {
             credentials: Credentials::default(),
             peers: Peers::default(),
             limits: Limits::default(),
+            shutdown: Shutdown::default(),
             log: Log::default(),
         }
     }
@@ -284,6 +292,14 @@ impl Default for Limits {
             connections: 10_000,
             connections_per_source: 100,
             credentials_per_minute: 60,
+        }
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self {
+            drain: "6s".to_owned(),
         }
     }
 }

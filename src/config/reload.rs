@@ -99,7 +99,7 @@ impl Config {
     fn may_change(&self, key: &str, to: &Raw) -> bool {
         let (section, name) = key.split_once('.').unwrap_or(("", key));
         match (section, name) {
-            ("credentials" | "limits" | "signaling" | "access", _) => true,
+            ("credentials" | "limits" | "signaling" | "access" | "shutdown", _) => true,
             ("peers", "allow" | "deny") | ("log", "level") | ("http", "allowed_origins") => true,
             // Whom a call may reach is learned from its beginning on.
             ("peers", "mode") => self.loaded.knows_peers || to.peers.mode == "any",

@@ -42,6 +42,7 @@ pub(super) fn resolve(source: &Source, host: &Host) -> Result<Config, ConfigErro
         self_signed: raw.turn.tls_cert_file.is_empty(),
         turn_identity: relaying::identity(source, &raw, &external, &relay_host)?,
         random_secret: raw.credentials.secret.is_empty() && raw.credentials.secret_file.is_empty(),
+        drain: drain(source, &raw)?,
         log: log(source, &raw)?,
         external_origin: external.origin,
         effective: Raw::default(),
@@ -188,6 +189,11 @@ fn check_apart(source: &Source, groups: &[(&str, &Vec<Listen>)]) -> Result<(), C
         }
     }
     Ok(())
+}
+
+fn drain(source: &Source, raw: &Raw) -> Result<Duration, ConfigError> {
+    let drain = values::duration(&raw.shutdown.drain, Duration::ZERO..=DAY);
+    source.check("shutdown.drain", drain)
 }
 
 fn log(source: &Source, raw: &Raw) -> Result<logging::Settings, ConfigError> {

@@ -143,6 +143,8 @@ pub struct Engine {
     allocations: Allocations,
     share: Share,
     tcp_relay: bool,
+    /// Whether this server is about to end: no allocation begins.
+    is_draining: bool,
     connections: Connections,
     pending: Option<Pending>,
     effects: Effects,
@@ -203,6 +205,7 @@ impl Engine {
             allocations: Allocations::new(Relays::new(port_sharing, share, relayed)),
             share,
             tcp_relay,
+            is_draining: false,
             connections,
             pending: None,
             effects: Effects::default(),
@@ -287,6 +290,11 @@ impl Engine {
     pub fn handle_timeout(&mut self, now: Now) {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
         self.expire(now);
+    }
+
+    /// From now on every Allocate is refused as if the server were full, and everything else goes on.
+    pub fn drain(&mut self) {
+        self.is_draining = true;
     }
 
     /// Ends the user's credentials that expire at or before `until`, and the allocations made with them.

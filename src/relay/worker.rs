@@ -429,6 +429,9 @@ impl Worker {
         for moved in orders.moved {
             self.took_over(now, moved);
         }
+        if orders.drain {
+            self.engine.drain();
+        }
         for visit in &orders.visits {
             self.visited(now, visit);
         }

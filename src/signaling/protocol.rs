@@ -63,6 +63,7 @@ pub(super) enum Code {
     NotInSession,
     Forbidden,
     LimitExceeded,
+    ServerDraining,
 }
 
 impl Limit {
@@ -87,7 +88,7 @@ impl Limit {
 
 impl Code {
     /// Every one, in the order of their counters.
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::InvalidPayload,
         Self::InvalidSessionId,
         Self::InvalidParticipantId,
@@ -98,6 +99,7 @@ impl Code {
         Self::NotInSession,
         Self::Forbidden,
         Self::LimitExceeded,
+        Self::ServerDraining,
     ];
 
     /// As clients read it.
@@ -113,6 +115,7 @@ impl Code {
             Self::NotInSession => "NOT_IN_SESSION",
             Self::Forbidden => "FORBIDDEN",
             Self::LimitExceeded => "LIMIT_EXCEEDED",
+            Self::ServerDraining => "SERVER_DRAINING",
         }
     }
 }
@@ -321,6 +324,14 @@ impl Refusal {
     /// What allowed no more.
     pub(super) fn beyond(&self) -> Option<Limit> {
         self.limit
+    }
+
+    /// This node is about to stop.
+    pub(super) fn draining() -> Self {
+        Self::new(
+            Code::ServerDraining,
+            "this server is about to stop; connect again",
+        )
     }
 
     /// Only a host may do this.

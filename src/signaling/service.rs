@@ -60,9 +60,11 @@ pub(super) struct Service {
     pub(super) questions: Questions,
     /// For other keys than those of sessions.
     pub(super) redis: Option<Redis>,
-    /// Whether this node is about to stop.
+    /// Whether this node is about to stop: nobody new may join.
     pub(super) draining: AtomicBool,
     pub(super) counters: Counters,
+    /// Whether it stops now.
+    pub(super) stopping: AtomicBool,
 }
 
 /// What is to be done at its time.
@@ -229,6 +231,10 @@ impl Service {
 
     /// Whether there is room.
     fn admit_to(&self, session: &Session, participant: &ParticipantId) -> Result<(), Refusal> {
+        // Who only comes back belongs to a call that goes on.
+        if self.draining.load(Ordering::Relaxed) && !session.awaits(participant) {
+            return Err(Refusal::draining());
+        }
         let limits = self.settings().limits;
         let is_full = |max| session.participants() >= max;
         if !session.is_present(participant) && limits.participants_per_session.is_some_and(is_full)
@@ -422,7 +428,7 @@ impl Service {
     /// A client is gone.
     pub(super) fn disconnected(&self, now: Now, connection: &Connection, parting: Parting) {
         // A node that stops goes as a whole.
-        if self.draining.load(Ordering::Relaxed) && self.redis.is_some() {
+        if self.stopping.load(Ordering::Relaxed) && self.redis.is_some() {
             return;
         }
         if let Some(Membership { session, .. }) = &connection.joined {

@@ -164,6 +164,13 @@ impl Session {
         self.participants.is_present(participant)
     }
 
+    /// Whether they are here, or may come back after their connection was lost.
+    #[must_use]
+    pub fn awaits(&self, participant: &ParticipantId) -> bool {
+        let is_lost = |(_, lost): &(_, Lost)| lost.participant == *participant;
+        self.is_present(participant) || self.lost.iter().any(is_lost)
+    }
+
     /// What is read.
     #[must_use]
     pub fn reading(&self) -> &Reading {

@@ -133,6 +133,8 @@ pub(crate) fn command(variables: &[(&str, &str)]) -> Command {
         command.env(name, "127.0.0.1:0");
     }
     command.env("SETU_TURN__EXTERNAL_IP", "127.0.0.1");
+    // Whom a test leaves behind is not waited for.
+    command.env("SETU_SHUTDOWN__DRAIN", "0s");
     command.envs(variables.iter().copied());
     command
 }

@@ -142,6 +142,19 @@ fn fewer_allocations_are_allowed_and_nobody_loses_theirs() {
     assert_eq!(world.ask(BOB, METHOD_ALLOCATE, &[&udp()]).code(), 0);
 }
 
+#[test]
+fn a_server_that_drains_refuses_new_allocations_alone() {
+    let mut world = World::with_allocation(ALICE).bind(ALICE, CHANNEL, PEER);
+    world.engine.drain();
+    assert_eq!(world.ask(BOB, METHOD_ALLOCATE, &[&udp()]).code(), 508);
+    assert_eq!(world.refresh(ALICE, 600).code(), 0);
+    assert_eq!(world.bind_channel(ALICE, CHANNEL + 1, OTHER).code(), 0);
+    assert!(matches!(
+        world.send_channel(ALICE, CHANNEL, b"on"),
+        Did::ToPeer(..)
+    ));
+}
+
 fn deny_peer(rules: &mut Rules) {
     rules.policy.deny.push("203.0.113.0/24".parse().unwrap());
 }

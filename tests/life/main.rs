@@ -4,6 +4,7 @@
 
 mod call;
 mod certificates;
+mod drain;
 mod process;
 mod reload;
 

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Mutex, mpsc},
     thread,
 };
@@ -44,6 +44,7 @@ impl Setu {
             .arg(config)
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
+        command.env_remove("SETU_SHUTDOWN__DRAIN");
         change(&mut command);
         let mut child = command.spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -104,6 +105,10 @@ impl Setu {
         self.folder.write("turn.toml", toml);
         self.signal("HUP");
         self.line("the configuration")
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
     }
 
     pub(crate) fn signal(&self, name: &str) {

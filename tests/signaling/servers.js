@@ -114,6 +114,7 @@ class Setu {
       SETU_TURN__EXTERNAL_IP: '127.0.0.1',
       SETU_TURN__RELAY_PORTS: `${first}-${first + 40}`,
       SETU_SIGNALING__EVENTS_PER_SECOND: '0',
+      SETU_SHUTDOWN__DRAIN: '0s',
       ...variables,
     }
   }

@@ -77,6 +77,11 @@ impl Engine {
         // A relayed connection does not outlive its control connection: nothing of it could move.
         let relays_datagrams = wanted.first.transport == RelayTransport::Udp;
         let is_mobile = self.asks_for_ticket(request)? && relays_datagrams;
+        if self.is_draining {
+            let code = ErrorCode::InsufficientCapacity;
+            self.refuse_as_full(now, client, request.reply_to, &owner, code);
+            return Ok(None);
+        }
         let place = match self.limits.allocate(now, owner.user()) {
             Ok(place) => place,
             Err(Limit::Allocations) if !wanted.is_reserved() => {

@@ -40,6 +40,8 @@ pub(super) struct Orders {
     visiting_bytes: usize,
     /// What holds from now on.
     pub(super) rules: Option<Arc<Rules>>,
+    /// No allocation begins any more.
+    pub(super) drain: bool,
     /// What the worker is asked, and who waits for the answer.
     pub(super) questions: Vec<Question>,
     /// The worker is to end.
@@ -80,6 +82,12 @@ impl Mailbox {
     /// These rules hold from now on.
     pub(crate) fn apply(&self, rules: Arc<Rules>) {
         self.orders().rules = Some(rules);
+        self.posted.notify_one();
+    }
+
+    /// No allocation begins any more.
+    pub(crate) fn drain(&self) {
+        self.orders().drain = true;
         self.posted.notify_one();
     }
 

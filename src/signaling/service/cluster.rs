@@ -212,7 +212,7 @@ impl Service {
         for session in self.store.find(there) {
             self.follow(now, id, &session, &step, false);
         }
-        if dead == self.store.node() && !self.draining.load(Ordering::Relaxed) {
+        if dead == self.store.node() && !self.stopping.load(Ordering::Relaxed) {
             tracing::warn!("this node was taken for dead: its members join again");
             self.agenda.add(now.mono, Job::Rejoin);
         }

@@ -25,6 +25,7 @@ export async function startSetu(environment = {}) {
       SETU_TURN__LISTEN_TCP: '0.0.0.0:0',
       SETU_TURN__LISTEN_TLS: '0.0.0.0:0',
       SETU_TURN__LISTEN_DTLS: '0.0.0.0:0',
+      SETU_SHUTDOWN__DRAIN: '0s',
       SETU_TURN__RELAY_PORTS: `${first}-${first + RELAY_PORTS - 1}`,
       ...environment,
     },
