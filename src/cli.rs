@@ -18,7 +18,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::credentials::Credentials;
 use crate::ident::ParticipantId;
 use crate::logging;
-use crate::server::{Server, Signals, health};
+use crate::server::{self, Server, Signals, health};
 
 /// Socket.IO signaling, a STUN/TURN relay and its credentials in one process.
 ///
@@ -133,11 +133,12 @@ Every key of turn.toml can be set in the environment: SETU_TURN__RELAY_PORTS=500
 Exit codes: 0 done, 1 failed, 2 wrong arguments or configuration. Of check: 0 fine, 1 warnings, 2 failures.";
 
 fn serve(config: Config, addresses_file: Option<PathBuf>) -> anyhow::Result<()> {
+    let inherited = server::inherited();
     let levels = logging::init(&config.log);
     let runtime = Runtime::new().context("cannot start the runtime")?;
     let served = runtime.block_on(async {
         let signals = Signals::listen()?;
-        let server = Server::start(config, levels).await?;
+        let server = Server::start(config, levels, inherited).await?;
         if let Some(file) = addresses_file {
             server.write_addresses(&file)?;
         }

@@ -6,10 +6,12 @@ pub mod engine;
 pub mod tls;
 pub mod wire;
 
+mod inherited;
 mod inspect;
 mod listen;
 mod worker;
 
+pub use inherited::Inherited;
 pub use listen::{Bound, Listen};
 pub use worker::{CLIENT_BUFFER_BYTES, DtlsIdentity, ExternalAddr, Unsent};
 
@@ -127,14 +129,23 @@ impl Relay {
     ///
     /// # Errors
     /// When an address can't be listened on, or a thread can't be set up.
-    pub fn start(
+    pub fn start(settings: Settings, credentials: Arc<Credentials>) -> Result<Self, StartError> {
+        Self::start_on(&mut Inherited::default(), settings, credentials)
+    }
+
+    /// The same, on sockets that are open already, as far as they are at the right addresses.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_on(
+        inherited: &mut Inherited,
         mut settings: Settings,
         credentials: Arc<Credentials>,
     ) -> Result<Self, StartError> {
         settings.engine.discovery = listen::squares(&settings);
         let tls = settings.tls.config(&tls::ALPN_PROTOCOLS);
         let acceptor = TlsAcceptor::from(tls.map_err(io::Error::other)?);
-        let (bound, listeners) = listen::bind_all(&settings)?;
+        let (bound, listeners) = listen::bind_all(&settings, inherited)?;
         let policy = &mut settings.engine.policy;
         policy.own_listeners.extend(bound.all());
         let publics = settings.external.iter().map(|own| own.public);

@@ -26,7 +26,7 @@ use crate::http::{
 };
 use crate::ident::NodeId;
 use crate::logging::{Levels, Redacted};
-use crate::relay::{Listen, Relay, StartError, engine::five_tuple::Transport};
+use crate::relay::{Inherited, Listen, Relay, StartError, engine::five_tuple::Transport};
 use crate::signaling::{Signaling, ice_servers::IceServers};
 use crate::source::Throttle;
 use crate::store::log::Log;
@@ -41,12 +41,14 @@ mod off_limits;
 mod reload;
 mod signals;
 mod summary;
+mod supervisor;
 mod urls;
 
 use certificates::Certificates;
 use drain::Drained;
 use reload::Live;
 pub use signals::{Asked, Signals};
+pub use supervisor::inherited;
 
 /// Everything, running.
 pub struct Server {
@@ -56,6 +58,7 @@ pub struct Server {
     signaling: Signaling,
     relay: Relay,
     live: Live,
+    informed: Option<JoinHandle<()>>,
     http: JoinHandle<()>,
     stop_http: watch::Sender<bool>,
 }
@@ -71,20 +74,25 @@ struct Addresses {
 }
 
 impl Server {
-    /// Binds everything, then serves. `levels` are what the administrator may change.
+    /// Binds everything that is not `inherited`, then serves. `levels` are what the administrator may change.
     ///
     /// # Errors
     /// When an address can't be had: one line with the operating system's reason and the key to change.
-    pub async fn start(config: Config, levels: Levels) -> anyhow::Result<Self> {
+    pub async fn start(
+        config: Config,
+        levels: Levels,
+        mut inherited: Inherited,
+    ) -> anyhow::Result<Self> {
         let descriptors = descriptors::raise();
-        let listeners = Listeners::bind(&config.http.listen)?;
+        let listeners = Listeners::bind(&config.http.listen, &mut inherited)?;
         let credentials = Arc::new(Credentials::new(config.credentials.clone()));
         let mut relay = config.relay.clone();
         off_limits::extend(&mut relay.engine.policy, &listeners, &config.store).await;
         let alternates = relay.alternates();
-        let relay = Relay::start(relay, Arc::clone(&credentials))
+        let relay = Relay::start_on(&mut inherited, relay, Arc::clone(&credentials))
             .map_err(|error| with_fix(error, &alternates))?;
         // Not before everything is bound: a failed start says one line.
+        warn_of_unused(&inherited);
         descriptors::warn_if_few(descriptors, config.descriptors_wanted());
         let addresses = Addresses::of(&listeners, &relay);
         let urls = urls::relay_urls(&config.relay_host, relay.bound());
@@ -132,6 +140,8 @@ impl Server {
         let router = http::router(live.http.clone());
         let http = tokio::spawn(listeners.serve(router, live.room.clone(), stopped));
         readiness.set(true);
+        supervisor::ready();
+        let informed = supervisor::keep_informed(relay.clone(), signaling.clone());
         info!(http = ?addresses.http, udp = ?addresses.udp, tcp = ?addresses.tcp, tls = ?addresses.tls, dtls = ?addresses.dtls, "ready");
         Ok(Self {
             addresses,
@@ -140,6 +150,7 @@ impl Server {
             signaling,
             relay,
             live,
+            informed,
             http,
             stop_http,
         })
@@ -180,6 +191,7 @@ impl Server {
             }
         };
         self.readiness.set(false);
+        supervisor::stopping(self.live.config.drain);
         let drained = match &served {
             Ok(()) => self.live.drain(&mut signals).await,
             Err(_) => Drained::Done,
@@ -196,6 +208,9 @@ impl Server {
             within(patience, "HTTP", http),
             within(patience, "the relay", self.relay.stop())
         );
+        if let Some(informed) = self.informed {
+            informed.abort();
+        }
         info!("stopped");
         served
     }
@@ -305,6 +320,12 @@ fn with_fix(error: StartError, alternates: &[Listen]) -> anyhow::Error {
         StartError::Worker(_) => return error.into(),
     };
     anyhow::anyhow!("{error}; free the port, or set {key}")
+}
+
+fn warn_of_unused(inherited: &Inherited) {
+    for addr in inherited.addresses() {
+        warn!(%addr, "nothing listens on this socket that the service manager passed");
+    }
 }
 
 async fn within(patience: Duration, what: &str, stopping: impl Future<Output = ()>) {

@@ -23,7 +23,7 @@ use tracing::{debug, warn};
 
 use super::forwarded::TrustedProxies;
 use super::slots::Slots;
-use crate::relay::Listen;
+use crate::relay::{Inherited, Listen};
 use crate::source::{PerSource, Seat, Seats, Source};
 
 /// Bound, listening, and not yet served.
@@ -47,14 +47,14 @@ pub struct ListenError {
 }
 
 impl Listeners {
-    /// Binds all of them; one that is not required and whose family the machine lacks is left out.
+    /// Binds all of them, or takes those that are open already; one that is not required and whose family the machine lacks is left out.
     ///
     /// # Errors
     /// The first address that can't be had, and the operating system's reason. Needs a tokio runtime around it.
-    pub fn bind(listen: &[Listen]) -> Result<Self, ListenError> {
+    pub fn bind(listen: &[Listen], inherited: &mut Inherited) -> Result<Self, ListenError> {
         let mut listeners = Vec::new();
         for Listen { addr, required } in listen.iter().copied() {
-            match bind(addr) {
+            match take_or_bind(inherited, addr) {
                 Ok(listener) => listeners.push(listener),
                 Err(reason) if !required && is_family_missing(&reason) => {
                     warn!(%addr, %reason, "not listening for HTTP here");
@@ -128,6 +128,13 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Out of descriptors: trying again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const FINISH_TIMEOUT: Duration = Duration::from_millis(500);
+
+fn take_or_bind(inherited: &mut Inherited, addr: SocketAddr) -> io::Result<TcpListener> {
+    match inherited.take_stream(addr)? {
+        Some(listener) => TcpListener::from_std(listener),
+        None => bind(addr),
+    }
+}
 
 fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;

@@ -32,6 +32,12 @@ impl Relay {
         }
     }
 
+    /// Whether every worker answers; it takes as long as the busiest of them needs.
+    pub async fn answers(&self) -> bool {
+        let answers = self.ask_all(|mailbox| mailbox.ask(Question::Alive)).await;
+        answers.len() == self.0.mailboxes.len()
+    }
+
     /// What everybody relays, and has relayed as far as it is remembered: for each worker, the totals of
     /// [`FINISHED_USERS_MAX`](crate::relay::engine::usage::FINISHED_USERS_MAX) users outlive their allocations.
     pub async fn usage(&self) -> HashMap<UserId, Usage> {

@@ -9,8 +9,8 @@ use rustix::io::Errno;
 
 use crate::relay::engine::discovery::Square;
 use crate::relay::engine::five_tuple::Transport;
-use crate::relay::worker::{client_tcp, client_udp, probe_tcp, probe_udp};
-use crate::relay::{Settings, StartError};
+use crate::relay::worker::{adopt_udp, client_tcp, client_udp, probe_tcp, probe_udp};
+use crate::relay::{Inherited, Settings, StartError};
 
 /// An address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,18 +56,21 @@ pub(super) struct Listeners {
     pub(super) dtls: Vec<UdpSocket>,
 }
 
-/// Binds every address once for each worker.
-pub(super) fn bind_all(settings: &Settings) -> Result<(Bound, Vec<Listeners>), StartError> {
+/// Binds every address once for each worker, or takes the socket there that is inherited.
+pub(super) fn bind_all(
+    settings: &Settings,
+    inherited: &mut Inherited,
+) -> Result<(Bound, Vec<Listeners>), StartError> {
     let mut udp = Group::new(Transport::Udp, &UDP, settings.workers);
     let mut tcp = Group::new(Transport::Tcp, &TCP, settings.workers);
     let mut tls = Group::new(Transport::Tls, &TCP, settings.workers);
     let mut dtls = Group::new(Transport::Dtls, &UDP, settings.workers);
-    udp.bind(&settings.listen_udp)?;
-    udp.bind(&settings.alternates())?;
-    tcp.bind(&settings.listen_tcp)?;
-    tls.bind(&settings.listen_tls)?;
+    udp.bind(&settings.listen_udp, inherited)?;
+    udp.bind(&settings.alternates(), inherited)?;
+    tcp.bind(&settings.listen_tcp, inherited)?;
+    tls.bind(&settings.listen_tls, inherited)?;
     if settings.dtls.is_some() {
-        dtls.bind(&settings.listen_dtls)?;
+        dtls.bind(&settings.listen_dtls, inherited)?;
     }
     let datagrams = udp.sockets.into_iter().zip(dtls.sockets);
     let streams = tcp.sockets.into_iter().zip(tls.sockets);
@@ -139,16 +142,20 @@ struct Kind<S: 'static> {
     /// Binds alone, and says where.
     probe: fn(SocketAddr) -> io::Result<SocketAddr>,
     open: fn(SocketAddr) -> io::Result<S>,
+    /// One that is inherited, for as many workers as can share it.
+    adopt: fn(&mut Inherited, SocketAddr, usize) -> io::Result<Vec<S>>,
 }
 
 const UDP: Kind<UdpSocket> = Kind {
     probe: probe_udp,
     open: client_udp,
+    adopt: adopt_datagrams,
 };
 
 const TCP: Kind<TcpListener> = Kind {
     probe: probe_tcp,
     open: client_tcp,
+    adopt: adopt_stream,
 };
 
 /// All sockets of one transport, worker by worker.
@@ -169,9 +176,9 @@ impl<S> Group<S> {
         }
     }
 
-    fn bind(&mut self, listens: &[Listen]) -> Result<(), StartError> {
+    fn bind(&mut self, listens: &[Listen], inherited: &mut Inherited) -> Result<(), StartError> {
         for listen in listens {
-            match self.bind_one(listen.addr) {
+            match self.bind_one(listen.addr, inherited) {
                 Ok(()) => {}
                 Err(error) if !listen.required && is_family_missing(&error) => {
                     let (transport, addr) = (self.transport, listen.addr);
@@ -189,7 +196,15 @@ impl<S> Group<S> {
         Ok(())
     }
 
-    fn bind_one(&mut self, addr: SocketAddr) -> io::Result<()> {
+    fn bind_one(&mut self, addr: SocketAddr, inherited: &mut Inherited) -> io::Result<()> {
+        let adopted = (self.kind.adopt)(inherited, addr, self.sockets.len())?;
+        if !adopted.is_empty() {
+            for (sockets, socket) in self.sockets.iter_mut().zip(adopted) {
+                sockets.push(socket);
+            }
+            self.bound.push(addr);
+            return Ok(());
+        }
         // Port 0 becomes a port here: with SO_REUSEPORT the kernel may choose one that is taken.
         let local = (self.kind.probe)(addr)?;
         for sockets in &mut self.sockets {
@@ -198,6 +213,33 @@ impl<S> Group<S> {
         self.bound.push(local);
         Ok(())
     }
+}
+
+/// The kernel gives each connection to one of those who wait on the same listener.
+fn adopt_stream(
+    inherited: &mut Inherited,
+    addr: SocketAddr,
+    workers: usize,
+) -> io::Result<Vec<TcpListener>> {
+    let Some(listener) = inherited.take_stream(addr)? else {
+        return Ok(Vec::new());
+    };
+    (0..workers).map(|_| listener.try_clone()).collect()
+}
+
+/// A client's datagrams must all come to one worker, and a single socket does not see to that.
+fn adopt_datagrams(
+    inherited: &mut Inherited,
+    addr: SocketAddr,
+    workers: usize,
+) -> io::Result<Vec<UdpSocket>> {
+    let Some(socket) = inherited.take_datagrams(addr)? else {
+        return Ok(Vec::new());
+    };
+    if workers > 1 {
+        tracing::warn!(%addr, "one worker alone serves a UDP socket that the service manager passes");
+    }
+    Ok(vec![adopt_udp(socket)?])
 }
 
 fn is_family_missing(error: &io::Error) -> bool {

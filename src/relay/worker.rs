@@ -33,7 +33,7 @@ pub(crate) use guests::Guests;
 pub(crate) use hand_over::HandedOver;
 pub(crate) use mailbox::{Mailbox, Question};
 pub(crate) use relay_udp::RelayPorts;
-pub(crate) use sockets::{client_tcp, client_udp, probe_tcp, probe_udp};
+pub(crate) use sockets::{adopt_udp, client_tcp, client_udp, probe_tcp, probe_udp};
 pub(crate) use thread::{Seat, run};
 
 use std::{
@@ -448,6 +448,7 @@ impl Worker {
 
     fn answer(&mut self, now: Now, question: Question) {
         match question {
+            Question::Alive(asker) => tell(asker, ()),
             Question::Snapshot(asker) => tell(asker, self.snapshot()),
             Question::Usage(asker) => tell(asker, self.engine.usage()),
             Question::UsageOf(users, asker) => tell(asker, self.engine.usage_of(&users)),

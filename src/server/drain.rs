@@ -30,7 +30,7 @@ impl Drained {
 
 impl Live {
     /// Lets nothing new begin, and waits until there are neither members nor allocations, or for `shutdown.drain`.
-    pub(super) async fn drain(&mut self, signals: &mut Signals) -> Drained {
+    pub(super) async fn drain(&self, signals: &mut Signals) -> Drained {
         let within = self.config.drain;
         self.relay.drain();
         self.signaling.drain(within).await;
@@ -54,7 +54,7 @@ impl Live {
                 () = sleep_until(deadline.min(now + LOOK_EVERY)) => {}
                 () = self.relay.ended() => return Drained::Done,
                 asked = signals.next() => match asked {
-                    Asked::Reload => self.reload().await,
+                    Asked::Reload => warn!("about to end: the configuration is not loaded anew"),
                     Asked::End => {
                         warn!(members, allocations, "asked again: the rest is closed at once");
                         return Drained::Hurried;

@@ -5,7 +5,7 @@ use std::{env, sync::Arc};
 use tracing::{error, info};
 
 use super::certificates::Certificates;
-use super::share_secret;
+use super::{share_secret, supervisor};
 use crate::config::{Config, Reloaded};
 use crate::credentials::Credentials;
 use crate::http::{self, listeners::Room};
@@ -30,12 +30,15 @@ pub(super) struct Live {
 impl Live {
     /// All of the new configuration that needs no restart holds from now on, or nothing of it.
     pub(super) async fn reload(&mut self) {
-        let reloaded = match self.config.reload(env::vars_os()) {
-            Ok(reloaded) => reloaded,
-            Err(error) => {
-                return error!(%error, "nothing is changed: the configuration does not load");
-            }
-        };
+        supervisor::reloading();
+        match self.config.reload(env::vars_os()) {
+            Ok(reloaded) => self.follow(reloaded).await,
+            Err(error) => error!(%error, "nothing is changed: the configuration does not load"),
+        }
+        supervisor::ready();
+    }
+
+    async fn follow(&mut self, reloaded: Reloaded) {
         let Reloaded {
             config,
             applied,

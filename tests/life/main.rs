@@ -7,6 +7,7 @@ mod certificates;
 mod drain;
 mod process;
 mod reload;
+mod systemd;
 
 #[path = "../relay/client.rs"]
 #[allow(dead_code, reason = "each test target uses its part")]

@@ -33,6 +33,15 @@ impl Setu {
 
     /// The same in a folder that holds what the configuration names; `change` has the last word on the command.
     pub(crate) fn start_in(folder: Folder, toml: &str, change: impl FnOnce(&mut Command)) -> Self {
+        Self::start_heard(folder, toml, change).0
+    }
+
+    /// The same, and what it logs until it is ready.
+    pub(crate) fn start_heard(
+        folder: Folder,
+        toml: &str,
+        change: impl FnOnce(&mut Command),
+    ) -> (Self, Vec<String>) {
         let ports = world::free_range();
         let ports = format!("{}-{}", ports.start(), ports.end());
         let config = folder.write("turn.toml", toml);
@@ -41,11 +50,13 @@ impl Setu {
             .args(["serve", "--addresses-file"])
             .arg(folder.0.join("addresses.json"))
             .arg("--config")
-            .arg(config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+            .arg(config);
         command.env_remove("SETU_SHUTDOWN__DRAIN");
         change(&mut command);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = mpsc::channel();
@@ -66,9 +77,9 @@ impl Setu {
             tls: nowhere,
             dtls: nowhere,
         };
-        setu.line(" ready ");
+        let said = setu.lines_until(" ready ");
         setu.find_addresses();
-        setu
+        (setu, said)
     }
 
     /// The file is written when everything is bound, right after the line that says so.
@@ -89,11 +100,18 @@ impl Setu {
 
     /// The next line of the log that holds this; those before it are passed over.
     pub(crate) fn line(&self, part: &str) -> String {
+        self.lines_until(part).pop().unwrap()
+    }
+
+    fn lines_until(&self, part: &str) -> Vec<String> {
         let lines = self.lines.lock().unwrap();
         let mut passed = Vec::new();
         loop {
             match lines.recv_timeout(DEADLINE) {
-                Ok(line) if line.contains(part) => return line,
+                Ok(line) if line.contains(part) => {
+                    passed.push(line);
+                    return passed;
+                }
                 Ok(line) => passed.push(line),
                 Err(error) => panic!("no line with {part:?} ({error}):\n{}", passed.join("\n")),
             }

@@ -51,6 +51,8 @@ pub(super) struct Orders {
 /// What a worker can be asked.
 #[derive(Debug)]
 pub(crate) enum Question {
+    /// Whether it lives.
+    Alive(oneshot::Sender<()>),
     /// Its numbers.
     Snapshot(oneshot::Sender<Snapshot>),
     /// What everybody relays, and has relayed.

@@ -41,6 +41,14 @@ pub(crate) fn client_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
+/// A UDP socket for clients that somebody else has bound.
+pub(crate) fn adopt_udp(socket: UdpSocket) -> io::Result<UdpSocket> {
+    let options = SockRef::from(&socket);
+    options.set_recv_buffer_size(CLIENT_BUFFER_BYTES)?;
+    options.set_send_buffer_size(CLIENT_BUFFER_BYTES)?;
+    Ok(socket)
+}
+
 /// A TCP listener, one of several on the same address.
 pub(crate) fn client_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = open(addr, Type::STREAM)?;
