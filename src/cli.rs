@@ -105,8 +105,8 @@ impl Cli {
             Some(Command::Credential { name, ttl }) => credential(config()?, &name, ttl),
             Some(Command::Config) => say(&config()?.to_toml()),
             Some(Command::Health { url }) => {
-                let listen = config::http_listeners(path, env::vars_os())?;
-                health::ask(url.as_deref(), &listen)
+                let (listen, tls) = config::http_listeners(path, env::vars_os())?;
+                health::ask(url.as_deref(), &listen, tls)
             }
             Some(Command::Check {
                 json,

@@ -11,6 +11,7 @@ use crate::store;
 
 mod access;
 mod alternate;
+mod certificate;
 mod external;
 pub mod host;
 mod keys;
@@ -47,6 +48,8 @@ pub struct Config {
     pub external_origin: String,
     /// The name or address in the URLs that are handed out; IPv6 in brackets.
     pub relay_host: String,
+    /// Where HTTP's certificate comes from; without one it is served in clear.
+    pub http_identity: Option<Identity>,
     /// Where the certificate of TURN over TLS comes from.
     pub turn_identity: Identity,
     /// Whether the certificate of TURN over TLS was made at start.
@@ -87,16 +90,18 @@ pub fn load(
     reload::Loaded::load(path, env)
 }
 
-/// Only where HTTP is served, of the same file and environment; nothing is made for it, such as a certificate.
+/// Only where HTTP is served, and whether over TLS, of the same file and environment; nothing is made for it, such as a certificate.
 ///
 /// # Errors
 /// As [`load`], of what it reads.
 pub fn http_listeners(
     path: Option<&Path>,
     env: impl Iterator<Item = (OsString, OsString)>,
-) -> Result<Vec<relay::Listen>, ConfigError> {
+) -> Result<(Vec<relay::Listen>, bool), ConfigError> {
     let source = source::Source::read(path, source::texts(env)?.into_iter())?;
-    resolve::http_listeners(&source, &source.raw()?)
+    let raw = source.raw()?;
+    let listen = resolve::http_listeners(&source, &raw)?;
+    Ok((listen, !raw.http.tls_cert_file.is_empty()))
 }
 
 /// How long a credential is to be good for, within the bounds of `credentials.ttl`.

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::access::Access;
 use crate::clock::UnixMillis;
 use crate::logging::{Levels, Redacted};
-use crate::relay::{Listen, Relay};
+use crate::relay::{Listen, Relay, tls::Shown};
 use crate::signaling::{Signaling, ice_servers::IceServers};
 use crate::source::{PerSource, Throttle};
 
@@ -48,6 +48,8 @@ use ready::Readiness;
 pub struct Settings {
     /// Where to listen.
     pub listen: Vec<Listen>,
+    /// What HTTPS clients are shown; without it, HTTP is served in clear.
+    pub tls: Option<Shown>,
     /// Web origins whose pages may use this server, besides its own.
     pub allowed_origins: Vec<String>,
     /// Who is given credentials.

@@ -8,8 +8,9 @@ use serde::Serialize;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::timeout,
+    time::{MissedTickBehavior, interval, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 use crate::clock::Now;
@@ -83,17 +84,8 @@ impl Server {
         levels: Levels,
         mut inherited: Inherited,
     ) -> anyhow::Result<Self> {
-        let descriptors = descriptors::raise();
-        let listeners = Listeners::bind(&config.http.listen, &mut inherited)?;
         let credentials = Arc::new(Credentials::new(config.credentials.clone()));
-        let mut relay = config.relay.clone();
-        off_limits::extend(&mut relay.engine.policy, &listeners, &config.store).await;
-        let alternates = relay.alternates();
-        let relay = Relay::start_on(&mut inherited, relay, Arc::clone(&credentials))
-            .map_err(|error| with_fix(error, &alternates))?;
-        // Not before everything is bound: a failed start says one line.
-        warn_of_unused(&inherited);
-        descriptors::warn_if_few(descriptors, config.descriptors_wanted());
+        let (listeners, relay) = bind(&config, &mut inherited, &credentials).await?;
         let addresses = Addresses::of(&listeners, &relay);
         let urls = urls::relay_urls(&config.relay_host, relay.bound());
         let ice_servers = Arc::new(IceServers::new(urls, Arc::clone(&credentials)));
@@ -138,7 +130,8 @@ impl Server {
         signaling.taken_up(TAKE_UP_TIMEOUT).await;
         let (stop_http, stopped) = watch::channel(false);
         let router = http::router(live.http.clone());
-        let http = tokio::spawn(listeners.serve(router, live.room.clone(), stopped));
+        let tls = acceptor(&live.config.http)?;
+        let http = tokio::spawn(listeners.serve(router, tls, live.room.clone(), stopped));
         readiness.set(true);
         supervisor::ready();
         let informed = supervisor::keep_informed(relay.clone(), signaling.clone());
@@ -179,8 +172,11 @@ impl Server {
     /// # Errors
     /// When the relay broke down before that: who supervises this process should start it anew.
     pub async fn run(mut self, mut signals: Signals) -> anyhow::Result<()> {
+        let mut looks = interval(certificates::LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let served = loop {
             tokio::select! {
+                _ = looks.tick() => self.live.certificates.look(),
                 asked = signals.next() => match asked {
                     Asked::Reload => self.live.reload().await,
                     Asked::End => break Ok(()),
@@ -214,6 +210,25 @@ impl Server {
         info!("stopped");
         served
     }
+}
+
+/// Everything that is listened on.
+async fn bind(
+    config: &Config,
+    inherited: &mut Inherited,
+    credentials: &Arc<Credentials>,
+) -> anyhow::Result<(Listeners, Relay)> {
+    let descriptors = descriptors::raise();
+    let listeners = Listeners::bind(&config.http.listen, inherited)?;
+    let mut relay = config.relay.clone();
+    off_limits::extend(&mut relay.engine.policy, &listeners, &config.store).await;
+    let alternates = relay.alternates();
+    let relay = Relay::start_on(inherited, relay, Arc::clone(credentials))
+        .map_err(|error| with_fix(error, &alternates))?;
+    // Not before everything is bound: a failed start says one line.
+    warn_of_unused(inherited);
+    descriptors::warn_if_few(descriptors, config.descriptors_wanted());
+    Ok((listeners, relay))
 }
 
 /// Sessions in this process, in step with those of other nodes where there is a Redis.
@@ -262,6 +277,13 @@ impl Addresses {
             dtls: bound.dtls,
         }
     }
+}
+
+/// WebSockets are of HTTP/1.1 ([RFC 6455 §4.1](https://www.rfc-editor.org/rfc/rfc6455#section-4.1)): nothing else is
+/// agreed on.
+fn acceptor(settings: &http::Settings) -> anyhow::Result<Option<TlsAcceptor>> {
+    let config = settings.tls.as_ref().map(|tls| tls.config(&[b"http/1.1"]));
+    Ok(config.transpose()?.map(TlsAcceptor::from))
 }
 
 fn room(settings: &http::Settings) -> Room {

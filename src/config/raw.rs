@@ -25,6 +25,8 @@ pub(super) struct Raw {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Http {
     pub(super) listen: List,
+    pub(super) tls_cert_file: String,
+    pub(super) tls_key_file: String,
     pub(super) allowed_origins: List,
     pub(super) admin_token: String,
     pub(super) admin_token_file: String,
@@ -191,6 +193,8 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: List::of(&["0.0.0.0:3001", "[::]:3001"]),
+            tls_cert_file: String::new(),
+            tls_key_file: String::new(),
             allowed_origins: List::of(&["http://localhost:3000"]),
             admin_token: String::new(),
             admin_token_file: String::new(),

@@ -1,6 +1,6 @@
 //! `[turn]` and `[peers]`: the relay's settings.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use super::alternate;
 use super::external::External;
@@ -8,14 +8,14 @@ use super::host::Host;
 use super::oauth;
 use super::raw::{AUTO, List, Raw};
 use super::source::{ConfigError, Source};
-use super::{Profile, limits, values};
+use super::{Profile, certificate, limits, values};
 use crate::entropy;
 use crate::logging::Redacted;
 use crate::relay::engine::{
     Auth, ChannelRange, PortSharing, allocate::LIFETIMES, policy::PeerPolicy, share::Share,
     signaled::PeerMode,
 };
-use crate::relay::tls::{Certificate, Identity};
+use crate::relay::tls::Certificate;
 use crate::relay::{self, Listen};
 
 /// The name or address in URLs; IPv6 in brackets.
@@ -66,7 +66,7 @@ pub(super) fn relay(
         own_listeners: Vec::new(),
     };
     let software = source.check("turn.software", values::short_text(&turn.software))?;
-    let identity = identity(source, raw, external, relay_host)?;
+    let identity = certificate::of_turn(source, raw, external, relay_host)?;
     let certificate = source.check("turn.tls_cert_file", Certificate::load(identity))?;
     Ok(relay::Settings {
         tls: source.check("turn.tls_cert_file", certificate.tls())?,
@@ -130,43 +130,6 @@ fn auth(source: &Source, raw: &Raw, profile: Profile) -> Result<Auth, ConfigErro
         }
         (Auth::None, Profile::Development) | (Auth::Required, _) => Ok(auth),
     }
-}
-
-/// Where the certificate comes from.
-pub(super) fn identity(
-    source: &Source,
-    raw: &Raw,
-    external: &External,
-    relay_host: &str,
-) -> Result<Identity, ConfigError> {
-    let (cert, key) = (&raw.turn.tls_cert_file, &raw.turn.tls_key_file);
-    Ok(match (cert.is_empty(), key.is_empty()) {
-        (true, true) => {
-            let mut names: Vec<_> = external
-                .addresses
-                .iter()
-                .map(|address| address.public.to_string())
-                .collect();
-            names.push("localhost".to_owned());
-            let host = relay_host.trim_matches(['[', ']']).to_owned();
-            if !names.contains(&host) {
-                names.push(host);
-            }
-            Identity::SelfSigned { names }
-        }
-        (false, false) => Identity::Files {
-            cert: PathBuf::from(cert),
-            key: PathBuf::from(key),
-        },
-        (true, false) => {
-            let problem = "has no certificate; set turn.tls_cert_file too";
-            return Err(source.complain("turn.tls_key_file", &problem));
-        }
-        (false, true) => {
-            let problem = "has no private key; set turn.tls_key_file too";
-            return Err(source.complain("turn.tls_cert_file", &problem));
-        }
-    })
 }
 
 /// Typed ones are required; of the defaults, those of a family that the machine has.

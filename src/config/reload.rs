@@ -109,6 +109,10 @@ impl Config {
                 !keys.admin_token.is_empty() || !keys.admin_token_file.is_empty()
             }
             ("turn", "tls_cert_file" | "tls_key_file") => !to.turn.tls_cert_file.is_empty(),
+            // A port speaks TLS from its opening on, or does not.
+            ("http", "tls_cert_file" | "tls_key_file") => {
+                self.http_identity.is_some() && !to.http.tls_cert_file.is_empty()
+            }
             (
                 "turn",
                 "users" | "users_file" | "software" | "alternate_servers" | "oauth_server"

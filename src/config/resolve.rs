@@ -12,7 +12,7 @@ use super::host::Host;
 use super::raw::{AUTO, List, Raw};
 use super::reload::Loaded;
 use super::source::{ConfigError, Source};
-use super::{Config, Profile, access, limits, relaying, secrets, values};
+use super::{Config, Profile, access, certificate, limits, relaying, secrets, values};
 use crate::http;
 use crate::logging;
 use crate::relay::{self, Listen};
@@ -40,7 +40,8 @@ pub(super) fn resolve(source: &Source, host: &Host) -> Result<Config, ConfigErro
         random_admin_token,
         unused_jwt_secret: rules.unused_secret,
         self_signed: raw.turn.tls_cert_file.is_empty(),
-        turn_identity: relaying::identity(source, &raw, &external, &relay_host)?,
+        http_identity: certificate::of_http(source, &raw)?,
+        turn_identity: certificate::of_turn(source, &raw, &external, &relay_host)?,
         random_secret: raw.credentials.secret.is_empty() && raw.credentials.secret_file.is_empty(),
         drain: drain(source, &raw)?,
         log: log(source, &raw)?,
@@ -112,6 +113,10 @@ fn http(
     let (admin_token, is_random) = secrets::admin_token(source, raw)?;
     let settings = http::Settings {
         listen: http_listeners(source, raw)?,
+        tls: match certificate::of_http(source, raw)? {
+            Some(identity) => Some(certificate::shown(source, identity)?),
+            None => None,
+        },
         allowed_origins: source.check("http.allowed_origins", origins)?,
         access: rules.access.clone(),
         admin_token,

@@ -14,11 +14,13 @@ use hyper_util::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use super::forwarded::TrustedProxies;
@@ -74,10 +76,16 @@ impl Listeners {
             .collect()
     }
 
-    /// Serves until `stop` says so, then lets requests under way finish for a moment. Each request's extensions say
+    /// Serves, over TLS where there is something for it, until `stop` says so, then lets requests under way finish for a moment. Each request's extensions say
     /// from which [`Source`] its connection comes.
-    pub async fn serve(self, router: Router, room: Room, stop: watch::Receiver<bool>) {
-        let hall = Hall { router, room };
+    pub async fn serve(
+        self,
+        router: Router,
+        tls: Option<TlsAcceptor>,
+        room: Room,
+        stop: watch::Receiver<bool>,
+    ) {
+        let hall = Hall { router, tls, room };
         let mut tasks = JoinSet::new();
         for listener in self.0 {
             tasks.spawn(accept(listener, hall.clone(), stop.clone()));
@@ -90,7 +98,25 @@ impl Listeners {
 #[derive(Clone)]
 struct Hall {
     router: Router,
+    /// Without it, in clear.
+    tls: Option<TlsAcceptor>,
     room: Room,
+}
+
+impl Hall {
+    async fn welcome(self, stream: TcpStream, source: Source, stopped: impl Future<Output = ()>) {
+        // Answers are small and complete: waiting to fill a segment only delays them.
+        let _ = stream.set_nodelay(true);
+        let Some(acceptor) = self.tls else {
+            return serve_one(stream, source, self.router, stopped).await;
+        };
+        let handshake = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
+        match handshake.await {
+            Ok(Ok(stream)) => serve_one(stream, source, self.router, stopped).await,
+            Ok(Err(error)) => debug!(%error, "no TLS handshake"),
+            Err(_) => debug!("a TLS handshake took too long"),
+        }
+    }
 }
 
 impl Room {
@@ -124,6 +150,7 @@ const TOO_MANY_CONNECTIONS: &str = r#"{"error":{"code":"LIMIT_EXCEEDED","message
 const BACKLOG: i32 = 1024;
 /// From the connection, or the end of the last answer, to the end of the next request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Out of descriptors: trying again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -171,10 +198,9 @@ async fn accept(listener: TcpListener, hall: Hall, stop: watch::Receiver<bool>) 
                         refuse(&stream);
                         continue;
                     };
-                    let router = hall.router.clone();
-                    let connection = serve_one(stream, source, router, is_stopped(stop.clone()));
+                    let (hall, stopped) = (hall.clone(), is_stopped(stop.clone()));
                     connections.spawn(async move {
-                        connection.await;
+                        hall.welcome(stream, source, stopped).await;
                         drop((slot, seat));
                     });
                 }
@@ -203,7 +229,7 @@ fn refuse(stream: &TcpStream) {
 }
 
 async fn serve_one(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     source: Source,
     router: Router,
     stopped: impl Future<Output = ()>,
@@ -213,8 +239,6 @@ async fn serve_one(
         request.extensions_mut().insert(source);
         router.call(request)
     });
-    // Answers are small and complete: waiting to fill a segment only delays them.
-    let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

@@ -10,18 +10,25 @@ use anyhow::{Context as _, anyhow, bail};
 
 use crate::relay::Listen;
 
-/// Asks `url`, or `/ready` of the server that listens there.
+mod stream;
+
+use stream::Stream;
+
+/// Asks `url`, or `/ready` of the server that listens there, over TLS if it does so.
 ///
 /// # Errors
 /// When nobody answers, or not with 200.
-pub fn ask(url: Option<&str>, listen: &[Listen]) -> anyhow::Result<()> {
-    let default = default_url(listen);
+pub fn ask(url: Option<&str>, listen: &[Listen], tls: bool) -> anyhow::Result<()> {
+    let scheme = if tls { "https" } else { "http" };
+    let default = default_url(scheme, listen);
     let url = url.unwrap_or(&default);
-    let Some(rest) = url.strip_prefix("http://") else {
-        bail!("{url}: only http:// can be asked");
+    let (tls, rest) = match url.split_once("://") {
+        Some(("http", rest)) => (false, rest),
+        Some(("https", rest)) => (true, rest),
+        Some(_) | None => bail!("{url}: only http:// and https:// can be asked"),
     };
     let (authority, path) = rest.split_once('/').unwrap_or((rest, "ready"));
-    let status = status(authority, path).with_context(|| format!("no answer from {url}"))?;
+    let status = status(tls, authority, path).with_context(|| format!("no answer from {url}"))?;
     if status != "200" {
         bail!("{url} answers {status}");
     }
@@ -30,10 +37,11 @@ pub fn ask(url: Option<&str>, listen: &[Listen]) -> anyhow::Result<()> {
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 /// `HTTP/1.1 200`.
 const STATUS_LINE_BYTES: usize = 12;
 
-fn default_url(listen: &[Listen]) -> String {
+fn default_url(scheme: &str, listen: &[Listen]) -> String {
     let first = listen.first().map(|listen| listen.addr);
     let addr = first.unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), HTTP_PORT));
     let ip = match addr.ip() {
@@ -41,17 +49,23 @@ fn default_url(listen: &[Listen]) -> String {
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
     };
-    format!("http://{}/ready", SocketAddr::new(ip, addr.port()))
+    format!("{scheme}://{}/ready", SocketAddr::new(ip, addr.port()))
 }
 
-fn status(authority: &str, path: &str) -> anyhow::Result<String> {
+fn status(tls: bool, authority: &str, path: &str) -> anyhow::Result<String> {
     let address = if authority.to_socket_addrs().is_ok() {
         authority.to_owned()
     } else {
-        format!("{authority}:{HTTP_PORT}")
+        let port = if tls { HTTPS_PORT } else { HTTP_PORT };
+        format!("{authority}:{port}")
     };
-    let mut stream = connect(&address)?;
+    let stream = connect(&address)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
+    let host = address.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let mut stream: Box<dyn Stream> = match tls {
+        true => stream::over_tls(stream, host)?,
+        false => Box::new(stream),
+    };
     write!(
         stream,
         "GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"

@@ -69,7 +69,7 @@ impl Facts<'_> {
             ("Call page", self.call_page()),
             ("Connectivity check", format!("{}check", self.call_page())),
             ("Dashboard", format!("{}dashboard", self.call_page())),
-            ("HTTP, Socket.IO", list(&addresses.http)),
+            (self.http_name(), list(&addresses.http)),
             ("STUN/TURN UDP", list(&addresses.udp)),
             ("STUN/TURN TCP", list(&addresses.tcp)),
             (
@@ -127,18 +127,33 @@ impl Facts<'_> {
         )
     }
 
+    fn http_name(&self) -> &'static str {
+        match self.config.http.tls {
+            Some(_) => "HTTPS, Socket.IO",
+            None => "HTTP, Socket.IO",
+        }
+    }
+
+    fn scheme(&self) -> &'static str {
+        match self.config.http.tls {
+            Some(_) => "https",
+            None => "http",
+        }
+    }
+
     fn call_page(&self) -> String {
+        let scheme = self.scheme();
         let local = |addr: &&SocketAddr| addr.ip().is_unspecified() || addr.ip().is_loopback();
         match self.addresses.http.iter().find(local) {
             Some(addr) if addr.ip().is_unspecified() => {
-                format!("http://localhost:{}/", addr.port())
+                format!("{scheme}://localhost:{}/", addr.port())
             }
-            Some(addr) => format!("http://{addr}/"),
+            Some(addr) => format!("{scheme}://{addr}/"),
             None => self
                 .addresses
                 .http
                 .first()
-                .map_or_else(String::new, |addr| format!("http://{addr}/")),
+                .map_or_else(String::new, |addr| format!("{scheme}://{addr}/")),
         }
     }
 
@@ -196,8 +211,8 @@ impl Facts<'_> {
             "The development profile relays to private and loopback addresses; behind NAT, set turn.external_ip = \"public/private\".",
         );
         warn_if(
-            true,
-            "Browsers give the camera to pages from localhost or HTTPS only: for other machines, put an HTTPS proxy before the HTTP port.",
+            config.http.tls.is_none(),
+            "Browsers give the camera to pages from localhost or HTTPS only: for other machines, set http.tls_cert_file and http.tls_key_file, or put an HTTPS proxy before the HTTP port.",
         );
         warnings
     }

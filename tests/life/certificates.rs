@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
-use crate::client::tls_config;
+use crate::client::{dtls_client::DtlsClient, tls_config};
 use crate::common::Folder;
 
 /// Writes a certificate for localhost and its key under this name: what clients are shown of it.
@@ -24,4 +24,11 @@ pub(crate) async fn shown(server: SocketAddr) -> Vec<u8> {
     let stream = connector.connect(name, socket).await.unwrap();
     let shown = stream.get_ref().1.peer_certificates().unwrap();
     shown[0].to_vec()
+}
+
+/// The same over DTLS.
+pub(crate) async fn shown_over_dtls(server: SocketAddr) -> Vec<u8> {
+    let mut client = DtlsClient::to(server, SocketAddr::from(([127, 0, 0, 1], 0))).await;
+    client.connect().await;
+    client.shown.clone()
 }

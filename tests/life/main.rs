@@ -5,6 +5,7 @@
 mod call;
 mod certificates;
 mod drain;
+mod https;
 mod process;
 mod reload;
 mod systemd;

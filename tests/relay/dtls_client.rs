@@ -8,6 +8,9 @@ use tokio::{net::UdpSocket, time::timeout_at};
 
 pub(crate) struct DtlsClient {
     pub(crate) socket: UdpSocket,
+    /// What the server has shown.
+    #[allow(dead_code, reason = "each test target uses its part")]
+    pub(crate) shown: Vec<u8>,
     dtls: Dtls,
     resend_at: Instant,
     is_connected: bool,
@@ -36,6 +39,7 @@ impl DtlsClient {
         dtls.handle_timeout(now).unwrap();
         Self {
             socket,
+            shown: Vec::new(),
             dtls,
             resend_at: now,
             is_connected: false,
@@ -91,10 +95,8 @@ impl DtlsClient {
                     self.resend_at = at;
                     return None;
                 }
-                Output::PeerCert(_)
-                | Output::KeyingMaterial(..)
-                | Output::BufferTooSmall { .. }
-                | _ => {}
+                Output::PeerCert(shown) => self.shown = shown.to_vec(),
+                Output::KeyingMaterial(..) | Output::BufferTooSmall { .. } | _ => {}
             }
         }
     }

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use common::Folder;
 use servers::{Servers, Target};
 
 #[path = "../common/mod.rs"]
@@ -54,6 +55,26 @@ on_every_target! {
     requests_that_are_refused: "errors.test.js", UNLIMITED;
     lost_transports_and_returns: "recovery.test.js", UNLIMITED;
     credentials_and_the_relay: "relay.test.js", SHORT_LIVES;
+}
+
+#[test]
+fn joining_and_signals_over_https_and_wss() {
+    let folder = Folder::new();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let cert = folder.write("cert.pem", &made.cert.pem());
+    let key = folder.write("key.pem", &made.signing_key.serialize_pem());
+    let settings = [
+        UNLIMITED[0],
+        ("SETU_HTTP__TLS_CERT_FILE", cert.to_str().unwrap()),
+        ("SETU_HTTP__TLS_KEY_FILE", key.to_str().unwrap()),
+    ];
+    let servers = Servers::start(Target::Embedded, &settings);
+    for file in ["presence.test.js", "signals.test.js"] {
+        let mut node = against(&servers, node(file));
+        node.env("SETU_URLS", servers.urls().replace("http:", "https:"))
+            .env("NODE_EXTRA_CA_CERTS", &cert);
+        passes(file, node);
+    }
 }
 
 #[test]
