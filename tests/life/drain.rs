@@ -1,5 +1,7 @@
 //! SIGTERM: who is waited for, who is refused, what they are told.
 
+#![expect(clippy::disallowed_methods, reason = "how long a real stop takes")]
+
 use std::time::{Duration, Instant};
 
 use serde_json::json;
