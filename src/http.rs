@@ -24,6 +24,7 @@ pub mod administrator;
 pub mod forwarded;
 pub mod listeners;
 pub mod live;
+pub mod metrics;
 pub mod origin;
 pub mod problem;
 pub mod ready;
@@ -38,6 +39,7 @@ mod slots;
 
 use administrator::AdminDoor;
 use forwarded::TrustedProxies;
+use listeners::Room;
 use live::Live;
 use origin::AllowedOrigins;
 use problem::Problem;
@@ -50,6 +52,8 @@ pub struct Settings {
     pub listen: Vec<Listen>,
     /// What HTTPS clients are shown; without it, HTTP is served in clear.
     pub tls: Option<Shown>,
+    /// Where to listen for those who watch, and nobody else; where nowhere, they come to `listen` too.
+    pub metrics_listen: Vec<Listen>,
     /// Web origins whose pages may use this server, besides its own.
     pub allowed_origins: Vec<String>,
     /// Who is given credentials.
@@ -93,6 +97,10 @@ pub struct State {
     pub live: Live,
     /// What is logged.
     pub levels: Levels,
+    /// Where connections stay.
+    pub room: Room,
+    /// Whether metrics have listeners of their own.
+    pub metrics_apart: bool,
     /// When the process began.
     pub started: UnixMillis,
 }
@@ -116,6 +124,10 @@ pub fn router(state: State) -> Router {
     let signaling = state.signaling.clone();
     let origins = state.allowed_origins.clone();
     let proxies = state.trusted_proxies.clone();
+    let metrics = match state.metrics_apart {
+        true => Router::new(),
+        false => metrics::routes(),
+    };
     let router = Router::new()
         .route("/health", get(health::answer))
         .route("/ready", get(ready::answer))
@@ -127,6 +139,7 @@ pub fn router(state: State) -> Router {
         .merge(admin::routes())
         .route("/api/live", get(live::watch))
         .merge(pages::routes())
+        .merge(metrics)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .fallback(problem::not_found)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

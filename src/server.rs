@@ -18,12 +18,8 @@ use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::entropy;
 use crate::http::{
-    self,
-    administrator::AdminDoor,
-    forwarded::TrustedProxies,
-    listeners::{Listeners, Room},
-    origin::AllowedOrigins,
-    ready::Readiness,
+    self, administrator::AdminDoor, forwarded::TrustedProxies, listeners::Room,
+    origin::AllowedOrigins, ready::Readiness,
 };
 use crate::ident::NodeId;
 use crate::logging::{Levels, Redacted};
@@ -36,6 +32,7 @@ use crate::store::{self, Store};
 
 mod certificates;
 mod descriptors;
+mod doors;
 mod drain;
 pub mod health;
 mod off_limits;
@@ -46,6 +43,7 @@ mod supervisor;
 mod urls;
 
 use certificates::Certificates;
+use doors::Doors;
 use drain::Drained;
 use reload::Live;
 pub use signals::{Asked, Signals};
@@ -68,6 +66,7 @@ pub struct Server {
 #[derive(Clone, Debug, Serialize)]
 struct Addresses {
     http: Vec<SocketAddr>,
+    metrics: Vec<SocketAddr>,
     udp: Vec<SocketAddr>,
     tcp: Vec<SocketAddr>,
     tls: Vec<SocketAddr>,
@@ -85,8 +84,8 @@ impl Server {
         mut inherited: Inherited,
     ) -> anyhow::Result<Self> {
         let credentials = Arc::new(Credentials::new(config.credentials.clone()));
-        let (listeners, relay) = bind(&config, &mut inherited, &credentials).await?;
-        let addresses = Addresses::of(&listeners, &relay);
+        let (doors, relay) = bind(&config, &mut inherited, &credentials).await?;
+        let addresses = Addresses::of(&doors, &relay);
         let urls = urls::relay_urls(&config.relay_host, relay.bound());
         let ice_servers = Arc::new(IceServers::new(urls, Arc::clone(&credentials)));
         let summary = summary::Facts {
@@ -114,7 +113,6 @@ impl Server {
             credentials,
             relay: relay.clone(),
             signaling: signaling.clone(),
-            room: room(&config.http),
             http: http_state(
                 config.http.clone(),
                 &signaling,
@@ -129,9 +127,8 @@ impl Server {
         };
         signaling.taken_up(TAKE_UP_TIMEOUT).await;
         let (stop_http, stopped) = watch::channel(false);
-        let router = http::router(live.http.clone());
         let tls = acceptor(&live.config.http)?;
-        let http = tokio::spawn(listeners.serve(router, tls, live.room.clone(), stopped));
+        let http = doors.open(&live.http, tls, stopped);
         readiness.set(true);
         supervisor::ready();
         let informed = supervisor::keep_informed(relay.clone(), signaling.clone());
@@ -217,18 +214,18 @@ async fn bind(
     config: &Config,
     inherited: &mut Inherited,
     credentials: &Arc<Credentials>,
-) -> anyhow::Result<(Listeners, Relay)> {
+) -> anyhow::Result<(Doors, Relay)> {
     let descriptors = descriptors::raise();
-    let listeners = Listeners::bind(&config.http.listen, inherited)?;
+    let doors = Doors::bind(&config.http, inherited)?;
     let mut relay = config.relay.clone();
-    off_limits::extend(&mut relay.engine.policy, &listeners, &config.store).await;
+    off_limits::extend(&mut relay.engine.policy, &doors, &config.store).await;
     let alternates = relay.alternates();
     let relay = Relay::start_on(inherited, relay, Arc::clone(credentials))
         .map_err(|error| with_fix(error, &alternates))?;
     // Not before everything is bound: a failed start says one line.
     warn_of_unused(inherited);
     descriptors::warn_if_few(descriptors, config.descriptors_wanted());
-    Ok((listeners, relay))
+    Ok((doors, relay))
 }
 
 /// Sessions in this process, in step with those of other nodes where there is a Redis.
@@ -267,10 +264,11 @@ async fn share_secret(redis: Redis, credentials: Arc<Credentials>) {
 }
 
 impl Addresses {
-    fn of(listeners: &Listeners, relay: &Relay) -> Self {
+    fn of(doors: &Doors, relay: &Relay) -> Self {
         let bound = relay.bound().clone();
         Self {
-            http: listeners.bound(),
+            http: doors.http(),
+            metrics: doors.metrics(),
             udp: bound.udp,
             tcp: bound.tcp,
             tls: bound.tls,
@@ -305,6 +303,7 @@ fn http_state(
     let origins = settings.allowed_origins.iter().map(String::as_str);
     let allowed_origins = AllowedOrigins::new(origins)
         .map_err(|origin| anyhow::anyhow!("{origin:?} is no web origin"))?;
+    let room = room(&settings);
     let door = AdminDoor::new(settings.admin_token, settings.admin_open_to_loopback);
     Ok(http::State {
         signaling: signaling.clone(),
@@ -318,6 +317,8 @@ fn http_state(
         admin: Arc::new(door),
         live: http::live::Live::start(signaling.clone(), relay.clone()),
         levels,
+        room,
+        metrics_apart: !settings.metrics_listen.is_empty(),
         started: Now::read().unix,
     })
 }

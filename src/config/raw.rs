@@ -18,6 +18,7 @@ pub(super) struct Raw {
     pub(super) peers: Peers,
     pub(super) limits: Limits,
     pub(super) shutdown: Shutdown,
+    pub(super) metrics: Metrics,
     pub(super) log: Log,
 }
 
@@ -125,6 +126,12 @@ pub(super) struct Limits {
     pub(super) credentials_per_minute: u32,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Metrics {
+    pub(super) listen: List,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Shutdown {
@@ -184,6 +191,7 @@ impl Default for Raw {
             peers: Peers::default(),
             limits: Limits::default(),
             shutdown: Shutdown::default(),
+            metrics: Metrics::default(),
             log: Log::default(),
         }
     }

@@ -117,6 +117,7 @@ fn http(
             Some(identity) => Some(certificate::shown(source, identity)?),
             None => None,
         },
+        metrics_listen: relaying::listeners(source, "metrics.listen", &raw.metrics.listen)?,
         allowed_origins: source.check("http.allowed_origins", origins)?,
         access: rules.access.clone(),
         admin_token,
@@ -154,6 +155,7 @@ fn check_ports(
 ) -> Result<(), ConfigError> {
     let streams = [
         ("http.listen", &http.listen),
+        ("metrics.listen", &http.metrics_listen),
         ("turn.listen_tcp", &relay.listen_tcp),
         ("turn.listen_tls", &relay.listen_tls),
     ];

@@ -1,6 +1,9 @@
 //! Who may administer: whoever has the token, and on one's own desk whoever sits at it.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use arc_swap::ArcSwap;
 use axum::{
@@ -19,11 +22,16 @@ use crate::source::Source;
 pub struct AdminDoor {
     token: ArcSwap<Redacted<String>>,
     open_to_loopback: bool,
+    failed: AtomicU64,
 }
 
 /// The proof that a request may administer: routes that need it take it as an argument.
 #[derive(Clone, Copy, Debug)]
 pub struct Admin(());
+
+/// The proof that a request may see numbers: this machine may, whatever the profile.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watcher(());
 
 impl AdminDoor {
     /// Opens with `token`; to requests from this machine also without, if `open_to_loopback`.
@@ -32,7 +40,14 @@ impl AdminDoor {
         Self {
             token: ArcSwap::from_pointee(token),
             open_to_loopback,
+            failed: AtomicU64::new(0),
         }
+    }
+
+    /// How many wrong tokens were tried.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
     }
 
     /// From now on it opens with this token alone.
@@ -48,9 +63,19 @@ impl AdminDoor {
     }
 
     fn admit(&self, source: Source, headers: &HeaderMap) -> Result<Admin, Problem> {
+        self.admit_from(source, headers, self.open_to_loopback)
+            .map(Admin)
+    }
+
+    fn admit_from(
+        &self,
+        source: Source,
+        headers: &HeaderMap,
+        open_to_loopback: bool,
+    ) -> Result<(), Problem> {
         if !headers.contains_key(header::AUTHORIZATION) {
-            return match self.open_to_loopback && is_from_this_desk(source, headers) {
-                true => Ok(Admin(())),
+            return match open_to_loopback && is_from_this_desk(source, headers) {
+                true => Ok(()),
                 false => Err(Problem::unauthorized(
                     "TOKEN_REQUIRED",
                     "http.admin_token is required: Authorization: Bearer TOKEN",
@@ -58,11 +83,14 @@ impl AdminDoor {
             };
         }
         match bearer::token(headers).is_some_and(|token| self.opens_with(token)) {
-            true => Ok(Admin(())),
-            false => Err(Problem::unauthorized(
-                "TOKEN_INVALID",
-                "this is not http.admin_token; unless it is configured, the start summary shows it",
-            )),
+            true => Ok(()),
+            false => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                Err(Problem::unauthorized(
+                    "TOKEN_INVALID",
+                    "this is not http.admin_token; unless it is configured, the start summary shows it",
+                ))
+            }
         }
     }
 }
@@ -102,6 +130,16 @@ impl FromRequestParts<State> for Pass {
             source,
             headers: parts.headers.clone(),
         })
+    }
+}
+
+impl FromRequestParts<State> for Watcher {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Problem> {
+        let source = bearer::source(&parts.extensions);
+        let admitted = state.admin.admit_from(source, &parts.headers, true);
+        admitted.map(Self)
     }
 }
 

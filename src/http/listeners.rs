@@ -1,6 +1,16 @@
 //! The sockets behind the router: bound before anything is promised, bounded in number, closed in time.
 
-use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::Router;
 use hyper::{
@@ -38,22 +48,29 @@ pub struct Room {
     slots: Slots,
     seats: Arc<Seats>,
     exempt: TrustedProxies,
+    refused: Arc<AtomicU64>,
 }
 
 /// Why HTTP can't listen.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen for HTTP on {addr}: {reason}; free the port, or set http.listen")]
+#[error("cannot listen for HTTP on {addr}: {reason}; free the port, or set {key}")]
 pub struct ListenError {
+    key: &'static str,
     addr: SocketAddr,
     reason: io::Error,
 }
 
 impl Listeners {
-    /// Binds all of them, or takes those that are open already; one that is not required and whose family the machine lacks is left out.
+    /// Binds all of them, which `key` names, or takes those that are open already; one that is not required and whose
+    /// family the machine lacks is left out.
     ///
     /// # Errors
     /// The first address that can't be had, and the operating system's reason. Needs a tokio runtime around it.
-    pub fn bind(listen: &[Listen], inherited: &mut Inherited) -> Result<Self, ListenError> {
+    pub fn bind(
+        key: &'static str,
+        listen: &[Listen],
+        inherited: &mut Inherited,
+    ) -> Result<Self, ListenError> {
         let mut listeners = Vec::new();
         for Listen { addr, required } in listen.iter().copied() {
             match take_or_bind(inherited, addr) {
@@ -61,7 +78,7 @@ impl Listeners {
                 Err(reason) if !required && is_family_missing(&reason) => {
                     warn!(%addr, %reason, "not listening for HTTP here");
                 }
-                Err(reason) => return Err(ListenError { addr, reason }),
+                Err(reason) => return Err(ListenError { key, addr, reason }),
             }
         }
         Ok(Self(listeners))
@@ -128,7 +145,14 @@ impl Room {
             slots: Slots::new(connections),
             seats: Seats::new(per_source),
             exempt,
+            refused: Arc::default(),
         }
+    }
+
+    /// How many connections of sources that had too many were closed.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// From now on for so many.
@@ -142,7 +166,10 @@ impl Room {
         if self.exempt.contains(source) {
             return Some(Seat::uncounted());
         }
-        self.seats.take(source)
+        let seat = self.seats.take(source);
+        let refused = u64::from(seat.is_none());
+        self.refused.fetch_add(refused, Ordering::Relaxed);
+        seat
     }
 }
 

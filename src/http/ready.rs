@@ -20,7 +20,7 @@ impl Readiness {
         self.0.store(ready, Ordering::Release);
     }
 
-    fn is_ready(&self) -> bool {
+    pub(super) fn is_ready(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }

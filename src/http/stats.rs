@@ -13,12 +13,27 @@ pub struct Stats {
     pub started: UnixMillis,
     /// When this was asked.
     pub at: Now,
+    /// Whether new work is welcome.
+    pub is_ready: bool,
     /// The relay.
     pub relay: relay::Snapshot,
     /// Signaling, and Redis behind it.
     pub signaling: signaling::Snapshot,
+    /// HTTP.
+    pub http: Http,
     /// The process.
     pub process: Process,
+}
+
+/// What HTTP has refused since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Http {
+    /// Wrong admin tokens.
+    pub failed_logins: u64,
+    /// Connections of sources that had as many as they may.
+    pub connections_refused: u64,
+    /// Credentials to sources that were given as many as they may.
+    pub credentials_refused: u64,
 }
 
 impl State {
@@ -31,7 +46,13 @@ impl State {
             started: self.started,
             at: Now::read(),
             relay,
+            is_ready: self.readiness.is_ready(),
             signaling: self.signaling.snapshot(),
+            http: Http {
+                failed_logins: self.admin.failed(),
+                connections_refused: self.room.refused(),
+                credentials_refused: self.credentials_per_minute.refused(),
+            },
             process: process.await.unwrap_or_default(),
         }
     }

@@ -8,13 +8,14 @@ use tokio::{
 };
 
 use crate::clock::Now;
-use crate::http::listeners::Listeners;
 use crate::relay::engine::policy::PeerPolicy;
+use crate::server::doors::Doors;
 use crate::store::{self, redis::RedisUrl};
 
 /// Adds them to what the policy denies. Names count for the addresses that they have now.
-pub(super) async fn extend(policy: &mut PeerPolicy, http: &Listeners, store: &store::Settings) {
-    policy.own_listeners.extend(http.bound());
+pub(super) async fn extend(policy: &mut PeerPolicy, doors: &Doors, store: &store::Settings) {
+    policy.own_listeners.extend(doors.http());
+    policy.own_listeners.extend(doors.metrics());
     let deadline = Instant::from_std(Now::read().mono + RESOLVE_TIMEOUT);
     let redis_url = store.redis_url.as_ref();
     for (host, port) in redis_url.into_iter().flat_map(RedisUrl::hosts) {

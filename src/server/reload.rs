@@ -8,7 +8,7 @@ use super::certificates::Certificates;
 use super::{share_secret, supervisor};
 use crate::config::{Config, Reloaded};
 use crate::credentials::Credentials;
-use crate::http::{self, listeners::Room};
+use crate::http;
 use crate::logging::Levels;
 use crate::relay::{Relay, engine::Rules};
 use crate::signaling::Signaling;
@@ -22,7 +22,6 @@ pub(super) struct Live {
     pub(super) relay: Relay,
     pub(super) signaling: Signaling,
     pub(super) http: http::State,
-    pub(super) room: Room,
     pub(super) levels: Levels,
     pub(super) redis: Option<Redis>,
 }
@@ -59,7 +58,8 @@ impl Live {
         self.relay.apply(config.relay.limits, rules);
         self.signaling.apply(config.signaling.clone());
         let http = &config.http;
-        self.room
+        self.http
+            .room
             .resize(http.connections, http.connections_per_source);
         self.http.apply(http);
     }

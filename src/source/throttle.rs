@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     mem,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,6 +18,7 @@ use crate::clock::Now;
 pub struct Throttle {
     per_minute: Bound,
     generations: Mutex<Generations>,
+    refused: AtomicU64,
 }
 
 /// The moments at which sources may do everything again. Every access moves a source to the young ones; when there are
@@ -32,7 +36,14 @@ impl Throttle {
         Self {
             per_minute: Bound::new(per_minute),
             generations: Mutex::default(),
+            refused: AtomicU64::new(0),
         }
+    }
+
+    /// How often it has let nobody do it.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// From now on each source may do it so often a minute.
@@ -59,7 +70,11 @@ impl Throttle {
         let admitted = wait.is_zero() && max > 0;
         let rested = if admitted { rested + each } else { rested };
         generations.put(network, rested);
-        if admitted { Ok(()) } else { Err(wait) }
+        if admitted {
+            return Ok(());
+        }
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        Err(wait)
     }
 }
 

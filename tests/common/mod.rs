@@ -25,6 +25,8 @@ pub(crate) struct Setu {
     pub(crate) udp: SocketAddr,
     pub(crate) tcp: SocketAddr,
     pub(crate) tls: SocketAddr,
+    /// Where metrics have listeners of their own.
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 impl Setu {
@@ -49,7 +51,9 @@ impl Setu {
         let addresses: serde_json::Value =
             serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         let first = |name: &str| addresses[name][0].as_str().unwrap().parse().unwrap();
+        let metrics = addresses["metrics"][0].as_str();
         Self {
+            metrics: metrics.map(|addr| addr.parse().unwrap()),
             summary,
             http: first("http"),
             udp: first("udp"),

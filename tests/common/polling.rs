@@ -31,6 +31,20 @@ impl Polling {
         (client, joined)
     }
 
+    /// The code of the error that a join is answered with.
+    #[allow(dead_code, reason = "each test target uses its part")]
+    pub(crate) fn refused(server: SocketAddr, session: &str, participant: &str) -> String {
+        let mut client = Self::connect(server);
+        client.emit(
+            "join-session",
+            &json!({ "sessionId": session, "participantId": participant }),
+        );
+        client.wait_for("error")["code"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
     pub(crate) fn connect(server: SocketAddr) -> Self {
         let path = "/socket.io/?EIO=4&transport=polling";
         let opened = get(server, path).body;
