@@ -22,13 +22,28 @@ pub(crate) fn credential(joined: &Value) -> [&str; 2] {
 impl Polling {
     /// Connected, and a member of the session.
     pub(crate) fn join(server: SocketAddr, session: &str, participant: &str) -> (Self, Value) {
-        let mut client = Self::connect(server);
-        client.emit(
+        Self::connect(server).joined(session, participant)
+    }
+
+    /// The same where a token is asked for.
+    #[allow(dead_code, reason = "each test target uses its part")]
+    pub(crate) fn join_by(
+        token: &str,
+        server: SocketAddr,
+        session: &str,
+        participant: &str,
+    ) -> (Self, Value) {
+        let client = Self::connect_with(server, &json!({ "token": token }).to_string());
+        client.joined(session, participant)
+    }
+
+    fn joined(mut self, session: &str, participant: &str) -> (Self, Value) {
+        self.emit(
             "join-session",
             &json!({ "sessionId": session, "participantId": participant }),
         );
-        let joined = client.wait_for("session-joined");
-        (client, joined)
+        let joined = self.wait_for("session-joined");
+        (self, joined)
     }
 
     /// The code of the error that a join is answered with.
@@ -46,6 +61,10 @@ impl Polling {
     }
 
     pub(crate) fn connect(server: SocketAddr) -> Self {
+        Self::connect_with(server, "")
+    }
+
+    fn connect_with(server: SocketAddr, auth: &str) -> Self {
         let path = "/socket.io/?EIO=4&transport=polling";
         let opened = get(server, path).body;
         let opened: Value = serde_json::from_str(opened.strip_prefix('0').unwrap()).unwrap();
@@ -55,7 +74,7 @@ impl Polling {
             path,
             unread: VecDeque::new(),
         };
-        client.send("40");
+        client.send(&format!("40{auth}"));
         client
     }
 
