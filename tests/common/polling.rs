@@ -21,6 +21,7 @@ pub(crate) fn credential(joined: &Value) -> [&str; 2] {
 
 impl Polling {
     /// Connected, and a member of the session.
+    #[allow(dead_code, reason = "each test target uses its part")]
     pub(crate) fn join(server: SocketAddr, session: &str, participant: &str) -> (Self, Value) {
         Self::connect(server).joined(session, participant)
     }
