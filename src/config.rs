@@ -10,6 +10,7 @@ use crate::signaling;
 use crate::store;
 
 mod access;
+mod acme;
 mod alternate;
 mod certificate;
 mod external;
@@ -48,6 +49,8 @@ pub struct Config {
     pub external_origin: String,
     /// The name or address in the URLs that are handed out; IPv6 in brackets.
     pub relay_host: String,
+    /// The authority that certificates come from.
+    pub acme: Option<crate::acme::Settings>,
     /// Where HTTP's certificate comes from; without one it is served in clear.
     pub http_identity: Option<Identity>,
     /// Where the certificate of TURN over TLS comes from.
@@ -101,7 +104,8 @@ pub fn http_listeners(
     let source = source::Source::read(path, source::texts(env)?.into_iter())?;
     let raw = source.raw()?;
     let listen = resolve::http_listeners(&source, &raw)?;
-    Ok((listen, !raw.http.tls_cert_file.is_empty()))
+    let in_clear = raw.http.tls_cert_file.is_empty() && raw.acme.domains.0.is_empty();
+    Ok((listen, !in_clear))
 }
 
 /// How long a credential is to be good for, within the bounds of `credentials.ttl`.

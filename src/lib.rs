@@ -3,6 +3,7 @@
 //! The map of the house is `ARCHITECTURE.md`; `tests/architecture.rs` holds its floors.
 
 pub mod access;
+pub mod acme;
 pub mod check;
 pub mod cli;
 pub mod clock;

@@ -35,6 +35,7 @@ mod descriptors;
 mod doors;
 mod drain;
 pub mod health;
+mod issuing;
 mod off_limits;
 mod reload;
 mod signals;
@@ -45,6 +46,7 @@ mod urls;
 use certificates::Certificates;
 use doors::Doors;
 use drain::Drained;
+use issuing::Issuing;
 use reload::Live;
 pub use signals::{Asked, Signals};
 pub use supervisor::inherited;
@@ -71,6 +73,8 @@ struct Addresses {
     tcp: Vec<SocketAddr>,
     tls: Vec<SocketAddr>,
     dtls: Vec<SocketAddr>,
+    /// Where an authority looks for proof.
+    acme: Vec<SocketAddr>,
 }
 
 impl Server {
@@ -84,8 +88,10 @@ impl Server {
         mut inherited: Inherited,
     ) -> anyhow::Result<Self> {
         let credentials = Arc::new(Credentials::new(config.credentials.clone()));
-        let (doors, relay) = bind(&config, &mut inherited, &credentials).await?;
-        let addresses = Addresses::of(&doors, &relay);
+        let issuing = Issuing::bind(config.acme.as_ref(), &mut inherited)?;
+        let acme = issuing.as_ref().map(Issuing::bound).unwrap_or_default();
+        let (doors, relay) = bind(&config, &mut inherited, &acme, &credentials).await?;
+        let addresses = Addresses::of(&doors, &relay, acme);
         let urls = urls::relay_urls(&config.relay_host, relay.bound());
         let ice_servers = Arc::new(IceServers::new(urls, Arc::clone(&credentials)));
         let summary = summary::Facts {
@@ -127,6 +133,9 @@ impl Server {
         };
         signaling.taken_up(TAKE_UP_TIMEOUT).await;
         let (stop_http, stopped) = watch::channel(false);
+        if let Some(issuing) = issuing {
+            issuing.start(stopped.clone());
+        }
         let tls = acceptor(&live.config.http)?;
         let http = doors.open(&live.http, tls, stopped);
         readiness.set(true);
@@ -213,11 +222,13 @@ impl Server {
 async fn bind(
     config: &Config,
     inherited: &mut Inherited,
+    acme: &[SocketAddr],
     credentials: &Arc<Credentials>,
 ) -> anyhow::Result<(Doors, Relay)> {
     let descriptors = descriptors::raise();
     let doors = Doors::bind(&config.http, inherited)?;
     let mut relay = config.relay.clone();
+    relay.engine.policy.own_listeners.extend(acme);
     off_limits::extend(&mut relay.engine.policy, &doors, &config.store).await;
     let alternates = relay.alternates();
     let relay = Relay::start_on(inherited, relay, Arc::clone(credentials))
@@ -264,7 +275,7 @@ async fn share_secret(redis: Redis, credentials: Arc<Credentials>) {
 }
 
 impl Addresses {
-    fn of(doors: &Doors, relay: &Relay) -> Self {
+    fn of(doors: &Doors, relay: &Relay, acme: Vec<SocketAddr>) -> Self {
         let bound = relay.bound().clone();
         Self {
             http: doors.http(),
@@ -273,6 +284,7 @@ impl Addresses {
             tcp: bound.tcp,
             tls: bound.tls,
             dtls: bound.dtls,
+            acme,
         }
     }
 }

@@ -25,6 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("relay::worker", 3),
     ("store", 3),
     ("relay", 4),
+    ("acme", 5),
     ("signaling", 5),
     ("http", 6),
     ("config", 7),

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use super::acme;
 use super::external::External;
 use super::raw::Raw;
 use super::source::{ConfigError, Source};
 use crate::relay::tls::{Certificate, Identity, Shown};
 
-/// Where the relay's certificate comes from; without files, it is made.
+/// Where the relay's certificate comes from; without files or an authority, it is made.
 pub(super) fn of_turn(
     source: &Source,
     raw: &Raw,
@@ -17,6 +18,9 @@ pub(super) fn of_turn(
     let (cert, key) = (&raw.turn.tls_cert_file, &raw.turn.tls_key_file);
     if let Some(files) = files(source, "turn", cert, key)? {
         return Ok(files);
+    }
+    if let Some(issued) = issued(source, raw)? {
+        return Ok(issued);
     }
     let publics = external.addresses.iter().map(|own| own.public.to_string());
     let mut names: Vec<_> = publics.collect();
@@ -28,10 +32,19 @@ pub(super) fn of_turn(
     Ok(Identity::SelfSigned { names })
 }
 
-/// Where HTTP's certificate comes from; without files there is none.
+/// Where HTTP's certificate comes from; without files or an authority there is none.
 pub(super) fn of_http(source: &Source, raw: &Raw) -> Result<Option<Identity>, ConfigError> {
     let (cert, key) = (&raw.http.tls_cert_file, &raw.http.tls_key_file);
-    files(source, "http", cert, key)
+    match files(source, "http", cert, key)? {
+        Some(files) => Ok(Some(files)),
+        None => issued(source, raw),
+    }
+}
+
+/// Files that are named go before what an authority issues.
+fn issued(source: &Source, raw: &Raw) -> Result<Option<Identity>, ConfigError> {
+    let settings = acme::settings(source, raw)?;
+    Ok(settings.as_ref().map(acme::identity))
 }
 
 /// What HTTPS clients are shown.

@@ -14,6 +14,7 @@ pub(super) struct Raw {
     pub(super) signaling: Signaling,
     pub(super) store: Store,
     pub(super) turn: Turn,
+    pub(super) acme: Acme,
     pub(super) credentials: Credentials,
     pub(super) peers: Peers,
     pub(super) limits: Limits,
@@ -89,6 +90,17 @@ pub(super) struct Turn {
     pub(super) oauth_server: String,
     pub(super) oauth_keys: List,
     pub(super) oauth_keys_file: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Acme {
+    pub(super) domains: List,
+    pub(super) contact: List,
+    pub(super) directory: String,
+    pub(super) directory_ca_file: String,
+    pub(super) state_dir: String,
+    pub(super) listen: List,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,6 +199,7 @@ impl Default for Raw {
             signaling: Signaling::default(),
             store: Store::default(),
             turn: Turn::default(),
+            acme: Acme::default(),
             credentials: Credentials::default(),
             peers: Peers::default(),
             limits: Limits::default(),
@@ -263,6 +276,19 @@ impl Default for Turn {
             oauth_server: String::new(),
             oauth_keys: List::default(),
             oauth_keys_file: String::new(),
+        }
+    }
+}
+
+impl Default for Acme {
+    fn default() -> Self {
+        Self {
+            domains: List::default(),
+            contact: List::default(),
+            directory: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
+            directory_ca_file: String::new(),
+            state_dir: "/var/lib/setu/acme".to_owned(),
+            listen: List::of(&["0.0.0.0:80", "[::]:80"]),
         }
     }
 }

@@ -27,6 +27,10 @@ pub(super) fn relay_host(
     if !matches!(raw.turn.host.as_str(), "" | AUTO) {
         return source.check("turn.host", values::host(&raw.turn.host));
     }
+    // The certificate is for this name.
+    if let Some(domain) = raw.acme.domains.0.first() {
+        return source.check("acme.domains", values::host(domain));
+    }
     // Only the first address: a browser allocates once for each URL that it is given.
     let first = external.addresses.first().map(|address| address.public);
     Ok(first.map_or_else(String::new, |ip| {

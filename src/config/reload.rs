@@ -108,10 +108,13 @@ impl Config {
                 let keys = &to.http;
                 !keys.admin_token.is_empty() || !keys.admin_token_file.is_empty()
             }
-            ("turn", "tls_cert_file" | "tls_key_file") => !to.turn.tls_cert_file.is_empty(),
+            ("turn", "tls_cert_file" | "tls_key_file") => {
+                !to.turn.tls_cert_file.is_empty() || self.acme.is_some()
+            }
             // A port speaks TLS from its opening on, or does not.
             ("http", "tls_cert_file" | "tls_key_file") => {
-                self.http_identity.is_some() && !to.http.tls_cert_file.is_empty()
+                let is_named = !to.http.tls_cert_file.is_empty();
+                self.http_identity.is_some() && (is_named || self.acme.is_some())
             }
             (
                 "turn",

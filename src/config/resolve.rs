@@ -12,7 +12,7 @@ use super::host::Host;
 use super::raw::{AUTO, List, Raw};
 use super::reload::Loaded;
 use super::source::{ConfigError, Source};
-use super::{Config, Profile, access, certificate, limits, relaying, secrets, values};
+use super::{Config, Profile, access, acme, certificate, limits, relaying, secrets, values};
 use crate::http;
 use crate::logging;
 use crate::relay::{self, Listen};
@@ -39,7 +39,8 @@ pub(super) fn resolve(source: &Source, host: &Host) -> Result<Config, ConfigErro
         http,
         random_admin_token,
         unused_jwt_secret: rules.unused_secret,
-        self_signed: raw.turn.tls_cert_file.is_empty(),
+        self_signed: raw.turn.tls_cert_file.is_empty() && raw.acme.domains.0.is_empty(),
+        acme: acme::settings(source, &raw)?,
         http_identity: certificate::of_http(source, &raw)?,
         turn_identity: certificate::of_turn(source, &raw, &external, &relay_host)?,
         random_secret: raw.credentials.secret.is_empty() && raw.credentials.secret_file.is_empty(),

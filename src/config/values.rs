@@ -155,6 +155,34 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     Err("must be a DNS name or an address, without scheme and port: turn.example.org".to_owned())
 }
 
+/// DNS names as they stand in certificates. Over HTTP nobody can prove a wildcard.
+pub(super) fn domains(entries: &[String]) -> Result<Vec<String>, String> {
+    let parse = |entry: &String| {
+        let name = entry.trim().trim_end_matches('.').to_ascii_lowercase();
+        let is_label = |label: &str| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+            (1..=63).contains(&label.len()) && label.chars().all(plain)
+        };
+        let is_name = name.len() <= 253 && name.split('.').all(is_label);
+        if is_name && name.parse::<IpAddr>().is_err() {
+            return Ok(name);
+        }
+        Err(format!(
+            "{entry:?} must be a DNS name, without a star: turn.example.org"
+        ))
+    };
+    entries.iter().map(parse).collect()
+}
+
+/// Where something is asked for over TLS.
+pub(super) fn https_url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").unwrap_or_default();
+    match rest.is_empty() || rest.starts_with('/') {
+        true => Err("must be a URL that begins with https://".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
 /// REALM and SOFTWARE hold at most 127 characters ([RFC 8489 §14.9](https://www.rfc-editor.org/rfc/rfc8489#section-14.9)).
 pub(super) fn short_text(text: &str) -> Result<String, String> {
     let printable = |c: char| !c.is_control() && c != '"' && c != '\\';
@@ -268,6 +296,23 @@ mod tests {
         assert_eq!(rene[0].1.expose(), "caf\u{e9} noir");
         assert!(users(&["Rene\u{301}:a", "Ren\u{e9}:b"]).is_err());
         assert_eq!(realm("cafe\u{301}.example").unwrap(), "caf\u{e9}.example");
+    }
+
+    #[test]
+    fn domains_are_names_in_small_letters() {
+        let cases = [
+            ("Turn.Example.org.", Some("turn.example.org")),
+            ("localhost", Some("localhost")),
+            ("*.example.org", None),
+            ("192.0.2.1", None),
+            ("a..b", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            let domains = domains(&[text.to_owned()]).ok();
+            let expected = expected.map(|name| vec![name.to_owned()]);
+            assert_eq!(domains, expected, "{text:?}");
+        }
     }
 
     #[test]

@@ -29,6 +29,13 @@ pub enum Identity {
         /// The private key: PKCS #8, PKCS #1 or SEC 1.
         key: PathBuf,
     },
+    /// A PEM file that holds both, once there is one; until then, made for these names.
+    Issued {
+        /// The certificate chain and the private key.
+        file: PathBuf,
+        /// The names that it is to be for.
+        names: Vec<String>,
+    },
     /// Made at start; clients can't verify it.
     SelfSigned {
         /// DNS names and IP addresses that the certificate is for.
@@ -81,7 +88,10 @@ impl Certificate {
     pub fn load(identity: Identity) -> Result<Self, TlsError> {
         let (chain, key) = match &identity {
             Identity::Files { cert, key } => (read_chain(cert)?, read_key(key)?),
-            Identity::SelfSigned { names } => self_signed(names.clone())?,
+            Identity::Issued { file, .. } if file.exists() => (read_chain(file)?, read_key(file)?),
+            Identity::Issued { names, .. } | Identity::SelfSigned { names } => {
+                self_signed(names.clone())?
+            }
         };
         Ok(Self {
             identity,
@@ -120,6 +130,11 @@ impl Certificate {
             Identity::Files { cert, key } => TlsError::Mismatch {
                 cert: cert.clone(),
                 key: key.clone(),
+                reason,
+            },
+            Identity::Issued { file, .. } => TlsError::Mismatch {
+                cert: file.clone(),
+                key: file.clone(),
                 reason,
             },
             Identity::SelfSigned { .. } => TlsError::Refused(reason),

@@ -72,7 +72,7 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(5);
 impl Place {
     fn follow(&mut self, identity: &Identity) {
         match identity {
-            Identity::Files { .. } => {}
+            Identity::Files { .. } | Identity::Issued { .. } => {}
             // Made once, at start.
             Identity::SelfSigned { .. } => return,
         }
@@ -122,6 +122,7 @@ fn look(identity: &Identity) -> Seen {
     let read = |file: &Path| fs::read(file).map_err(|error| error.kind());
     match identity {
         Identity::Files { cert, key } => [read(cert), read(key)],
+        Identity::Issued { file, .. } => [read(file), Ok(Vec::new())],
         Identity::SelfSigned { .. } => [Ok(Vec::new()), Ok(Vec::new())],
     }
 }

@@ -11,6 +11,7 @@ use crate::clock::Now;
 use crate::config::{Config, Profile};
 use crate::ident::ParticipantId;
 use crate::relay::engine::Auth;
+use crate::relay::tls::Identity;
 use crate::relay::wire::response::SMALL_REALM_BYTES_MAX;
 use crate::signaling::ice_servers::IceServers;
 
@@ -169,6 +170,10 @@ impl Facts<'_> {
         warn_if(
             config.self_signed && !self.addresses.tls.is_empty(),
             "The TLS certificate was made just now: browsers refuse turns: URLs until turn.tls_cert_file and turn.tls_key_file name a real one.",
+        );
+        warn_if(
+            matches!(&config.turn_identity, Identity::Issued { file, .. } if !file.exists()),
+            "The certificate is being ordered: until it is there, clients are shown one that they refuse. The log says how it goes.",
         );
         warn_if(
             config.relay.dtls.is_none() && !config.relay.listen_dtls.is_empty(),

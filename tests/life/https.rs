@@ -120,7 +120,7 @@ fn link(folder: &Folder, to: &str, name: &str) {
 }
 
 /// Asks over TLS, and trusts this certificate alone.
-async fn ask(server: SocketAddr, trusted: &[u8], path: &str) -> String {
+pub(crate) async fn ask(server: SocketAddr, trusted: &[u8], path: &str) -> String {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.to_vec().into()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod acme;
+mod authority;
 mod call;
 mod certificates;
 mod drain;

@@ -23,6 +23,8 @@ pub(crate) struct Setu {
     pub(crate) udp: SocketAddr,
     pub(crate) tls: SocketAddr,
     pub(crate) dtls: SocketAddr,
+    /// Where an authority looks for proof.
+    pub(crate) acme: SocketAddr,
 }
 
 impl Setu {
@@ -76,6 +78,7 @@ impl Setu {
             udp: nowhere,
             tls: nowhere,
             dtls: nowhere,
+            acme: nowhere,
         };
         let said = setu.lines_until(" ready ");
         setu.find_addresses();
@@ -96,6 +99,9 @@ impl Setu {
         self.udp = first("udp");
         self.tls = first("tls");
         self.dtls = first("dtls");
+        if let Some(acme) = addresses["acme"][0].as_str() {
+            self.acme = acme.parse().unwrap();
+        }
     }
 
     /// The next line of the log that holds this; those before it are passed over.
@@ -123,6 +129,13 @@ impl Setu {
         self.folder.write("turn.toml", toml);
         self.signal("HUP");
         self.line("the configuration")
+    }
+
+    /// After its end: another one in the same folder.
+    pub(crate) fn again(mut self, toml: &str) -> Self {
+        let folder = std::mem::replace(&mut self.folder, Folder::new());
+        fs::remove_file(folder.0.join("addresses.json")).unwrap();
+        Self::start_in(folder, toml, |_| {})
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
