@@ -62,8 +62,8 @@ pub(super) enum Code {
     InvalidStatus,
     NotInSession,
     Forbidden,
-    LimitExceeded,
     ServerDraining,
+    LimitExceeded,
 }
 
 impl Limit {
@@ -98,8 +98,8 @@ impl Code {
         Self::InvalidStatus,
         Self::NotInSession,
         Self::Forbidden,
-        Self::LimitExceeded,
         Self::ServerDraining,
+        Self::LimitExceeded,
     ];
 
     /// As clients read it.
