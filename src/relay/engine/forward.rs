@@ -90,29 +90,23 @@ impl Engine {
             payload,
             dont_fragment,
         } = datagram;
-        let relays = self.allocations.relays();
-        match relays.owner_of(peer) {
-            None => {}
-            Some(worker) if worker != self.share.number => {
-                return Ok(Outcome::ToNeighbour {
-                    worker,
-                    to: RelayedAddr(peer.0),
-                    from,
-                    payload,
-                });
+        match self.allocations.relays().owner_of(peer) {
+            Some((worker, theirs)) if worker == self.share.number => {
+                self.forward_to_client(now, theirs, PeerAddr(from.0), payload)
             }
-            Some(_) => {
-                if let Some(theirs) = relays.at(peer.0) {
-                    return self.forward_to_client(now, theirs, PeerAddr(from.0), payload);
-                }
-            }
+            Some((worker, _)) => Ok(Outcome::ToNeighbour {
+                worker,
+                to: RelayedAddr(peer.0),
+                from,
+                payload,
+            }),
+            None => Ok(Outcome::ToPeer {
+                relay,
+                peer,
+                payload,
+                dont_fragment,
+            }),
         }
-        Ok(Outcome::ToPeer {
-            relay,
-            peer,
-            payload,
-            dont_fragment,
-        })
     }
 
     pub(super) fn forward_to_client<'b>(

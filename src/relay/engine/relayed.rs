@@ -4,10 +4,10 @@
 use std::{
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::relay::engine::five_tuple::RelayedAddr;
+use crate::relay::engine::five_tuple::{RelayKey, RelayedAddr};
 
 /// For all workers of a process: written when a relay socket opens or closes, looked at for a datagram only where its
 /// peer has one of our addresses.
@@ -21,8 +21,8 @@ pub struct RelayedAddrs {
 struct Span {
     ip: IpAddr,
     first_port: u16,
-    /// For each port the number of its worker, plus 1; 0 is nobody.
-    owners: Box<[AtomicU32]>,
+    /// For each port the number of its worker, plus 1, and that of the socket; 0 is nobody.
+    owners: Box<[AtomicU64]>,
 }
 
 impl RelayedAddrs {
@@ -32,23 +32,25 @@ impl RelayedAddrs {
         let span = |ip| Span {
             ip,
             first_port: *ports.start(),
-            owners: ports.clone().map(|_| AtomicU32::new(0)).collect(),
+            owners: ports.clone().map(|_| AtomicU64::new(0)).collect(),
         };
         Self {
             spans: ips.into_iter().map(span).collect(),
         }
     }
 
-    /// Which worker has a relay socket with this address.
-    pub(super) fn owner(&self, addr: SocketAddr) -> Option<u32> {
+    /// Which worker has a relay socket with this address, and how it calls it.
+    pub(super) fn owner(&self, addr: SocketAddr) -> Option<(u32, RelayKey)> {
         let owner = self.place(addr)?.load(Ordering::Relaxed);
-        owner.checked_sub(1)
+        let worker = u32::try_from(owner >> 32).ok()?.checked_sub(1)?;
+        Some((worker, RelayKey(owner as u32)))
     }
 
     /// The worker's relay socket has this address from now on.
-    pub(super) fn enter(&self, addr: RelayedAddr, worker: u32) {
+    pub(super) fn enter(&self, addr: RelayedAddr, worker: u32, key: RelayKey) {
         if let Some(place) = self.place(addr.0) {
-            place.store(worker.saturating_add(1), Ordering::Relaxed);
+            let worker = u64::from(worker) + 1;
+            place.store(worker << 32 | u64::from(key.0), Ordering::Relaxed);
         }
     }
 
@@ -59,7 +61,7 @@ impl RelayedAddrs {
         }
     }
 
-    fn place(&self, addr: SocketAddr) -> Option<&AtomicU32> {
+    fn place(&self, addr: SocketAddr) -> Option<&AtomicU64> {
         let span = self.spans.iter().find(|span| span.ip == addr.ip())?;
         let at = addr.port().checked_sub(span.first_port)?;
         span.owners.get(usize::from(at))
@@ -77,10 +79,10 @@ mod tests {
         for ip in ips {
             let relayed = RelayedAddr(SocketAddr::new(ip, 49200));
             assert_eq!(addrs.owner(relayed.0), None);
-            addrs.enter(relayed, 0);
-            assert_eq!(addrs.owner(relayed.0), Some(0));
-            addrs.enter(relayed, 7);
-            assert_eq!(addrs.owner(relayed.0), Some(7));
+            for (worker, key) in [(0, RelayKey(0)), (7, RelayKey(u32::MAX))] {
+                addrs.enter(relayed, worker, key);
+                assert_eq!(addrs.owner(relayed.0), Some((worker, key)));
+            }
             addrs.leave(relayed);
             assert_eq!(addrs.owner(relayed.0), None);
         }
@@ -96,7 +98,7 @@ mod tests {
             "198.51.100.2:49160",
         ] {
             let foreign: SocketAddr = foreign.parse().unwrap();
-            addrs.enter(RelayedAddr(foreign), 0);
+            addrs.enter(RelayedAddr(foreign), 0, RelayKey(0));
             assert_eq!(addrs.owner(foreign), None, "{foreign}");
         }
     }

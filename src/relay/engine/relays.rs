@@ -50,7 +50,6 @@ pub(super) struct Relays {
     addrs: Arc<RelayedAddrs>,
     /// At the relay's number: workers number their sockets from 0 upwards.
     open: Vec<Option<Relay>>,
-    by_addr: FxHashMap<SocketAddr, RelayKey>,
     /// Those that may be shared, by how many do: of IPv4, of IPv6.
     by_load: [BTreeSet<(usize, u32)>; 2],
 }
@@ -78,7 +77,6 @@ impl Relays {
             share,
             addrs,
             open: Vec::new(),
-            by_addr: FxHashMap::default(),
             by_load: Default::default(),
         }
     }
@@ -113,8 +111,7 @@ impl Relays {
                     by_peer: None,
                 });
                 if transport == RelayTransport::Udp {
-                    self.by_addr.insert(half.relayed.0, key);
-                    self.addrs.enter(half.relayed, self.share.number);
+                    self.addrs.enter(half.relayed, self.share.number, key);
                 }
                 0
             }
@@ -142,21 +139,22 @@ impl Relays {
             return false;
         }
         if relay.transport == RelayTransport::Udp {
-            self.by_addr.remove(&relay.relayed.0);
             self.addrs.leave(relay.relayed);
         }
         self.open[key.0 as usize] = None;
         true
     }
 
-    /// Which worker relays for this address, if it is a relayed transport address of this process.
-    pub(super) fn owner_of(&self, peer: PeerAddr) -> Option<u32> {
+    /// Which worker relays for this address, if it is a relayed transport address of this process, and by which relay
+    /// socket of that worker.
+    pub(super) fn owner_of(&self, peer: PeerAddr) -> Option<(u32, RelayKey)> {
         self.addrs.owner(peer.0)
     }
 
     /// The relay socket with this address.
     pub(super) fn at(&self, addr: SocketAddr) -> Option<RelayKey> {
-        self.by_addr.get(&addr).copied()
+        let (worker, key) = self.addrs.owner(addr)?;
+        (worker == self.share.number).then_some(key)
     }
 
     /// A relay for one more allocation, with a port of its own still to be had, or not. `is_theirs` tells the
