@@ -242,7 +242,7 @@ fn stale(facts: &Facts<'_>, _: &Cert) -> Option<Finding> {
         Finding::warning(
             facts.check,
             format!(
-                "{} was renewed, but the running server still shows the one from before",
+                "the running server shows another one than {} names",
                 facts.key
             ),
             "let it load its files anew (kill -HUP its process), or restart it",

@@ -220,18 +220,26 @@ fn no_certificate_in_production() {
 }
 
 #[test]
-fn a_renewed_certificate_that_the_server_does_not_show_yet() {
+fn a_certificate_that_the_running_server_does_not_show() {
     let vps = Vps::new();
     let _server = vps.serve(&[]);
+    // One that was renewed in its place is shown within seconds.
     Authority::new("CN=Test Root")
         .issue(&NAME)
-        .write(&vps.folder, "good");
-    Checked::run(&mut vps.setu(&[]), &[])
-        .says(
-            "certificate",
-            "warning",
-            "still shows the one from before",
-            "restart",
-        )
-        .and_nothing_else_than(&["certificate"]);
+        .write(&vps.folder, "other");
+    let file = |name: &str| vps.folder.0.join(name).display().to_string();
+    Checked::run(
+        &mut vps.setu(&[
+            ("SETU_TURN__TLS_CERT_FILE", &file("other.pem")),
+            ("SETU_TURN__TLS_KEY_FILE", &file("other.key")),
+        ]),
+        &[],
+    )
+    .says(
+        "certificate",
+        "warning",
+        "the running server shows another one",
+        "restart",
+    )
+    .and_nothing_else_than(&["certificate"]);
 }
