@@ -75,6 +75,8 @@ fn answers(page: &mut Page, engine: &engine::Snapshot) {
         .map(|(code, refused)| ([code.as_str()], *refused));
     page.all(&metric::REFUSALS, refusals);
     page.one(&metric::FAILED_LOGINS, engine.failed_logins);
+    page.one(&metric::TAKEN_PEERS, engine.peers_taken);
+    page.one(&metric::SHARED, engine.shared);
 }
 
 fn peers(page: &mut Page, relay: &Snapshot) {
