@@ -4,6 +4,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::AsFd,
+    sync::Once,
 };
 
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
@@ -34,19 +35,35 @@ pub(crate) fn probe_tcp(addr: SocketAddr) -> io::Result<SocketAddr> {
 pub(crate) fn client_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
     let socket = open(addr, Type::DGRAM)?;
     socket.set_reuse_port(true)?;
-    // The kernel grants what it may; a burst that does not fit is lost before we see it.
-    socket.set_recv_buffer_size(CLIENT_BUFFER_BYTES)?;
-    socket.set_send_buffer_size(CLIENT_BUFFER_BYTES)?;
+    enlarge(SockRef::from(&socket))?;
     socket.bind(&addr.into())?;
     Ok(socket.into())
 }
 
 /// A UDP socket for clients that somebody else has bound.
 pub(crate) fn adopt_udp(socket: UdpSocket) -> io::Result<UdpSocket> {
-    let options = SockRef::from(&socket);
-    options.set_recv_buffer_size(CLIENT_BUFFER_BYTES)?;
-    options.set_send_buffer_size(CLIENT_BUFFER_BYTES)?;
+    enlarge(SockRef::from(&socket))?;
     Ok(socket)
+}
+
+/// Asks for large buffers, and says once what the kernel did not grant: a burst that does not fit is lost unseen.
+fn enlarge(socket: SockRef<'_>) -> io::Result<()> {
+    static SAID: Once = Once::new();
+    socket.set_recv_buffer_size(CLIENT_BUFFER_BYTES)?;
+    socket.set_send_buffer_size(CLIENT_BUFFER_BYTES)?;
+    // The kernel keeps twice of what it grants, for what it needs beside the data.
+    let granted = [socket.recv_buffer_size()?, socket.send_buffer_size()?].map(|kept| kept / 2);
+    if granted.iter().any(|bytes| *bytes < CLIENT_BUFFER_BYTES) {
+        SAID.call_once(|| {
+            tracing::info!(
+                asked = CLIENT_BUFFER_BYTES,
+                receive = granted[0],
+                send = granted[1],
+                "the kernel limits the buffers of UDP sockets: net.core.rmem_max and net.core.wmem_max set how far"
+            );
+        });
+    }
+    Ok(())
 }
 
 /// A TCP listener, one of several on the same address.
