@@ -20,7 +20,6 @@ mod secrets;
 mod sockets;
 mod stage;
 mod time;
-mod trusting;
 mod turn;
 mod web;
 mod x509;

@@ -19,3 +19,4 @@ pub mod server;
 pub mod signaling;
 pub mod source;
 pub mod store;
+pub mod trusting;

@@ -11,6 +11,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("ident", 0),
     ("logging", 0),
     ("metrics", 0),
+    ("trusting", 0),
     ("access", 1),
     ("credentials", 1),
     ("source", 1),

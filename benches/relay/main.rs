@@ -8,8 +8,6 @@
 mod cores;
 #[path = "../common/process.rs"]
 mod process;
-#[path = "../../tests/common/trusting.rs"]
-mod trusting;
 
 mod contestant;
 mod control;

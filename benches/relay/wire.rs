@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use tokio_rustls::rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 
-use crate::trusting::tls_config;
+use setu::trusting::client_config;
 
 /// Between client and server.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Wire {
             return Ok(Self::Tcp(stream, Vec::new()));
         }
         let name = ServerName::try_from("localhost").context("a name")?;
-        let connection = ClientConnection::new(Arc::new(tls_config()), name)?;
+        let connection = ClientConnection::new(Arc::new(client_config()?), name)?;
         Ok(Self::Tls(
             Box::new(StreamOwned::new(connection, stream)),
             Vec::new(),

@@ -3,17 +3,19 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpStream, UdpSocket},
 };
+use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
 
 use super::dtls::Dtls;
-use super::trusting;
 use crate::relay::engine::five_tuple::Transport;
 use crate::relay::wire::stream::Inbound;
+use crate::trusting;
 
 pub(super) enum Link {
     Udp(UdpSocket),
@@ -37,7 +39,7 @@ impl Link {
             Transport::Tcp => Self::of(TcpStream::connect(server).await?, None),
             Transport::Tls => {
                 let stream = TcpStream::connect(server).await?;
-                let stream = trusting::connect(stream, server.ip()).await?;
+                let stream = shake_hands(stream, server.ip()).await?;
                 let shown = stream.get_ref().1.peer_certificates();
                 let leaf = shown.and_then(<[_]>::first).map(|leaf| leaf.to_vec());
                 Self::of(stream, leaf)
@@ -114,4 +116,12 @@ async fn datagrams(server: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(server).await?;
     Ok(socket)
+}
+
+async fn shake_hands(stream: TcpStream, server: IpAddr) -> io::Result<TlsStream<TcpStream>> {
+    let config = trusting::client_config().map_err(io::Error::other)?;
+    let name = ServerName::IpAddress(server.into());
+    TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
 }

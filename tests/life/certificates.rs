@@ -5,7 +5,9 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
-use crate::client::{dtls_client::DtlsClient, tls_config};
+use setu::trusting::client_config;
+
+use crate::client::dtls_client::DtlsClient;
 use crate::common::Folder;
 
 /// Writes a certificate for localhost and its key under this name: what clients are shown of it.
@@ -20,7 +22,7 @@ pub(crate) fn make(folder: &Folder, name: &str) -> Vec<u8> {
 pub(crate) async fn shown(server: SocketAddr) -> Vec<u8> {
     let socket = TcpStream::connect(server).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    let connector = TlsConnector::from(Arc::new(tls_config()));
+    let connector = TlsConnector::from(Arc::new(client_config().unwrap()));
     let stream = connector.connect(name, socket).await.unwrap();
     let shown = stream.get_ref().1.peer_certificates().unwrap();
     shown[0].to_vec()

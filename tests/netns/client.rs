@@ -12,7 +12,7 @@ use tokio_rustls::rustls::{ClientConnection, StreamOwned, pki_types::ServerName}
 use crate::bytes::*;
 use crate::namespace::Namespace;
 use crate::server::{PASSWORD, USER};
-use crate::trusting::tls_config;
+use setu::trusting::client_config;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Over {
@@ -211,7 +211,7 @@ fn tcp(server: SocketAddr) -> TcpStream {
 fn tls(stream: TcpStream) -> impl Stream {
     let name = ServerName::try_from("localhost").unwrap();
     StreamOwned::new(
-        ClientConnection::new(Arc::new(tls_config()), name).unwrap(),
+        ClientConnection::new(Arc::new(client_config().unwrap()), name).unwrap(),
         stream,
     )
 }

@@ -12,8 +12,6 @@ mod client;
 mod internet;
 mod namespace;
 mod server;
-#[path = "../common/trusting.rs"]
-mod trusting;
 
 mod families;
 mod nat;

@@ -8,6 +8,7 @@ use std::{
 use setu::relay::wire::address::XorAddress;
 use setu::relay::wire::attributes::ATTR_ICMP;
 use setu::relay::wire::stream::Inbound;
+use setu::trusting::client_config;
 use stun::{
     agent::TransactionId,
     attributes::{
@@ -37,11 +38,6 @@ use turn::proto::{
 
 use self::dtls_client::DtlsClient;
 use crate::world::{PASSWORD, PATIENCE, REALM, USER, World};
-
-#[path = "../common/trusting.rs"]
-mod trusting;
-
-pub(crate) use trusting::tls_config;
 
 #[path = "dtls_client.rs"]
 pub(crate) mod dtls_client;
@@ -485,7 +481,7 @@ pub(crate) fn peer_attribute(peer: SocketAddr) -> Box<dyn Setter> {
 }
 
 pub(crate) async fn tls_connect(addr: SocketAddr) -> impl Stream + use<> {
-    let config = tls_config();
+    let config = client_config().unwrap();
     let socket = TcpStream::connect(addr).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let connector = TlsConnector::from(Arc::new(config));

@@ -12,7 +12,8 @@ use tokio_rustls::{
     rustls::{AlertDescription, Error as TlsError, pki_types::ServerName},
 };
 
-use crate::client::tls_config;
+use setu::trusting::client_config;
+
 use crate::world::{PATIENCE, World};
 
 /// The protocol, if any, or why there is no session.
@@ -36,7 +37,7 @@ async fn alpn_names_turn_or_stun_or_the_handshake_fails() {
         ),
     ];
     for (offered, expected) in cases {
-        let mut config = tls_config();
+        let mut config = client_config().unwrap();
         config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
         let socket = TcpStream::connect(world.tls()).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();

@@ -1,31 +1,27 @@
-//! TLS to a server whose certificate is judged elsewhere: here any will do.
+//! A TLS client for servers whose certificate is not the question: because it is judged elsewhere, or because no
+//! certificate may name the address that is asked.
 
-use std::{io, net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
-use tokio::net::TcpStream;
-use tokio_rustls::{
-    TlsConnector,
-    client::TlsStream,
-    rustls::{
-        self, ClientConfig, DigitallySignedStruct, SignatureScheme,
-        client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-        pki_types::{CertificateDer, ServerName, UnixTime},
-    },
+use tokio_rustls::rustls::{
+    self, ClientConfig, DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-/// Shakes hands with whoever has the private key of whatever certificate is shown.
-pub(super) async fn connect(stream: TcpStream, server: IpAddr) -> io::Result<TlsStream<TcpStream>> {
+/// Takes whatever certificate is shown, from whoever has its private key.
+///
+/// # Errors
+/// When the cryptography serves no version of TLS.
+pub fn client_config() -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
+    let versions = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
+    Ok(versions
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth();
-    let connector = TlsConnector::from(Arc::new(config));
-    let name = ServerName::IpAddress(server.into());
-    connector.connect(name, stream).await
+        .with_no_client_auth())
 }
 
 #[derive(Debug)]
