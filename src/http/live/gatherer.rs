@@ -49,6 +49,9 @@ impl Gatherer {
         let opened = self.open(&sessions, wanted).await;
         let mut listed = HashMap::new();
         for wanted in wanted.iter().filter(|wanted| wanted.allocations) {
+            if listed.contains_key(&wanted.search) {
+                continue;
+            }
             let found = self
                 .relay
                 .some_allocations(&wanted.search, ALLOCATIONS_MAX)
@@ -92,6 +95,9 @@ impl Gatherer {
     ) -> HashMap<SessionId, Opened> {
         let mut opened = HashMap::new();
         for id in wanted.iter().filter_map(|wanted| wanted.session()) {
+            if opened.contains_key(&id) {
+                continue;
+            }
             let Some(session) = sessions.iter().find(|session| session.id == id) else {
                 continue;
             };
