@@ -7,6 +7,7 @@ use axum::{
         rejection::{PathRejection, QueryRejection},
     },
     http::StatusCode,
+    response::{IntoResponse, Response},
     routing::{delete, get},
 };
 use serde::Deserialize;
@@ -21,7 +22,7 @@ mod log;
 
 use answers::{Allocations, SessionAnswer, Sessions};
 
-pub(super) use answers::Timer;
+pub(super) use answers::{Allocation, Timer};
 
 pub(super) fn routes() -> Router<State> {
     Router::new()
@@ -89,8 +90,9 @@ async fn remove_participant(
     }
 }
 
-async fn allocations(_: Admin, Ask(state): Ask<State>) -> Json<Allocations> {
-    Json(Allocations::of(state.relay.allocations().await))
+async fn allocations(_: Admin, Ask(state): Ask<State>) -> Response {
+    let mut views = state.relay.allocations().await;
+    Json(Allocations::of(&mut views)).into_response()
 }
 
 async fn close_allocation(

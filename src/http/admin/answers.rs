@@ -61,15 +61,25 @@ pub(in crate::http) struct Timer {
 
 /// `GET /api/allocations`
 #[derive(Serialize)]
-pub(super) struct Allocations {
-    allocations: Vec<Allocation>,
+pub(super) struct Allocations<'v> {
+    allocations: Vec<Counted<'v>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Allocation {
-    id: String,
-    user: String,
+struct Counted<'v> {
+    #[serde(flatten)]
+    allocation: Allocation<'v>,
+    to_peers: Traffic,
+    to_clients: Traffic,
+}
+
+/// What an allocation is; what it relays stands beside that.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::http) struct Allocation<'v> {
+    id: &'v str,
+    user: &'v str,
     transport: &'static str,
     client: SocketAddr,
     relayed: SocketAddr,
@@ -79,8 +89,6 @@ struct Allocation {
     remaining_seconds: u64,
     permissions: u64,
     channels: u64,
-    to_peers: Traffic,
-    to_clients: Traffic,
 }
 
 impl Sessions {
@@ -138,21 +146,26 @@ impl Timer {
     }
 }
 
-impl Allocations {
+impl<'v> Allocations<'v> {
     /// The oldest first.
-    pub(super) fn of(mut views: Vec<AllocationView>) -> Self {
+    pub(super) fn of(views: &'v mut [AllocationView]) -> Self {
         views.sort_unstable_by(|one, other| (other.age, &one.id).cmp(&(one.age, &other.id)));
+        let counted = views.iter().map(|view| Counted {
+            allocation: Allocation::of(view),
+            to_peers: view.to_peers,
+            to_clients: view.to_clients,
+        });
         Self {
-            allocations: views.into_iter().map(Allocation::of).collect(),
+            allocations: counted.collect(),
         }
     }
 }
 
-impl Allocation {
-    fn of(view: AllocationView) -> Self {
+impl<'v> Allocation<'v> {
+    pub(in crate::http) fn of(view: &'v AllocationView) -> Self {
         Self {
-            id: view.id,
-            user: view.user.to_string(),
+            id: &view.id,
+            user: view.user.name(),
             transport: view.client.transport.name(),
             client: view.client.client,
             relayed: view.relayed,
@@ -161,8 +174,6 @@ impl Allocation {
             remaining_seconds: view.remaining.as_secs(),
             permissions: view.permissions,
             channels: view.channels,
-            to_peers: view.to_peers,
-            to_clients: view.to_clients,
         }
     }
 }

@@ -1,10 +1,8 @@
 //! What one who watches is sent, as JSON.
 
-use std::net::SocketAddr;
-
 use serde::Serialize;
 
-use crate::http::admin::Timer;
+use crate::http::admin::{Allocation, Timer};
 use crate::ident::UserId;
 use crate::relay::engine::limits::Limit;
 use crate::relay::engine::policy::Denial;
@@ -117,29 +115,19 @@ struct Participant<'f> {
     candidates: Kinds,
     relay: Usage,
     rate: Option<Rate>,
-    allocations: Vec<Allocation<'f>>,
+    allocations: Vec<Measured<'f>>,
 }
 
 #[derive(Serialize)]
 struct Allocations<'f> {
     matching: usize,
-    allocations: Vec<Allocation<'f>>,
+    allocations: Vec<Measured<'f>>,
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Allocation<'f> {
-    id: &'f str,
-    user: &'f str,
-    transport: &'static str,
-    client: SocketAddr,
-    relayed: SocketAddr,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    additional_relayed: Option<SocketAddr>,
-    age_seconds: u64,
-    remaining_seconds: u64,
-    permissions: u64,
-    channels: u64,
+struct Measured<'f> {
+    #[serde(flatten)]
+    allocation: Allocation<'f>,
     relay: Usage,
     rate: Option<Rate>,
 }
@@ -177,7 +165,7 @@ impl<'f> Answer<'f> {
                 allocations: found
                     .views
                     .iter()
-                    .map(|view| Allocation::of(frame, view))
+                    .map(|view| Measured::of(frame, view))
                     .collect(),
             }),
         }
@@ -275,12 +263,12 @@ impl<'f> Participant<'f> {
         let mut relaying = Relaying::default();
         let mut allocations = Vec::new();
         for view in own {
-            let allocation = Allocation::of(frame, view);
+            let measured = Measured::of(frame, view);
             relaying.add(&Relaying {
-                usage: allocation.relay,
-                rate: allocation.rate,
+                usage: measured.relay,
+                rate: measured.rate,
             });
-            allocations.push(allocation);
+            allocations.push(measured);
         }
         Self {
             participant_id: who.id.as_str(),
@@ -295,20 +283,11 @@ impl<'f> Participant<'f> {
     }
 }
 
-impl<'f> Allocation<'f> {
+impl<'f> Measured<'f> {
     fn of(frame: &Frame, view: &'f AllocationView) -> Self {
         let relaying = frame.allocation_rates.get(&view.id);
         Self {
-            id: &view.id,
-            user: view.user.name(),
-            transport: view.client.transport.name(),
-            client: view.client.client,
-            relayed: view.relayed,
-            additional_relayed: view.additional_relayed,
-            age_seconds: view.age.as_secs(),
-            remaining_seconds: view.remaining.as_secs(),
-            permissions: view.permissions,
-            channels: view.channels,
+            allocation: Allocation::of(view),
             relay: relaying.map(|relaying| relaying.usage).unwrap_or_default(),
             rate: relaying.and_then(|relaying| relaying.rate),
         }
