@@ -2,18 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    fs::{self, File},
-    process::{Child, Stdio},
-};
+use std::fs::{self, File};
 
 use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 
 use client::{Client, Over};
-use common::{Folder, ask, command, get, jwt};
+use common::{Folder, Setu, ask, get, jwt};
 use polling::{Polling, credential};
-use servers::{Server, until};
+use servers::Server;
 
 #[path = "relay/client.rs"]
 #[allow(dead_code, reason = "each test target uses its part")]
@@ -55,32 +52,32 @@ async fn a_whole_call_leaves_no_secret_in_the_log_at_any_level() {
         JWT_SECRET,
         &json!({ "sub": "alice", "exp": 4_000_000_000_u64 }),
     );
-    let (mut alice, joined) = Polling::join_by(&token, setu.http(), "circle", "alice");
+    let (mut alice, joined) = Polling::join_by(&token, setu.server.http, "circle", "alice");
     talk(&mut alice);
     let [username, password] = credential(&joined);
     for over in Over::ALL {
         call(&setu, over, username, password).await;
         call(&setu, over, "static-user", STATIC_PASSWORD).await;
     }
-    let mut stranger = Client::with(setu.at("udp"), Over::Udp, username, "guessed").await;
+    let mut stranger = Client::with(setu.server.udp, Over::Udp, username, "guessed").await;
     assert_eq!(stranger.allocate().await.err(), Some(401));
     let bearer = format!("Authorization: Bearer {token}");
-    let handed_out = ask(setu.http(), "GET /ice-servers", &[&bearer], "");
+    let handed_out = ask(setu.server.http, "GET /ice-servers", &[&bearer], "");
     assert_eq!(handed_out.status, 200, "{handed_out:?}");
     let more = handed_out.json()["iceServers"][1]["credential"].clone();
     let operator = format!("Authorization: Bearer {ADMIN_TOKEN}");
     for path in ["/api/sessions", "/api/sessions/circle", "/metrics"] {
-        let answer = ask(setu.http(), &format!("GET {path}"), &[&operator], "");
+        let answer = ask(setu.server.http, &format!("GET {path}"), &[&operator], "");
         assert_eq!(answer.status, 200, "{answer:?}");
     }
     let wrong = ask(
-        setu.http(),
+        setu.server.http,
         "GET /api/sessions",
         &["Authorization: Bearer guessed-token"],
         "",
     );
     assert_eq!(wrong.status, 401);
-    get(setu.http(), "/");
+    get(setu.server.http, "/");
     let text = setu.end();
     let never = [
         ADMIN_TOKEN,
@@ -119,7 +116,7 @@ async fn a_whole_call_leaves_no_secret_in_the_log_at_any_level() {
 async fn an_allocation_leaves_one_line_that_tells_its_life() {
     let setu = Logging::start(&[("SETU_LOG__FORMAT", "json")]);
     call(&setu, Over::Tcp, "static-user", STATIC_PASSWORD).await;
-    let mut kept = Client::with(setu.at("udp"), Over::Udp, "static-user", STATIC_PASSWORD).await;
+    let mut kept = Client::with(setu.server.udp, Over::Udp, "static-user", STATIC_PASSWORD).await;
     kept.allocate().await.unwrap();
     let text = setu.end();
     let lives = text
@@ -174,12 +171,12 @@ fn talk(alice: &mut Polling) {
 
 /// One packet each way, and the allocation is given back.
 async fn call(setu: &Logging, over: Over, username: &str, password: &str) {
-    let server = setu.at(match over {
-        Over::Udp => "udp",
-        Over::Tcp => "tcp",
-        Over::Tls => "tls",
-        Over::Dtls => "dtls",
-    });
+    let server = match over {
+        Over::Udp => setu.server.udp,
+        Over::Tcp => setu.server.tcp,
+        Over::Tls => setu.server.tls,
+        Over::Dtls => setu.server.dtls.unwrap(),
+    };
     let mut client = Client::with(server, over, username, password).await;
     let relayed = client.allocate().await.unwrap();
     let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -196,20 +193,18 @@ async fn call(setu: &Logging, over: Over, username: &str, password: &str) {
 
 /// A server whose log is kept.
 struct Logging {
-    child: Child,
+    server: Setu,
     folder: Folder,
-    addresses: Value,
 }
 
 impl Logging {
     fn start(variables: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
-        let [addresses, log] = ["addresses.json", "log"].map(|name| folder.0.join(name));
         let ports = world::free_range();
         let ports = format!("{}-{}", ports.start(), ports.end());
         let users = format!("static-user:{STATIC_PASSWORD}");
         let oauth_key = format!("kid:{OAUTH_KEY}");
-        let child = command(&[
+        let mut all = vec![
             ("SETU_HTTP__ADMIN_TOKEN", ADMIN_TOKEN),
             ("SETU_CREDENTIALS__SECRET", SECRET),
             ("SETU_CREDENTIALS__PREVIOUS_SECRETS", PREVIOUS_SECRET),
@@ -217,51 +212,21 @@ impl Logging {
             ("SETU_TURN__RELAY_PORTS", &ports),
             ("SETU_TURN__OAUTH_SERVER", "turn.example.org"),
             ("SETU_TURN__OAUTH_KEYS", &oauth_key),
-            ("SETU_SHUTDOWN__DRAIN", "0s"),
             ("SETU_ACCESS__MODE", "token"),
             ("SETU_ACCESS__JWT_SECRET", JWT_SECRET),
-        ])
-        .envs(variables.iter().copied())
-        .args(["serve", "--addresses-file"])
-        .arg(&addresses)
-        .stdout(Stdio::null())
-        .stderr(File::create(&log).unwrap())
-        .spawn()
-        .unwrap();
-        until("the server is ready", || addresses.exists());
-        let addresses = serde_json::from_slice(&fs::read(addresses).unwrap()).unwrap();
+        ];
+        all.extend_from_slice(variables);
+        let log = File::create(folder.0.join("log")).unwrap();
         Self {
-            child,
+            server: Setu::start_logging(&all, log),
             folder,
-            addresses,
         }
-    }
-
-    fn http(&self) -> std::net::SocketAddr {
-        self.at("http")
-    }
-
-    fn at(&self, listener: &str) -> std::net::SocketAddr {
-        self.addresses[listener][0]
-            .as_str()
-            .unwrap()
-            .parse()
-            .unwrap()
     }
 
     /// All that was logged until the server had stopped.
     fn end(mut self) -> String {
-        let pid = self.child.id().to_string();
-        let sent = std::process::Command::new("kill").arg(pid).status();
-        assert!(sent.unwrap().success());
-        assert!(self.child.wait().unwrap().success());
+        self.server.signal("TERM");
+        assert!(self.server.wait().success());
         fs::read_to_string(self.folder.0.join("log")).unwrap()
-    }
-}
-
-impl Drop for Logging {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Setu {
     pub(crate) udp: SocketAddr,
     pub(crate) tcp: SocketAddr,
     pub(crate) tls: SocketAddr,
+    /// Where there is such a listener.
+    pub(crate) dtls: Option<SocketAddr>,
     /// Where metrics have listeners of their own.
     pub(crate) metrics: Option<SocketAddr>,
 }
@@ -32,28 +34,28 @@ pub(crate) struct Setu {
 impl Setu {
     /// Starts on free loopback ports, with these variables on top, and waits until it is ready.
     pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
+        Self::start_logging(variables, Stdio::null())
+    }
+
+    /// The same; its log goes there.
+    pub(crate) fn start_logging(variables: &[(&str, &str)], log: impl Into<Stdio>) -> Self {
         let folder = Folder::new();
         let file = folder.0.join("addresses.json");
         let mut child = command(variables)
             .args(["serve", "--addresses-file"])
             .arg(&file)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut summary = String::new();
-        // The summary's last line closes the configuration.
-        while !summary.ends_with("] }\n") {
-            let read = stdout.read_line(&mut summary).unwrap();
-            assert!(read > 0, "setu ended before it was ready:\n{summary}");
-        }
+        let summary = summary(&mut child);
         let addresses: serde_json::Value =
             serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         let first = |name: &str| addresses[name][0].as_str().unwrap().parse().unwrap();
-        let metrics = addresses["metrics"][0].as_str();
+        let perhaps = |name: &str| Some(addresses[name][0].as_str()?.parse().unwrap());
         Self {
-            metrics: metrics.map(|addr| addr.parse().unwrap()),
+            dtls: perhaps("dtls"),
+            metrics: perhaps("metrics"),
             summary,
             http: first("http"),
             udp: first("udp"),
@@ -97,13 +99,7 @@ impl Serving {
             .stderr(Stdio::null())
             .spawn();
         let mut serving = Self(child.unwrap());
-        let mut stdout = BufReader::new(serving.0.stdout.take().unwrap());
-        let mut summary = String::new();
-        // The summary's last line closes the configuration.
-        while !summary.ends_with("] }\n") {
-            let read = stdout.read_line(&mut summary).unwrap();
-            assert!(read > 0, "setu ended before it was ready:\n{summary}");
-        }
+        summary(&mut serving.0);
         serving
     }
 }
@@ -113,6 +109,18 @@ impl Drop for Serving {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// What a server says when it is ready.
+fn summary(child: &mut Child) -> String {
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut summary = String::new();
+    // Its last line closes the configuration.
+    while !summary.ends_with("] }\n") {
+        let read = stdout.read_line(&mut summary).unwrap();
+        assert!(read > 0, "setu ended before it was ready:\n{summary}");
+    }
+    summary
 }
 
 /// `setu` with none of our variables but these, in a folder without a turn.toml.
