@@ -8,7 +8,11 @@ use crate::relay::tls::{Certificate, Identity, Shown, TlsError};
 
 /// Every place that shows a certificate.
 #[derive(Debug)]
-pub(super) struct Certificates(Vec<Place>);
+pub(super) struct Certificates {
+    turn: Place,
+    /// Where HTTP is served over TLS.
+    http: Option<Place>,
+}
 
 /// One of them.
 #[derive(Debug)]
@@ -27,41 +31,28 @@ type Seen = [Result<Vec<u8>, io::ErrorKind>; 2];
 impl Certificates {
     /// As the configuration has loaded them.
     pub(super) fn new(config: &Config) -> Self {
-        let turn = Place {
-            key: "turn.tls_cert_file",
-            seen: look(&config.turn_identity),
-            identity: config.turn_identity.clone(),
-            tls: config.relay.tls.clone(),
-            dtls: config.relay.dtls.clone(),
-        };
-        let http = config.http_identity.as_ref().zip(config.http.tls.as_ref());
-        let http = http.map(|(identity, tls)| Place {
-            key: "http.tls_cert_file",
-            seen: look(identity),
-            identity: identity.clone(),
-            tls: tls.clone(),
-            dtls: None,
-        });
-        Self([turn].into_iter().chain(http).collect())
+        let relay = &config.relay;
+        let (tls, dtls) = (relay.tls.clone(), relay.dtls.clone());
+        let http = config.http_identity.as_ref().zip(config.http.tls.clone());
+        Self {
+            turn: Place::new("turn.tls_cert_file", &config.turn_identity, tls, dtls),
+            http: http.map(|(identity, tls)| Place::new("http.tls_cert_file", identity, tls, None)),
+        }
     }
 
     /// Shows what the configuration names now, as it is now.
     pub(super) fn follow(&mut self, config: &Config) {
-        for place in &mut self.0 {
-            let named = match place.key {
-                "http.tls_cert_file" => config.http_identity.as_ref(),
-                _ => Some(&config.turn_identity),
-            };
-            if let Some(identity) = named {
-                place.follow(identity);
-            }
+        self.turn.follow(&config.turn_identity);
+        if let (Some(http), Some(identity)) = (&mut self.http, &config.http_identity) {
+            http.follow(identity);
         }
     }
 
     /// Shows what is in the files now, where that has changed. The files are small, and few.
     pub(super) fn look(&mut self) {
-        for place in &mut self.0 {
-            place.look();
+        self.turn.look();
+        if let Some(http) = &mut self.http {
+            http.look();
         }
     }
 }
@@ -70,6 +61,16 @@ impl Certificates {
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 impl Place {
+    fn new(key: &'static str, identity: &Identity, tls: Shown, dtls: Option<DtlsIdentity>) -> Self {
+        Self {
+            key,
+            seen: look(identity),
+            identity: identity.clone(),
+            tls,
+            dtls,
+        }
+    }
+
     fn follow(&mut self, identity: &Identity) {
         match identity {
             Identity::Files { .. } | Identity::Issued { .. } => {}
