@@ -55,8 +55,6 @@ pub struct Config {
     pub http_identity: Option<Identity>,
     /// Where the certificate of TURN over TLS comes from.
     pub turn_identity: Identity,
-    /// Whether the certificate of TURN over TLS was made at start.
-    pub self_signed: bool,
     /// Secrets, lifetimes and static users.
     pub credentials: credentials::Settings,
     /// Whether nobody outside this process knows the secret.
@@ -117,6 +115,12 @@ pub fn credential_ttl(text: &str) -> Result<Duration, String> {
 }
 
 impl Config {
+    /// Whether the certificate of TURN over TLS was made at start.
+    #[must_use]
+    pub fn is_self_signed(&self) -> bool {
+        matches!(self.turn_identity, Identity::SelfSigned { .. })
+    }
+
     /// The effective configuration as a `turn.toml` that can be loaded, without the secrets. What would be refused
     /// without one of them is a comment.
     #[must_use]

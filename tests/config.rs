@@ -38,7 +38,7 @@ fn without_file_and_environment_everything_has_a_default() {
     assert_eq!(config.credentials.realm, "vrinda-sangha.local");
     assert_eq!(config.credentials.ttl.as_secs(), 24 * 3600);
     assert_eq!(config.signaling.revocation_grace.as_secs(), 30);
-    assert!(config.random_secret && config.self_signed && config.random_admin_token);
+    assert!(config.random_secret && config.is_self_signed() && config.random_admin_token);
     assert_eq!(config.http.access, Access::Open);
     assert!(config.store.redis_url.is_none() && !config.unused_jwt_secret);
     assert!(!config.relay.external.is_empty() && config.relay.workers >= 1);

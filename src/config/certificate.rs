@@ -2,25 +2,24 @@
 
 use std::path::PathBuf;
 
-use super::acme;
+use super::acme as from_authority;
 use super::external::External;
 use super::raw::Raw;
 use super::source::{ConfigError, Source};
+use crate::acme;
 use crate::relay::tls::{Certificate, Identity, Shown};
 
 /// Where the relay's certificate comes from; without files or an authority, it is made.
 pub(super) fn of_turn(
     source: &Source,
     raw: &Raw,
+    acme: Option<&acme::Settings>,
     external: &External,
     relay_host: &str,
 ) -> Result<Identity, ConfigError> {
     let (cert, key) = (&raw.turn.tls_cert_file, &raw.turn.tls_key_file);
-    if let Some(files) = files(source, "turn", cert, key)? {
-        return Ok(files);
-    }
-    if let Some(issued) = issued(source, raw)? {
-        return Ok(issued);
+    if let Some(named) = named(source, "turn", cert, key, acme)? {
+        return Ok(named);
     }
     let publics = external.addresses.iter().map(|own| own.public.to_string());
     let mut names: Vec<_> = publics.collect();
@@ -33,23 +32,30 @@ pub(super) fn of_turn(
 }
 
 /// Where HTTP's certificate comes from; without files or an authority there is none.
-pub(super) fn of_http(source: &Source, raw: &Raw) -> Result<Option<Identity>, ConfigError> {
+pub(super) fn of_http(
+    source: &Source,
+    raw: &Raw,
+    acme: Option<&acme::Settings>,
+) -> Result<Option<Identity>, ConfigError> {
     let (cert, key) = (&raw.http.tls_cert_file, &raw.http.tls_key_file);
-    match files(source, "http", cert, key)? {
-        Some(files) => Ok(Some(files)),
-        None => issued(source, raw),
-    }
+    named(source, "http", cert, key, acme)
 }
 
 /// Files that are named go before what an authority issues.
-fn issued(source: &Source, raw: &Raw) -> Result<Option<Identity>, ConfigError> {
-    let settings = acme::settings(source, raw)?;
-    Ok(settings.as_ref().map(acme::identity))
+fn named(
+    source: &Source,
+    section: &str,
+    cert: &str,
+    key: &str,
+    acme: Option<&acme::Settings>,
+) -> Result<Option<Identity>, ConfigError> {
+    let files = files(source, section, cert, key)?;
+    Ok(files.or_else(|| acme.map(from_authority::identity)))
 }
 
 /// What HTTPS clients are shown.
-pub(super) fn shown(source: &Source, identity: Identity) -> Result<Shown, ConfigError> {
-    let certificate = Certificate::load(identity);
+pub(super) fn shown(source: &Source, identity: &Identity) -> Result<Shown, ConfigError> {
+    let certificate = Certificate::load(identity.clone());
     let shown = certificate.and_then(|certificate| certificate.tls());
     source.check("http.tls_cert_file", shown)
 }

@@ -8,14 +8,14 @@ use super::host::Host;
 use super::oauth;
 use super::raw::{AUTO, List, Raw};
 use super::source::{ConfigError, Source};
-use super::{Profile, certificate, limits, values};
+use super::{Profile, limits, values};
 use crate::entropy;
 use crate::logging::Redacted;
 use crate::relay::engine::{
     Auth, ChannelRange, PortSharing, allocate::LIFETIMES, policy::PeerPolicy, share::Share,
     signaled::PeerMode,
 };
-use crate::relay::tls::Certificate;
+use crate::relay::tls::{Certificate, Identity};
 use crate::relay::{self, Listen};
 
 /// The name or address in URLs; IPv6 in brackets.
@@ -48,7 +48,7 @@ pub(super) fn relay(
     host: &Host,
     external: &External,
     profile: Profile,
-    relay_host: &str,
+    identity: &Identity,
 ) -> Result<relay::Settings, ConfigError> {
     let turn = &raw.turn;
     let listen_udp = listeners(source, "turn.listen_udp", &turn.listen_udp)?;
@@ -70,8 +70,8 @@ pub(super) fn relay(
         own_listeners: Vec::new(),
     };
     let software = source.check("turn.software", values::short_text(&turn.software))?;
-    let identity = certificate::of_turn(source, raw, external, relay_host)?;
-    let certificate = source.check("turn.tls_cert_file", Certificate::load(identity))?;
+    let certificate = Certificate::load(identity.clone());
+    let certificate = source.check("turn.tls_cert_file", certificate)?;
     Ok(relay::Settings {
         tls: source.check("turn.tls_cert_file", certificate.tls())?,
         dtls: certificate.dtls(),

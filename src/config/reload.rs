@@ -136,7 +136,7 @@ impl Config {
                 own.clone_from(made);
             }
         }
-        if self.self_signed {
+        if self.is_self_signed() {
             self.relay.tls = running.relay.tls.clone();
             self.relay.dtls = running.relay.dtls.clone();
         }

@@ -15,7 +15,7 @@ use super::source::{ConfigError, Source};
 use super::{Config, Profile, access, acme, certificate, limits, relaying, secrets, values};
 use crate::http;
 use crate::logging;
-use crate::relay::{self, Listen};
+use crate::relay::{self, Listen, tls::Identity};
 use crate::signaling;
 
 /// Builds every wing's settings.
@@ -25,9 +25,13 @@ pub(super) fn resolve(source: &Source, host: &Host) -> Result<Config, ConfigErro
     let (profile, profile_reason) = profile(source, &raw, &external)?;
     let credentials = secrets::credentials(source, &raw, profile)?;
     let relay_host = relaying::relay_host(source, &raw, &external)?;
-    let relay = relaying::relay(source, &raw, host, &external, profile, &relay_host)?;
+    let acme = acme::settings(source, &raw)?;
+    let authority = acme.as_ref();
+    let turn_identity = certificate::of_turn(source, &raw, authority, &external, &relay_host)?;
+    let http_identity = certificate::of_http(source, &raw, authority)?;
+    let relay = relaying::relay(source, &raw, host, &external, profile, &turn_identity)?;
     let rules = access::rules(source, &raw)?;
-    let (http, random_admin_token) = http(source, &raw, profile, &rules)?;
+    let (http, random_admin_token) = http(source, &raw, profile, &rules, http_identity.as_ref())?;
     check_ports(source, &http, &relay)?;
     let relayed = external.addresses.iter().map(|address| address.public);
     let relayed = relayed.collect();
@@ -39,10 +43,9 @@ pub(super) fn resolve(source: &Source, host: &Host) -> Result<Config, ConfigErro
         http,
         random_admin_token,
         unused_jwt_secret: rules.unused_secret,
-        self_signed: raw.turn.tls_cert_file.is_empty() && raw.acme.domains.0.is_empty(),
-        acme: acme::settings(source, &raw)?,
-        http_identity: certificate::of_http(source, &raw)?,
-        turn_identity: certificate::of_turn(source, &raw, &external, &relay_host)?,
+        acme,
+        http_identity,
+        turn_identity,
         random_secret: raw.credentials.secret.is_empty() && raw.credentials.secret_file.is_empty(),
         drain: drain(source, &raw)?,
         log: log(source, &raw)?,
@@ -108,16 +111,16 @@ fn http(
     raw: &Raw,
     profile: Profile,
     rules: &Rules,
+    identity: Option<&Identity>,
 ) -> Result<(http::Settings, bool), ConfigError> {
     let origins = values::origins(&raw.http.allowed_origins.0);
     let proxies = values::networks(&raw.http.trusted_proxies.0);
     let (admin_token, is_random) = secrets::admin_token(source, raw)?;
     let settings = http::Settings {
         listen: http_listeners(source, raw)?,
-        tls: match certificate::of_http(source, raw)? {
-            Some(identity) => Some(certificate::shown(source, identity)?),
-            None => None,
-        },
+        tls: identity
+            .map(|identity| certificate::shown(source, identity))
+            .transpose()?,
         metrics_listen: relaying::listeners(source, "metrics.listen", &raw.metrics.listen)?,
         allowed_origins: source.check("http.allowed_origins", origins)?,
         access: rules.access.clone(),

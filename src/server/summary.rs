@@ -53,7 +53,7 @@ impl Facts<'_> {
         let Self {
             config, addresses, ..
         } = self;
-        let certificate = if config.self_signed && !addresses.tls.is_empty() {
+        let certificate = if config.is_self_signed() && !addresses.tls.is_empty() {
             "  (self-signed certificate)"
         } else {
             ""
@@ -168,7 +168,7 @@ impl Facts<'_> {
             }
         };
         warn_if(
-            config.self_signed && !self.addresses.tls.is_empty(),
+            config.is_self_signed() && !self.addresses.tls.is_empty(),
             "The TLS certificate was made just now: browsers refuse turns: URLs until turn.tls_cert_file and turn.tls_key_file name a real one.",
         );
         warn_if(
