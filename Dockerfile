@@ -16,7 +16,7 @@ RUN touch src/main.rs src/lib.rs && cargo build --release --locked
 
 FROM scratch
 COPY --from=build /src/target/release/setu /setu
-# nobody: all ports are above 1024.
+# nobody: all ports are above 1024, but that of acme.listen, which is open only with acme.domains.
 USER 65534:65534
 # For a turn.toml: mount it here.
 WORKDIR /etc/setu
