@@ -6,6 +6,7 @@ use std::{env, fs, path::Path, process::Command};
 
 use serde_json::Value;
 use setu::metrics::{Kind, Metric, table};
+use setu::relay::engine::{DropReason, policy::Denial};
 
 const ALERTS: &str = "deploy/prometheus/alerts.yml";
 const DASHBOARD: &str = "deploy/grafana/setu.json";
@@ -57,6 +58,17 @@ fn every_panel_asks_for_what_there_is_in_words_that_prometheus_reads() {
     let left_out: Vec<_> = left_out.map(|metric| metric.name).collect();
     assert!(left_out.len() <= LEFT_OUT_MAX, "{left_out:?}");
     read_by_prometheus(&expressions);
+}
+
+#[test]
+fn our_own_dashboard_has_words_for_whatever_is_dropped_or_denied() {
+    let words = fs::read_to_string("web/dashboard/words.js").unwrap();
+    let drops = DropReason::ALL.map(DropReason::name);
+    let denials = Denial::ALL.map(Denial::name);
+    for name in drops.into_iter().chain(denials) {
+        let has_words = words.contains(&format!("\n  {name}: "));
+        assert!(has_words, "{name}");
+    }
 }
 
 /// As rules, which promtool reads.

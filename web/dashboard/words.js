@@ -75,6 +75,8 @@ const REASONS = {
   over_limit: 'Over a bandwidth limit',
   wrong_transport: 'Data to a TCP allocation',
   too_many_connections: 'Too many peer connections',
+  ambiguous: 'For one of several who share a port, and nothing tells whom',
+  peer_taken: 'Peer of another who shares the port',
   unsent_to_peers: 'Not sent to peers',
   unsent_to_clients: 'Not sent to clients',
 };
