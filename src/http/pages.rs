@@ -56,6 +56,7 @@ static ASSETS: &[Asset] = &assets![
     "dashboard/list.js",
     "dashboard/live.js",
     "dashboard/nodes.js",
+    "dashboard/point.js",
     "dashboard/rows.js",
     "dashboard/session.css",
     "dashboard/session.js",

@@ -21,7 +21,7 @@ let lostAt = null;
 
 const actions = new Actions({ token: () => token, closedOut: showDoor });
 const drawer = new SessionDrawer(actions, watchAnew);
-const list = new List({ changed: watchAnew, open: (id) => drawer.open(id), close: (id) => actions.closeAllocation(id) });
+const list = new List({ changed: watchAnew, open: (id) => drawer.open(id), close: (allocation) => actions.closeAllocation(allocation) });
 const figures = new Figures();
 const nodes = new Nodes();
 const live = new Live({ message, lost, refused });

@@ -1,21 +1,13 @@
 // The figures on top, each with its chart of the last minutes.
 
 import { Chart, WINDOW_MS } from './charts.js';
+import {
+  ALLOCATIONS, AT, BITS_TO_CLIENTS, BITS_TO_PEERS, DROPS, FAILED, PACKETS_TO_CLIENTS, PACKETS_TO_PEERS, PEOPLE, PORTS, SESSIONS,
+} from './point.js';
 import { make, write } from './rows.js';
 import { bits, count, counted, denial, reason } from './words.js';
 
 const $ = (id) => document.getElementById(id);
-/** Where each number of a point stands; see history.rs. */
-const AT = 0;
-const PEOPLE = 2;
-const ALLOCATIONS = 3;
-const PORTS = 4;
-const PACKETS_TO_PEERS = 5;
-const BITS_TO_PEERS = 6;
-const PACKETS_TO_CLIENTS = 7;
-const BITS_TO_CLIENTS = 8;
-const DROPS = 9;
-const FAILED = 10;
 
 export class Figures {
   #points = [];
@@ -42,7 +34,7 @@ export class Figures {
     if (this.#points.at(-1)?.[AT] !== point[AT]) this.#points.push(point);
     while (this.#points.length > 0 && this.#points[0][AT] < at - WINDOW_MS) this.#points.shift();
     for (const { chart, columns } of this.#charts) chart.draw(this.#points.map((values) => [values[AT], ...columns.map((column) => values[column])]), at);
-    this.#write('people', count(point[PEOPLE]), [`in ${counted(point[1], 'session')}`, counted(sockets, 'socket'), counted(timers, 'timer')]);
+    this.#write('people', count(point[PEOPLE]), [`in ${counted(point[SESSIONS], 'session')}`, counted(sockets, 'socket'), counted(timers, 'timer')]);
     this.#write('traffic', bits(point[BITS_TO_PEERS] + point[BITS_TO_CLIENTS]), [`${bits(point[BITS_TO_PEERS])} to peers`, `${bits(point[BITS_TO_CLIENTS])} to clients`], 2);
     this.#write('packets', `${count(point[PACKETS_TO_PEERS] + point[PACKETS_TO_CLIENTS])}/s`, [`${count(point[PACKETS_TO_PEERS])} to peers`, `${count(point[PACKETS_TO_CLIENTS])} to clients`], 2);
     const tcp = relay.tcpPortsInUse > 0 ? [`${count(relay.tcpPortsInUse)} for TCP`] : [];
@@ -73,10 +65,5 @@ function showTrouble({ failedLogins, drops, refused, denied }) {
   const text = JSON.stringify(rows);
   if (list.dataset.shown === text) return;
   list.dataset.shown = text;
-  list.replaceChildren(...rows.flatMap(([name, total]) => {
-    const [term, value] = [document.createElement('dt'), document.createElement('dd')];
-    term.textContent = name;
-    value.textContent = count(total);
-    return [term, value];
-  }));
+  list.replaceChildren(...rows.flatMap(([name, total]) => [make('dt', {}, name), make('dd', {}, count(total))]));
 }

@@ -1,5 +1,6 @@
 // Sessions or allocations: a page of them, searched and ordered by the server.
 
+import { SESSIONS } from './point.js';
 import { make, Rows, write } from './rows.js';
 import { age, bits, count, timer, transport } from './words.js';
 
@@ -14,7 +15,6 @@ export class List {
   #typing;
   #sessions;
   #allocations;
-  #matching = 0;
 
   /** `changed()`: something else is wanted. `open(sessionId)`, `close(allocation)`: asked for. */
   constructor({ changed, open, close }) {
@@ -38,14 +38,13 @@ export class List {
   }
 
   show({ list, allocations, point, relay }) {
-    write($('count-sessions'), count(point[1]));
+    write($('count-sessions'), count(point[SESSIONS]));
     write($('count-allocations'), count(relay.allocations));
-    if (this.#tab === 'sessions') this.#showSessions(list, point[1]);
+    if (this.#tab === 'sessions') this.#showSessions(list, point[SESSIONS]);
     else if (allocations) this.#showAllocations(allocations);
   }
 
   #showSessions({ matching, sessions }, all) {
-    this.#matching = matching;
     // Sessions ended while the last page was shown: the server gave the one before.
     if (this.#offset >= matching) this.#offset = Math.max(0, Math.ceil(matching / PAGE) - 1) * PAGE;
     this.#sessions.show(sessions, ({ sessionId }) => sessionId);

@@ -4,7 +4,7 @@ import { make, Rows, write } from './rows.js';
 import { age, bits, bytes, clock, count, counted, transport } from './words.js';
 
 const $ = (id) => document.getElementById(id);
-const KINDS = { host: 'host', srflx: 'srflx', prflx: 'prflx', relay: 'relay' };
+const KINDS = ['host', 'srflx', 'prflx', 'relay'];
 
 export class SessionDrawer {
   #actions;
@@ -105,13 +105,12 @@ function createPerson({ participantId }, session, actions) {
   };
 }
 
-function showKinds(list, { candidates, sockets, relay }) {
-  const offered = Object.keys(KINDS).filter((kind) => candidates[kind]);
-  const words = [...offered, sockets === 1 ? '1 socket' : `${sockets} sockets`];
-  const text = `${words}${relay.allocations}`;
+function showKinds(list, { candidates, sockets }) {
+  const words = [...KINDS.filter((kind) => candidates[kind]), counted(sockets, 'socket')];
+  const text = words.join();
   if (list.dataset.shown === text) return;
   list.dataset.shown = text;
-  list.replaceChildren(...words.map((word) => make('li', { className: 'badge', textContent: KINDS[word] ?? word, dataset: { kind: KINDS[word] ? word : 'other' } })));
+  list.replaceChildren(...words.map((word) => make('li', { className: 'badge', textContent: word, dataset: { kind: KINDS.includes(word) ? word : 'other' } })));
 }
 
 function relayWords({ relay, rate, allocations }) {

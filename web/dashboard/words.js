@@ -12,25 +12,25 @@ export function counted(number, one, many = `${one}s`) {
 
 /** Bits in a second: "0", "512 bit/s", "12.4 Mbit/s". */
 export function bits(perSecond) {
-  return scaled(perSecond, 1000, ['bit/s', 'kbit/s', 'Mbit/s', 'Gbit/s']);
+  return scaled(perSecond, ['bit/s', 'kbit/s', 'Mbit/s', 'Gbit/s']);
 }
 
 /** "3.4 MB" */
 export function bytes(number) {
-  return scaled(number, 1000, ['bytes', 'kB', 'MB', 'GB', 'TB']);
+  return scaled(number, ['bytes', 'kB', 'MB', 'GB', 'TB']);
 }
 
-function scaled(number, base, units) {
+function scaled(number, units) {
   if (number === 0) return '0';
   let power = 0;
-  while (number >= base && power < units.length - 1) {
-    number /= base;
+  while (number >= 1000 && power < units.length - 1) {
+    number /= 1000;
     power += 1;
   }
   const digits = power === 0 || number >= 100 ? 0 : 1;
   // 999.96 kbit/s is read as 1 Mbit/s.
   const text = number.toFixed(digits);
-  if (Number(text) >= base && power < units.length - 1) return `1 ${units[power + 1]}`;
+  if (Number(text) >= 1000 && power < units.length - 1) return `1 ${units[power + 1]}`;
   return `${text.replace(/\.0$/, '')} ${units[power]}`;
 }
 
