@@ -34,7 +34,7 @@ async function run() {
   }
   const signaling = watchSignaling();
   const asked = await askForServers();
-  if (asked.tokenProblem) return askForToken(asked.tokenProblem);
+  if (asked.tokenProblem !== undefined) return askForToken(asked.tokenProblem);
   if (asked.problem) return stop('The check cannot begin.', asked.problem);
   const probes = await tryAll(asked.servers);
   const reached = await tryFromOutside(asked.servers, probes);
@@ -62,7 +62,7 @@ async function ask(query) {
 
 function readServers({ status, body, retryAfter }) {
   if (status === 0) return { problem: 'This server does not answer. Is it still running?' };
-  if (status === 401) return { tokenProblem: token ? (body?.error?.message ?? 'The server refuses this token.') : '-' };
+  if (status === 401) return { tokenProblem: token ? (body?.error?.message ?? 'The server refuses this token.') : '' };
   if (status === 429) return { problem: `Too many checks from your address in a minute. Try again in ${retryAfter ?? 60} seconds.` };
   if (status !== 200 || !Array.isArray(body?.iceServers)) return { problem: body?.error?.message ?? `The server answers with ${status}: is a proxy in between?` };
   return { servers: body.iceServers.flatMap(({ urls, ...rest }) => [urls].flat().map((url) => ({ ...rest, urls: url }))) };
@@ -145,15 +145,15 @@ function stop(title, why) {
   $('actions').hidden = false;
   text = `Setu connectivity check\n${title}\n${why}\n`;
   $('said').textContent = `${title} ${why}`;
-  window.setuCheck = { verdict: { level: 'bad', title, text: why, points: [] }, probes: [], signaling: null };
+  window.setuCheck = { verdict: { level: 'bad', title, text: why, points: [] }, probes: [], reached: null, signaling: null };
 }
 
 function askForToken(problem) {
   show('waiting', 'Who is asking?', '');
   $('evidence').hidden = true;
   $('token-form').hidden = false;
-  $('token-problem').hidden = !token;
-  $('token-problem').textContent = token ? problem : '';
+  $('token-problem').hidden = problem === '';
+  $('token-problem').textContent = problem;
   $('token').select();
   $('token').focus();
 }

@@ -24,8 +24,13 @@ export function meaning({ code, text = '' }) {
   return text ? `${text} (${code})` : `The server answers with error ${code}.`;
 }
 
+/** Whether a server said no, rather than nothing at all. */
+export function isRefusal({ code }) {
+  return code >= 300 && code < 600;
+}
+
 /** The most telling of several errors, in words: what a server said tells more than silence. */
 export function errorInWords(errors) {
-  const said = errors.find(({ code }) => code >= 300 && code < 600) ?? errors[0];
+  const said = errors.find(isRefusal) ?? errors[0];
   return said ? meaning(said) : 'No answer in time.';
 }

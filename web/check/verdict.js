@@ -8,7 +8,7 @@
 //   loop      { works: true, roundTripMs, bytes, seconds } or { works: false, reason }: a call through the
 //             relay and back to this page; null where there was no address to try it with
 
-import { errorInWords } from './errors.js';
+import { errorInWords, isRefusal } from './errors.js';
 import { isPrivate, place } from './place.js';
 
 const OVER = { udp: 'UDP', tcp: 'TCP', tls: 'TLS' };
@@ -19,7 +19,7 @@ const OVER = { udp: 'UDP', tcp: 'TCP', tls: 'TLS' };
  */
 export function outcome(probe) {
   if (probe.gathered === 'found') return probe.kind === 'stun' || probe.loop?.works ? 'works' : 'mute';
-  if (probe.errors.some(({ code }) => code >= 300 && code < 600)) return 'refused';
+  if (probe.errors.some(isRefusal)) return 'refused';
   // A STUN server that tells the browser what it knows already gives neither an address nor an error.
   if (probe.kind === 'stun' && probe.gathered === 'nothing') return 'works';
   return 'unreached';
@@ -126,7 +126,7 @@ function mute(relays) {
 
 function refused(relays) {
   const { probe } = Object.values(relays).find(({ state }) => state === 'refused');
-  const code = probe.errors.find((error) => error.code >= 300 && error.code < 600).code;
+  const { code } = probe.errors.find(isRefusal);
   const titles = {
     401: 'The relay refuses the credentials.',
     441: 'The relay refuses the credentials.',
