@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { seriousFindings } from './support/axe.js';
 import { eventually } from './support/call.js';
-import { closePages, launchChromium, PATIENCE_MS } from './support/chromium.js';
+import { closePages, complaintsOf, launchChromium, PATIENCE_MS } from './support/chromium.js';
 import { launchFirefox } from './support/firefox.js';
 import { fits, SCHEMES, SIZES, tabTo } from './support/look.js';
 import { startSetu } from './support/setu.js';
@@ -190,14 +190,7 @@ async function openCheck(options = {}, prepare, from = browser) {
   const context = await from.newContext({ viewport: SIZES[1], ...options });
   await prepare?.(context);
   const page = await context.newPage();
-  page.complaints = [];
-  page.on('pageerror', (error) => page.complaints.push(`exception: ${error.message}`));
-  page.on('console', (message) => {
-    if (['error', 'warning'].includes(message.type())) page.complaints.push(`console: ${message.text()}`);
-  });
-  page.on('request', (request) => {
-    if (!request.url().startsWith(setu.origin)) page.complaints.push(`outside request: ${request.url()}`);
-  });
+  page.complaints = complaintsOf(page, setu.origin);
   await page.goto(`${setu.origin}/check`);
   return page;
 }

@@ -2,13 +2,13 @@
 
 import { after, afterEach, before, describe, test } from 'node:test';
 import assert from 'node:assert/strict';
-import { io } from 'socket.io-client';
 import { ceiling } from '../../web/dashboard/charts.js';
 import { age, bits, bytes, clock, counted } from '../../web/dashboard/words.js';
 import { seriousFindings } from './support/axe.js';
 import { eventually } from './support/call.js';
-import { closePages, launchChromium, openCall, PATIENCE_MS } from './support/chromium.js';
+import { closePages, complaintsOf, launchChromium, openCall, PATIENCE_MS } from './support/chromium.js';
 import { launchFirefox } from './support/firefox.js';
+import { join } from './support/joined.js';
 import { fits, SCHEMES, SIZES, tabTo } from './support/look.js';
 import { startProxy } from './support/proxy.js';
 import { startSetu } from './support/setu.js';
@@ -168,7 +168,7 @@ describe('on one’s own machine, without a token', () => {
     await proxy.stop();
   });
 
-  test('who leaves no longer watches', async () => {
+  test('nothing is asked for again', async () => {
     const page = await openDashboard();
     await page.waitForFunction(() => window.setuDashboard.state === 'live');
     const asked = [];
@@ -214,11 +214,7 @@ async function openDashboard(options = {}, origin = setu.origin) {
   const context = await browser.newContext({ viewport: SIZES[1], ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
-  page.complaints = [];
-  page.on('pageerror', (error) => page.complaints.push(`exception: ${error.message}`));
-  page.on('console', (message) => {
-    if (['error', 'warning'].includes(message.type())) page.complaints.push(`console: ${message.text()}`);
-  });
+  page.complaints = complaintsOf(page, origin);
   await page.goto(`${origin}/dashboard`);
   return page;
 }
@@ -226,16 +222,14 @@ async function openDashboard(options = {}, origin = setu.origin) {
 /** Sessions reading-0000 and so on, somebody in each, and in every third a timer. */
 async function populate(sessions) {
   const sockets = [];
-  const join = async (number) => {
-    const socket = io(`http://127.0.0.1:${setu.port}`, { transports: ['websocket'], forceNew: true, reconnection: false });
-    sockets.push(socket);
-    await new Promise((connected, failed) => socket.on('connect', connected).on('connect_error', failed));
+  const one = async (number) => {
     const sessionId = `reading-${String(number).padStart(4, '0')}`;
-    await socket.emitWithAck('join-session', { sessionId, participantId: `p${number}`, participantName: NAMES[number % NAMES.length] });
+    const socket = await join(setu, { sessionId, participantId: `p${number}`, participantName: NAMES[number % NAMES.length] });
+    sockets.push(socket);
     if (number % 3 === 0) socket.emit('start-session-timer', { sessionId, duration: 600 + number });
   };
   for (let first = 0; first < sessions; first += 50) {
-    await Promise.all(Array.from({ length: Math.min(50, sessions - first) }, (_, index) => join(first + index)));
+    await Promise.all(Array.from({ length: Math.min(50, sessions - first) }, (_, index) => one(first + index)));
   }
   return { close: () => sockets.forEach((socket) => socket.disconnect()) };
 }

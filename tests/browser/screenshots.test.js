@@ -4,8 +4,8 @@ import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { io } from 'socket.io-client';
 import { launchChromium, openCall, PATIENCE_MS } from './support/chromium.js';
+import { join } from './support/joined.js';
 import { SCHEMES } from './support/look.js';
 import { startSetu } from './support/setu.js';
 
@@ -100,9 +100,7 @@ async function populate() {
   for (const [sessionId, names] of Object.entries(SESSIONS)) {
     // One after the other: the order is shown.
     for (const [index, participantName] of names.entries()) {
-      const socket = io(`http://127.0.0.1:${setu.port}`, { transports: ['websocket'], forceNew: true, reconnection: false });
-      await new Promise((connected, failed) => socket.on('connect', connected).on('connect_error', failed));
-      await socket.emitWithAck('join-session', { sessionId, participantId: `${sessionId}-${index}`, participantName });
+      const socket = await join(setu, { sessionId, participantId: `${sessionId}-${index}`, participantName });
       if (index === 1) socket.emit('start-session-timer', { sessionId, duration: 1800 + 300 * names.length });
       joined.push(socket);
     }

@@ -47,24 +47,28 @@ export async function closePages(browser) {
   await Promise.all(browser.contexts().map((context) => context.close()));
 }
 
-export class CallPage {
-  /** Console errors, exceptions, failed and outside requests: a good page has none. */
-  complaints = [];
+/** Console errors, exceptions, failed and outside requests, as they come: a good page has none. */
+export function complaintsOf(page, origin) {
+  const complaints = [];
+  page.on('pageerror', (error) => complaints.push(`exception: ${error.message}`));
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) complaints.push(`console: ${message.text()}`);
+  });
+  page.on('request', (request) => {
+    if (!request.url().startsWith(origin)) complaints.push(`outside request: ${request.url()}`);
+  });
+  page.on('response', (response) => {
+    if (response.status() >= 400) complaints.push(`${response.status()}: ${response.url()}`);
+  });
+  return complaints;
+}
 
+export class CallPage {
   constructor(context, page, origin) {
     this.context = context;
     this.page = page;
     page.setDefaultTimeout(PATIENCE_MS);
-    page.on('pageerror', (error) => this.complaints.push(`exception: ${error.message}`));
-    page.on('console', (message) => {
-      if (['error', 'warning'].includes(message.type())) this.complaints.push(`console: ${message.text()}`);
-    });
-    page.on('request', (request) => {
-      if (!request.url().startsWith(origin)) this.complaints.push(`outside request: ${request.url()}`);
-    });
-    page.on('response', (response) => {
-      if (response.status() >= 400) this.complaints.push(`${response.status()}: ${response.url()}`);
-    });
+    this.complaints = complaintsOf(page, origin);
   }
 
   peers() {
