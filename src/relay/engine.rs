@@ -79,7 +79,7 @@ use limits::Limits;
 use mobility::Tickets;
 use peers::Peers;
 use policy::PeerPolicy;
-use relays::Relays;
+use relays::{Relays, Way};
 use share::Share;
 use signaled::{PeerMode, SignaledPeers};
 use tcp::Connections;
@@ -141,7 +141,6 @@ pub struct Engine {
     authenticator: Authenticator,
     alternates: Vec<Alternate>,
     allocations: Allocations,
-    share: Share,
     tcp_relay: bool,
     /// Whether this server is about to end: no allocation begins.
     is_draining: bool,
@@ -203,7 +202,6 @@ impl Engine {
             authenticator: Authenticator::new(auth, strict_expiry, nonce_key, credentials, tokens),
             alternates,
             allocations: Allocations::new(Relays::new(port_sharing, share, relayed)),
-            share,
             tcp_relay,
             is_draining: false,
             connections,
@@ -256,10 +254,10 @@ impl Engine {
         payload: &'d [u8],
     ) -> Outcome<'d> {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
-        let outcome = match self.allocations.relays().at(to.0) {
-            Some(relay) => self.forward_to_client(now, relay, PeerAddr(from.0), payload),
+        let outcome = match self.allocations.relays().way_to(to.0) {
+            Way::Inside(relay) => self.forward_to_client(now, relay, PeerAddr(from.0), payload),
             // It closed a moment ago.
-            None => Err(DropReason::NoAllocation),
+            Way::Outside | Way::Neighbour(_) => Err(DropReason::NoAllocation),
         };
         outcome.unwrap_or_else(|reason| self.dropped(reason))
     }

@@ -173,15 +173,22 @@ impl Allocations {
             .filter(|allocation| allocation.lives(now))
     }
 
-    /// The allocation of whoever sends data from this five-tuple: one that was moving here has arrived.
-    pub(super) fn by_sender(&mut self, now: Now, client: FiveTuple) -> Option<&mut Allocation> {
+    /// The allocation of whoever sends data from this five-tuple, and its slot: one that was moving here has arrived.
+    pub(super) fn by_sender(
+        &mut self,
+        now: Now,
+        client: FiveTuple,
+    ) -> Option<(usize, &mut Allocation)> {
         let slot = self.slot_of(&client)?;
         if self.table.get(slot)?.next() == Some(client) {
             self.arrive(slot, client);
         }
-        self.table
-            .get_mut(slot)
-            .filter(|allocation| allocation.lives(now))
+        let allocation = self.table.get_mut(slot)?;
+        allocation.lives(now).then_some((slot, allocation))
+    }
+
+    pub(super) fn at(&mut self, slot: usize) -> Option<&mut Allocation> {
+        self.table.get_mut(slot)
     }
 
     pub(super) fn by_ticket(&self, now: Now, ticket: Ticket) -> Option<&Allocation> {
@@ -215,17 +222,14 @@ impl Allocations {
         Ok(allocation)
     }
 
-    /// The relay's, for the client of this allocation, which sends from it: keeps in mind what tells it apart.
+    /// Keeps in mind what a datagram to this peer tells of its sender, where others may share its relayed address.
     pub(super) fn leave_traces(
         &mut self,
         now: Now,
-        client: FiveTuple,
+        slot: usize,
         peer: PeerAddr,
         payload: &[u8],
     ) -> Result<(), Taken> {
-        let Some(slot) = self.slot_of(&client) else {
-            return Ok(());
-        };
         self.relays.claim(now, slot, &[peer], &mut self.table)?;
         if let Some(check) = Check::parse(payload)
             && let Some(allocation) = self.table.get_mut(slot)

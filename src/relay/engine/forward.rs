@@ -10,7 +10,7 @@ use crate::relay::engine::counters::DropReason;
 use crate::relay::engine::five_tuple::{Family, FiveTuple, PeerAddr, RelayKey, RelayedAddr};
 use crate::relay::engine::limits::Limits;
 use crate::relay::engine::outcome::Outcome;
-use crate::relay::engine::relays::Taken;
+use crate::relay::engine::relays::{Taken, Way};
 use crate::relay::wire::channel_data::ChannelData;
 use crate::relay::wire::frame::Frame;
 use crate::relay::wire::message::{Message, TransactionId};
@@ -24,7 +24,7 @@ impl Engine {
         datagram: &'d [u8],
     ) -> Result<Outcome<'d>, DropReason> {
         let data = ChannelData::parse(datagram, self.channels).ok_or(DropReason::Malformed)?;
-        let allocation = self
+        let (slot, allocation) = self
             .allocations
             .by_sender(now, client)
             .ok_or(DropReason::NoAllocation)?;
@@ -38,9 +38,7 @@ impl Engine {
         self.counters.to_peers.count(data.payload.len());
         // Whose the peer is was settled when the channel was bound.
         if datagram.may_be_check() && self.allocations.relays().may_be_shared(datagram.relay) {
-            let _ = self
-                .allocations
-                .leave_traces(now, client, peer, data.payload);
+            let _ = self.allocations.leave_traces(now, slot, peer, data.payload);
         }
         self.leave(now, datagram)
     }
@@ -55,7 +53,7 @@ impl Engine {
             Discard::Incomplete => DropReason::Malformed,
             Discard::UnknownAttribute => DropReason::UnknownAttribute,
         })?;
-        let allocation = self
+        let (slot, allocation) = self
             .allocations
             .by_sender(now, client)
             .ok_or(DropReason::NoAllocation)?;
@@ -67,16 +65,13 @@ impl Engine {
         if !self.peers.admits_data(now, send.peer) {
             return Err(DropReason::ForbiddenPeer);
         }
-        spend(now, &self.limits, allocation, send.payload.len())?;
         if self.allocations.relays().may_be_shared(datagram.relay) {
-            let taken = self
-                .allocations
-                .leave_traces(now, client, peer, send.payload);
-            taken.map_err(|Taken| DropReason::PeerTaken)?;
+            let left = self.allocations.leave_traces(now, slot, peer, send.payload);
+            left.map_err(|Taken| DropReason::PeerTaken)?;
         }
-        if let Some(allocation) = self.allocations.by_client_mut(now, client) {
-            allocation.to_peers.count(send.payload.len());
-        }
+        let allocation = self.allocations.at(slot).ok_or(DropReason::NoAllocation)?;
+        spend(now, &self.limits, allocation, send.payload.len())?;
+        allocation.to_peers.count(send.payload.len());
         self.counters.to_peers.count(send.payload.len());
         self.leave(now, datagram)
     }
@@ -90,17 +85,15 @@ impl Engine {
             payload,
             dont_fragment,
         } = datagram;
-        match self.allocations.relays().owner_of(peer) {
-            Some((worker, theirs)) if worker == self.share.number => {
-                self.forward_to_client(now, theirs, PeerAddr(from.0), payload)
-            }
-            Some((worker, _)) => Ok(Outcome::ToNeighbour {
+        match self.allocations.relays().way_to(peer.0) {
+            Way::Inside(theirs) => self.forward_to_client(now, theirs, PeerAddr(from.0), payload),
+            Way::Neighbour(worker) => Ok(Outcome::ToNeighbour {
                 worker,
                 to: RelayedAddr(peer.0),
                 from,
                 payload,
             }),
-            None => Ok(Outcome::ToPeer {
+            Way::Outside => Ok(Outcome::ToPeer {
                 relay,
                 peer,
                 payload,

@@ -19,6 +19,7 @@ use crate::relay::engine::halves::Half;
 use crate::relay::engine::outcome::{OpenedRelay, RelayTransport};
 use crate::relay::engine::relayed::RelayedAddrs;
 use crate::relay::engine::share::Share;
+use crate::relay::engine::traces::PEERS_MAX;
 use crate::relay::wire::ice::Check;
 
 /// When allocations share a relayed transport address.
@@ -64,6 +65,17 @@ struct Relay {
     holders: SmallVec<[u32; 2]>,
     /// Which peer is whose, once there were several holders.
     by_peer: Option<Box<FxHashMap<PeerAddr, u32>>>,
+}
+
+/// How a peer is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Through the relay socket.
+    Outside,
+    /// It is a client of this engine, behind this relay socket.
+    Inside(RelayKey),
+    /// It is a client of this worker.
+    Neighbour(u32),
 }
 
 /// Another allocation on the same relayed transport address has this peer.
@@ -145,16 +157,13 @@ impl Relays {
         true
     }
 
-    /// Which worker relays for this address, if it is a relayed transport address of this process, and by which relay
-    /// socket of that worker.
-    pub(super) fn owner_of(&self, peer: PeerAddr) -> Option<(u32, RelayKey)> {
-        self.addrs.owner(peer.0)
-    }
-
-    /// The relay socket with this address.
-    pub(super) fn at(&self, addr: SocketAddr) -> Option<RelayKey> {
-        let (worker, key) = self.addrs.owner(addr)?;
-        (worker == self.share.number).then_some(key)
+    /// How a peer is reached.
+    pub(super) fn way_to(&self, peer: SocketAddr) -> Way {
+        match self.addrs.owner(peer) {
+            None => Way::Outside,
+            Some((worker, relay)) if worker == self.share.number => Way::Inside(relay),
+            Some((worker, _)) => Way::Neighbour(worker),
+        }
     }
 
     /// A relay for one more allocation, with a port of its own still to be had, or not. `is_theirs` tells the
@@ -241,6 +250,13 @@ impl Relays {
             if let Some(Some(relay)) = self.open.get_mut(key.0 as usize)
                 && let Some(by_peer) = &mut relay.by_peer
             {
+                if by_peer.len() >= relay.holders.len() * PEERS_MAX + OF_NOBODY_MAX {
+                    // What their holders have forgotten by now.
+                    by_peer.retain(|peer, holder| {
+                        let holder = table.get(*holder as usize);
+                        holder.is_some_and(|holder| holder.traces.knows(*peer))
+                    });
+                }
                 by_peer.insert(*peer, slot as u32);
             }
         }
@@ -265,7 +281,7 @@ impl Relays {
         self.get(key).is_some()
     }
 
-    /// How many relays each of these many allocations hold, for the checks of the table.
+    /// How many allocations hold a relay, each as often as it holds one.
     pub(super) fn holds(&self) -> usize {
         let open = self.open.iter().flatten();
         open.map(|relay| relay.holders.len()).sum()
