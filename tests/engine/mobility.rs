@@ -11,7 +11,7 @@ use crate::world::*;
 #[test]
 fn a_ticket_is_given_to_whoever_asks_for_one() {
     let (mut world, ticket) = mobile();
-    assert_eq!(ticket.len(), 20);
+    assert_eq!(ticket.len(), 24);
     let answer = world.ask(BOB, METHOD_ALLOCATE, &[&udp()]);
     assert!(!answer.has(ATTR_MOBILITY_TICKET));
     let mut again = World::new();
@@ -27,7 +27,7 @@ fn where_nobody_may_move_there_is_405() {
     let answer = world.ask(ALICE, METHOD_ALLOCATE, &[&udp(), &empty]);
     assert_eq!(answer.code(), 405);
     let mut world = world.allocate(ALICE);
-    let ticket = raw(ATTR_MOBILITY_TICKET, &[7; 20]);
+    let ticket = raw(ATTR_MOBILITY_TICKET, &[b'g'; 24]);
     assert_eq!(world.ask(ALICE, METHOD_REFRESH, &[&ticket]).code(), 405);
     assert_eq!(world.snapshot().allocations, 1);
 }
@@ -113,7 +113,7 @@ fn what_is_no_ticket_moves_nothing() {
         ("empty", &[], 400),
         ("cut short", &ticket[..19], 437),
         ("a flipped bit", &flipped, 437),
-        ("zeroes", &[0; 20], 437),
+        ("zeroes", &[0; 24], 437),
     ];
     for (name, ticket, code) in cases {
         let answer = move_to(&mut world, elsewhere(9), ticket);

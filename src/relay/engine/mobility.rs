@@ -108,8 +108,7 @@ impl Engine {
         if ticket.is_empty() {
             return Err(ErrorCode::BadRequest);
         }
-        let ticket = ticket.try_into().map(Ticket);
-        let ticket = ticket.map_err(|_| ErrorCode::AllocationMismatch)?;
+        let ticket = Ticket::parse(ticket).ok_or(ErrorCode::AllocationMismatch)?;
         let Some(own) = self.allocations.by_client(now, client) else {
             let named = self.allocations.by_ticket(now, ticket);
             let named = named.ok_or(ErrorCode::AllocationMismatch)?;
@@ -140,7 +139,7 @@ pub(super) fn owner<'a>(
     allocations: &'a Allocations,
     request: &Request<'_>,
 ) -> Option<&'a Identity> {
-    let ticket = request.mobility_ticket()?.try_into().ok()?;
-    let named = allocations.by_ticket(now, Ticket(ticket))?;
+    let ticket = Ticket::parse(request.mobility_ticket()?)?;
+    let named = allocations.by_ticket(now, ticket)?;
     Some(&named.owner)
 }

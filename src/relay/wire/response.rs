@@ -213,8 +213,8 @@ impl Response {
 
     /// Adds MOBILITY-TICKET.
     #[must_use]
-    pub fn mobility_ticket(self, Ticket(ticket): Ticket) -> Self {
-        self.with(ATTR_MOBILITY_TICKET, &ticket)
+    pub fn mobility_ticket(self, ticket: Ticket) -> Self {
+        self.with(ATTR_MOBILITY_TICKET, &ticket.to_text())
     }
 
     /// Adds LIFETIME, in whole seconds.
