@@ -2,11 +2,15 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use tokio::{sync::watch, task::JoinSet, time::interval};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{interval, timeout},
+};
 
 use crate::certificates;
 use crate::client::{Client, Over};
-use crate::common::Folder;
+use crate::common::{DEADLINE, Folder};
 use crate::process::Setu;
 
 const PEOPLE: usize = 4;
@@ -48,25 +52,40 @@ async fn a_call_over_tls_loses_nothing_while_certificate_secret_and_limits_chang
     let setu = Setu::start(&first);
     assert_eq!(certificates::shown(setu.tls).await, old);
     let (end, ended) = watch::channel(false);
-    let call = tokio::spawn(call(setu.tls, ended));
+    let (tell, mut told): (Vec<_>, Vec<_>) = (0..PEOPLE).map(|_| watch::channel(0)).unzip();
+    let call = tokio::spawn(call(setu.tls, tell, ended));
     for config in changes {
         // So that each change falls into the middle of talk.
-        tokio::time::sleep(20 * EVERY).await;
+        goes_on(&mut told).await;
         let line = setu.reload(&config);
         assert!(
             line.contains("loaded anew") && line.contains(r#"needs_restart="""#),
             "{line}"
         );
     }
-    tokio::time::sleep(20 * EVERY).await;
+    goes_on(&mut told).await;
     end.send_replace(true);
     let heard = call.await.unwrap();
     assert!(heard.iter().all(|frames| *frames >= 100), "{heard:?}");
     assert_eq!(certificates::shown(setu.tls).await, new);
 }
 
+/// Until everybody has heard twenty frames more of everybody else.
+async fn goes_on(told: &mut [watch::Receiver<u32>]) {
+    for heard in told {
+        let enough = *heard.borrow() + 20;
+        let more = heard.wait_for(|heard| *heard >= enough);
+        timeout(DEADLINE, more).await.unwrap().unwrap();
+    }
+}
+
 /// Everybody tells everybody else frame after frame until the end: how many each heard of each other, none of them lost.
-async fn call(server: SocketAddr, ended: watch::Receiver<bool>) -> Vec<u32> {
+/// Meanwhile `tell` has how many each has heard of everybody else.
+async fn call(
+    server: SocketAddr,
+    tell: Vec<watch::Sender<u32>>,
+    ended: watch::Receiver<bool>,
+) -> Vec<u32> {
     let (mut people, mut relayed) = (Vec::new(), Vec::new());
     for _ in 0..PEOPLE {
         let mut client = Client::with(server, Over::Tls, "alice", "north").await;
@@ -79,8 +98,8 @@ async fn call(server: SocketAddr, ended: watch::Receiver<bool>) -> Vec<u32> {
         }
     }
     let mut talks = JoinSet::new();
-    for client in people {
-        talks.spawn(talk(client, ended.clone()));
+    for (client, tell) in people.into_iter().zip(tell) {
+        talks.spawn(talk(client, tell, ended.clone()));
     }
     talks.join_all().await.concat()
 }
@@ -94,7 +113,11 @@ fn others(own: usize, relayed: &[SocketAddr]) -> Vec<(u16, SocketAddr)> {
 }
 
 /// A frame is its number, and whether it is the last.
-async fn talk(mut client: Client, ended: watch::Receiver<bool>) -> Vec<u32> {
+async fn talk(
+    mut client: Client,
+    tell: watch::Sender<u32>,
+    ended: watch::Receiver<bool>,
+) -> Vec<u32> {
     let (mut heard, mut silent) = (vec![0; PEOPLE - 1], 0);
     let mut ticks = interval(EVERY);
     let (mut sent, mut is_last) = (0_u32, false);
@@ -113,6 +136,7 @@ async fn talk(mut client: Client, ended: watch::Receiver<bool>) -> Vec<u32> {
                 let frame = u32::from_be_bytes(message[4..8].try_into().unwrap());
                 assert_eq!(frame, heard[of], "a frame was lost");
                 heard[of] += 1;
+                tell.send_replace(heard.iter().copied().min().unwrap());
                 silent += usize::from(message[8] == 1);
             }
         }
