@@ -5,9 +5,11 @@ use std::{fs, net::SocketAddr, sync::Arc};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::timeout,
 };
 use tokio_rustls::{
     TlsConnector,
+    client::TlsStream,
     rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
 };
 
@@ -38,6 +40,24 @@ async fn health_is_told_over_https_and_nothing_in_clear() {
         ("SETU_HTTP__TLS_CERT_FILE", "/nowhere.pem"),
     ]);
     assert!(health.arg("health").status().unwrap().success());
+}
+
+#[tokio::test]
+async fn signaling_is_spoken_over_wss_on_the_same_port() {
+    let (folder, der) = with_certificate("own");
+    let setu = start(folder, "own");
+    let mut stream = connect(setu.http, &der).await;
+    let upgrade = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\n\
+                   Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    stream.write_all(upgrade.as_bytes()).await.unwrap();
+    let mut said = Vec::new();
+    // The first packet of Engine.IO.
+    while !String::from_utf8_lossy(&said).contains("0{\"sid\":") {
+        let read = timeout(common::DEADLINE, stream.read_buf(&mut said)).await;
+        assert!(read.unwrap().unwrap() > 0, "{said:?}");
+    }
+    assert!(said.starts_with(b"HTTP/1.1 101 "), "{said:?}");
 }
 
 #[tokio::test]
@@ -121,6 +141,15 @@ fn link(folder: &Folder, to: &str, name: &str) {
 
 /// Asks over TLS, and trusts this certificate alone.
 pub(crate) async fn ask(server: SocketAddr, trusted: &[u8], path: &str) -> String {
+    let mut stream = connect(server, trusted).await;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8(answer).unwrap()
+}
+
+async fn connect(server: SocketAddr, trusted: &[u8]) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.to_vec().into()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -131,10 +160,5 @@ pub(crate) async fn ask(server: SocketAddr, trusted: &[u8], path: &str) -> Strin
     let name = ServerName::try_from("localhost").unwrap();
     let socket = TcpStream::connect(server).await.unwrap();
     let connector = TlsConnector::from(Arc::new(config));
-    let mut stream = connector.connect(name, socket).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer).await;
-    String::from_utf8(answer).unwrap()
+    connector.connect(name, socket).await.unwrap()
 }
