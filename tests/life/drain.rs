@@ -2,14 +2,17 @@
 
 #![expect(clippy::disallowed_methods, reason = "how long a real stop takes")]
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 
 use crate::client::{Client, Over};
-use crate::common::get;
+use crate::common::{Folder, get};
 use crate::polling::Polling;
-use crate::process::Setu;
+use crate::process::{Setu, behind};
 
 const USERS: &str = "[turn]\nusers = [\"alice:north\"]\n";
 
@@ -84,6 +87,24 @@ fn a_second_signal_ends_it_at_once() {
         assert!(setu.wait().success());
         assert!(asked.elapsed() < Duration::from_secs(1));
     }
+}
+
+/// The kernel keeps signals from such a process that it does not ask for.
+#[test]
+fn as_the_first_process_of_a_container_it_ends_when_asked() {
+    let mut setu = Setu::start_in(Folder::new(), "", |command| {
+        let mut unshare = Command::new("unshare");
+        unshare.args([
+            "--user",
+            "--map-root-user",
+            "--pid",
+            "--fork",
+            "--kill-child",
+        ]);
+        *command = behind(unshare, command);
+    });
+    setu.signal_behind("TERM");
+    assert!(setu.wait().success());
 }
 
 #[test]

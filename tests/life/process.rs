@@ -143,10 +143,20 @@ impl Setu {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &pid]).status();
-        assert!(sent.unwrap().success());
+        kill(name, &self.child.id().to_string());
     }
+
+    /// To the one process that the program in front of the server has started.
+    pub(crate) fn signal_behind(&self, name: &str) {
+        let pid = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        kill(name, children.unwrap().trim());
+    }
+}
+
+fn kill(name: &str, pid: &str) {
+    let sent = Command::new("kill").args(["-s", name, pid]).status();
+    assert!(sent.unwrap().success());
 }
 
 impl Drop for Setu {
@@ -154,4 +164,17 @@ impl Drop for Setu {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The same command, started by another program that takes it as its last arguments.
+pub(crate) fn behind(mut wrapper: Command, command: &Command) -> Command {
+    wrapper.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapper.env(name, value),
+            None => wrapper.env_remove(name),
+        };
+    }
+    wrapper.current_dir(command.get_current_dir().unwrap());
+    wrapper
 }

@@ -8,7 +8,7 @@ use std::{
 
 use crate::client::{Client, Over};
 use crate::common::{self, DEADLINE, Folder, get};
-use crate::process::Setu;
+use crate::process::{Setu, behind};
 
 #[test]
 fn it_is_told_when_setu_is_ready_reloads_lives_and_stops() {
@@ -114,15 +114,7 @@ fn passing(command: &Command, sockets: &[(&str, SocketAddr)]) -> Command {
         .iter()
         .map(|(kind, addr)| format!("{kind} {} {}", addr.ip(), addr.port()));
     python.arg(sockets.collect::<Vec<_>>().join(","));
-    python.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => python.env(name, value),
-            None => python.env_remove(name),
-        };
-    }
-    python.current_dir(command.get_current_dir().unwrap());
-    python
+    behind(python, command)
 }
 
 const PASS: &str = r#"
