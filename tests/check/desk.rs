@@ -159,16 +159,28 @@ fn a_relay_range_that_is_too_small() {
 
 #[test]
 fn a_relay_range_that_somebody_else_has() {
-    let taken: Vec<_> = (24_300..24_310)
-        .filter_map(|port| UdpSocket::bind(("0.0.0.0", port)).ok())
-        .collect();
-    assert!(!taken.is_empty());
+    let taken = neighbours(10);
+    let first = taken[0].local_addr().unwrap().port();
+    let range = format!("{first}-{}", first + 9);
     let pid = format!("(pid {})", std::process::id());
-    Checked::run(
-        &mut command(&[("SETU_TURN__RELAY_PORTS", "24300-24309")]),
-        &[],
-    )
-    .says("relay_ports", "failure", &pid, "turn.relay_ports");
+    Checked::run(&mut command(&[("SETU_TURN__RELAY_PORTS", &range)]), &[]).says(
+        "relay_ports",
+        "failure",
+        &pid,
+        "turn.relay_ports",
+    );
+}
+
+/// So many ports in a row that nobody has but this test.
+fn neighbours(count: u16) -> Vec<UdpSocket> {
+    let bind = |port| UdpSocket::bind(("0.0.0.0", port)).ok();
+    let mut tries = (0..100).filter_map(|_| {
+        let first = bind(0)?;
+        let port = first.local_addr().ok()?.port();
+        let others = (1..count).map(|step| bind(port.checked_add(step)?));
+        std::iter::once(Some(first)).chain(others).collect()
+    });
+    tries.next().unwrap()
 }
 
 #[test]
