@@ -89,6 +89,14 @@ fn with(vps: &Vps, issued: &Issued) -> Checked {
     )
 }
 
+/// What is wrong with it, and nothing else is.
+#[track_caller]
+fn is_wrong(vps: &Vps, issued: &Issued, status: &str, found: &str, fix: &str) {
+    with(vps, issued)
+        .says("certificate", status, found, fix)
+        .and_nothing_else_than(&["certificate"]);
+}
+
 const NAME: [&str; 1] = [super::vps::ADDRESS];
 
 #[test]
@@ -97,9 +105,7 @@ fn an_expired_certificate() {
     let issued = Authority::new("CN=Test Root").issue_with(&NAME, |params| {
         params.not_after = date_time_ymd(2024, 3, 1);
     });
-    with(&vps, &issued)
-        .says("certificate", "failure", "expired on 2024-03-01", "renew")
-        .and_nothing_else_than(&["certificate"]);
+    is_wrong(&vps, &issued, "failure", "expired on 2024-03-01", "renew");
 }
 
 #[test]
@@ -129,14 +135,11 @@ fn a_certificate_of_tomorrow_is_the_clocks_fault() {
 fn a_certificate_for_another_name() {
     let vps = Vps::new();
     let issued = Authority::new("CN=Test Root").issue(&["other.example.org"]);
-    with(&vps, &issued)
-        .says(
-            "certificate",
-            "failure",
-            "it is for other.example.org",
-            "turn.host = \"other.example.org\"",
-        )
-        .and_nothing_else_than(&["certificate"]);
+    let (found, fix) = (
+        "it is for other.example.org",
+        "turn.host = \"other.example.org\"",
+    );
+    is_wrong(&vps, &issued, "failure", found, fix);
 }
 
 #[test]
@@ -167,14 +170,8 @@ fn a_chain_with_its_intermediate_is_right_and_without_it_is_not() {
         above: String::new(),
         ..issued
     };
-    with(&vps, &alone)
-        .says(
-            "certificate",
-            "failure",
-            "intermediate certificate of CN=Test Intermediate is missing",
-            "fullchain.pem",
-        )
-        .and_nothing_else_than(&["certificate"]);
+    let found = "intermediate certificate of CN=Test Intermediate is missing";
+    is_wrong(&vps, &alone, "failure", found, "fullchain.pem");
 }
 
 #[test]
@@ -186,20 +183,17 @@ fn a_chain_of_another_certificate() {
     let issued = Authority::new("CN=Test Root")
         .below("CN=Test Intermediate")
         .issue(&NAME);
-    with(
+    let mixed = Issued {
+        above: other.above,
+        ..issued
+    };
+    is_wrong(
         &vps,
-        &Issued {
-            above: other.above,
-            ..issued
-        },
-    )
-    .says(
-        "certificate",
+        &mixed,
         "failure",
         "the chain is broken",
         "fullchain.pem",
-    )
-    .and_nothing_else_than(&["certificate"]);
+    );
 }
 
 #[test]
@@ -224,22 +218,7 @@ fn a_certificate_that_the_running_server_does_not_show() {
     let vps = Vps::new();
     let _server = vps.serve(&[]);
     // One that was renewed in its place is shown within seconds.
-    Authority::new("CN=Test Root")
-        .issue(&NAME)
-        .write(&vps.folder, "other");
-    let file = |name: &str| vps.folder.0.join(name).display().to_string();
-    Checked::run(
-        &mut vps.setu(&[
-            ("SETU_TURN__TLS_CERT_FILE", &file("other.pem")),
-            ("SETU_TURN__TLS_KEY_FILE", &file("other.key")),
-        ]),
-        &[],
-    )
-    .says(
-        "certificate",
-        "warning",
-        "the running server shows another one",
-        "restart",
-    )
-    .and_nothing_else_than(&["certificate"]);
+    let issued = Authority::new("CN=Test Root").issue(&NAME);
+    let found = "the running server shows another one";
+    is_wrong(&vps, &issued, "warning", found, "restart");
 }
