@@ -13,7 +13,7 @@ mod worker;
 
 pub use inherited::Inherited;
 pub use listen::{Bound, Listen};
-pub use worker::{CLIENT_BUFFER_BYTES, DtlsIdentity, ExternalAddr, Unsent};
+pub use worker::{CLIENT_BUFFER_BYTES, DtlsIdentity, ExternalAddr, Unsent, from_here};
 
 use std::{
     io,

@@ -25,7 +25,7 @@ mod thread;
 mod watch;
 
 pub use dtls::DtlsIdentity;
-pub use external::ExternalAddr;
+pub use external::{ExternalAddr, from_here};
 pub use sending::Unsent;
 pub use sockets::CLIENT_BUFFER_BYTES;
 

@@ -2,13 +2,13 @@
 
 use std::{
     io::{Read, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs},
+    net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs},
     time::Duration,
 };
 
 use anyhow::{Context as _, anyhow, bail};
 
-use crate::relay::Listen;
+use crate::relay::{Listen, from_here};
 
 mod stream;
 
@@ -44,12 +44,8 @@ const STATUS_LINE_BYTES: usize = 12;
 fn default_url(scheme: &str, listen: &[Listen]) -> String {
     let first = listen.first().map(|listen| listen.addr);
     let addr = first.unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), HTTP_PORT));
-    let ip = match addr.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
-    };
-    format!("{scheme}://{}/ready", SocketAddr::new(ip, addr.port()))
+    let addr = SocketAddr::new(from_here(addr.ip()), addr.port());
+    format!("{scheme}://{addr}/ready")
 }
 
 fn status(tls: bool, authority: &str, path: &str) -> anyhow::Result<String> {

@@ -40,13 +40,15 @@ impl External {
         let PeerAddr(addr) = peer;
         let mapped = self.mapped(addr.port(), |external| external.public == addr.ip());
         mapped.map_or(addr, |external| {
-            SocketAddr::new(inner(external), addr.port())
+            SocketAddr::new(from_here(external.local), addr.port())
         })
     }
 
     /// Whom a datagram counts as coming from: one from a relay socket of our own comes from its relayed address.
     pub(crate) fn inbound(&self, source: SocketAddr) -> PeerAddr {
-        let mapped = self.mapped(source.port(), |external| inner(external) == source.ip());
+        let mapped = self.mapped(source.port(), |external| {
+            from_here(external.local) == source.ip()
+        });
         let ip = mapped.map_or(source.ip(), |external| external.public);
         // Rebuilt without IPv6 flow and scope, which no XOR-PEER-ADDRESS carries.
         PeerAddr(SocketAddr::new(ip, source.port()))
@@ -61,12 +63,13 @@ impl External {
     }
 }
 
-/// Sockets bound to no address in particular reach each other through loopback.
-fn inner(external: &ExternalAddr) -> IpAddr {
-    match external.local {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        local @ (IpAddr::V4(_) | IpAddr::V6(_)) => local,
+/// Where others on this machine reach what is bound to this address: over loopback, if it is none in particular.
+#[must_use]
+pub fn from_here(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
     }
 }
 
