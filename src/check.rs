@@ -7,6 +7,7 @@ mod certificate;
 mod dtls;
 mod external;
 mod firewall;
+mod http;
 mod kernel;
 mod link;
 mod listeners;
@@ -28,12 +29,12 @@ pub use report::{Finding, Report, Status};
 
 use std::{ffi::OsString, net::IpAddr, path::Path};
 
-use serde_json::Value;
 use tokio::net::lookup_host;
 
 use crate::config::{self, Config, host::Host};
 use crate::relay::engine::five_tuple::Transport;
 use firewall::Firewall;
+use http::Site;
 use listeners::Doors;
 use sockets::Sockets;
 use stage::Stage;
@@ -80,14 +81,18 @@ pub async fn run(
     ));
     let (host, sockets) = (Host::read(), Sockets::read());
     let mut doors = Doors::try_all(&config, &sockets);
-    let health = health(&config).await;
+    let site = Site::of(&config);
+    let health = match site {
+        Some(site) => site.health().await,
+        None => None,
+    };
     if health.is_some() {
         doors.hidden_are_ours();
     }
     let is_running = doors.is_running();
     report.extend(doors.all().map(|door| door.judge(is_running)));
-    if is_running {
-        report.push(ready(&config).await);
+    if let Some(site) = site.filter(|_| is_running) {
+        report.push(site.ready().await);
     }
     let witnesses = surroundings(&config, &host, &sockets, &doors, options, &mut report).await;
     report.extend(secrets::examine(&config));
@@ -137,11 +142,7 @@ async fn surroundings(
         &firewall,
     ));
     report.push(name::examine(config).await);
-    let shown = match stage.is_running {
-        true => relaying::shown_certificate(&stage).await,
-        false => None,
-    };
-    report.push(certificate::examine(config, shown.as_deref()));
+    report.extend(certificate::examine(config, &stage).await);
     report.extend(relaying::examine(config, &stage, &probes).await);
     stage.strike().await;
     let issued = certificate::not_before(config);
@@ -155,39 +156,6 @@ fn refused(error: &str) -> Finding {
         .rsplit_once("; ")
         .unwrap_or((error, "correct it there; turn.toml explains every key"));
     Finding::failure("configuration", found, fix)
-}
-
-/// Whether the running server takes new work.
-async fn ready(config: &Config) -> Finding {
-    let Some(door) = stage::http_door(config) else {
-        return Finding::note("http", "nothing listens for HTTP");
-    };
-    match web::get(door, &door.to_string(), "/ready", None).await {
-        Ok(answer) if answer.status == 200 => Finding::ok("http", format!("{door} is ready")),
-        Ok(answer) => Finding::warning(
-            "http",
-            format!(
-                "{door}/ready answers {}: the server starts, or is about to end",
-                answer.status
-            ),
-            "try again in a moment, and see its log",
-        ),
-        Err(error) => Finding::failure(
-            "http",
-            format!("the running server does not answer at {door}: {error}"),
-            "let the port in on loopback too, or restart the server",
-        ),
-    }
-}
-
-/// What a running server of our kind says of itself.
-async fn health(config: &Config) -> Option<Value> {
-    let door = stage::http_door(config)?;
-    let answer = web::get(door, &door.to_string(), "/health", None)
-        .await
-        .ok()?;
-    let health: Value = serde_json::from_str(&answer.body).ok()?;
-    health["activeSessions"].is_u64().then_some(health)
 }
 
 /// How a STUN server sees this machine, in each family that clients are told: whether IPv4, and the address.

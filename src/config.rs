@@ -144,13 +144,6 @@ impl Config {
         text
     }
 
-    /// The PEM file with the certificate of TURN over TLS, unless it is made at start.
-    #[must_use]
-    pub fn certificate_file(&self) -> Option<&Path> {
-        let file = &self.effective.turn.tls_cert_file;
-        (!file.is_empty()).then(|| Path::new(file))
-    }
-
     /// How many files and sockets may be open at a time. HTTP's connections and the relay's are counted apart.
     #[must_use]
     pub fn descriptors_wanted(&self) -> usize {

@@ -1,22 +1,28 @@
-//! The certificate that TLS clients are shown: its chain, its names, its days.
+//! The certificates that TLS clients are shown: their chains, names and days.
 
-use std::{path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 
+use super::http::Site;
 use super::report::Finding;
+use super::stage::Stage;
+use super::turn::Client;
 use super::x509::Cert;
 use crate::clock::{Now, UnixSeconds};
 use crate::config::{Config, Profile};
+use crate::relay::engine::five_tuple::Transport;
+use crate::relay::tls::Identity;
 
 /// What a certificate is judged by.
 struct Facts<'a> {
     check: &'static str,
     key: &'a str,
-    /// By which name clients come, and the key that says so.
-    host: &'a str,
-    host_key: &'a str,
+    /// By which name clients come, and the key that says so; unless nobody says.
+    host: Option<(&'a str, &'a str)>,
     chain: &'a [Cert],
+    /// Whether the server orders and renews it by itself.
+    is_issued: bool,
     /// Whether public authorities, or those that this machine trusts, stand behind the last one.
     is_known: bool,
     /// Whether the running server shows another.
@@ -24,13 +30,45 @@ struct Facts<'a> {
     now: UnixSeconds,
 }
 
-/// The line about TURN's certificate; `shown` is what the running server shows.
-pub(super) fn examine(config: &Config, shown: Option<&[u8]>) -> Finding {
+/// A line for each certificate that clients are shown: TURN's, and HTTP's where it has one of its own.
+pub(super) async fn examine(config: &Config, stage: &Stage) -> Vec<Finding> {
+    let shown = shown(stage.inside(Transport::Tls).filter(|_| stage.is_running)).await;
+    let mut findings = vec![of_turn(config, shown.as_deref())];
+    let turn = is_turn_over_tls(config).then_some(&config.turn_identity);
+    let https = config.http_identity.as_ref();
+    if let Some(own) = https.filter(|https| Some(*https) != turn) {
+        let site = Site::of(config).filter(|_| stage.is_running);
+        let shown = self::shown(site.map(|site| site.addr)).await;
+        let key = "http.tls_cert_file";
+        findings.extend(of_file(
+            "certificate.http",
+            own,
+            key,
+            None,
+            shown.as_deref(),
+        ));
+    }
+    findings
+}
+
+/// What the server there shows over TLS.
+async fn shown(server: Option<SocketAddr>) -> Option<Vec<u8>> {
+    let client = Client::connect(Transport::Tls, server?).await.ok()?;
+    client.certificate().map(<[u8]>::to_vec)
+}
+
+fn is_turn_over_tls(config: &Config) -> bool {
+    !(config.relay.listen_tls.is_empty() && config.relay.listen_dtls.is_empty())
+}
+
+fn of_turn(config: &Config, shown: Option<&[u8]>) -> Finding {
     let check = "certificate";
-    if config.relay.listen_tls.is_empty() && config.relay.listen_dtls.is_empty() {
+    if !is_turn_over_tls(config) {
         return Finding::ok(check, "nothing listens for TLS");
     }
-    let Some(file) = config.certificate_file() else {
+    let host = (config.relay_host.as_str(), "turn.host");
+    let key = "turn.tls_cert_file";
+    let Some(finding) = of_file(check, &config.turn_identity, key, Some(host), shown) else {
         let found = "made at each start: browsers refuse it, and turns: URLs with it";
         return match config.profile {
             Profile::Development => Finding::ok(check, found),
@@ -41,27 +79,6 @@ pub(super) fn examine(config: &Config, shown: Option<&[u8]>) -> Finding {
             ),
         };
     };
-    let ders = read(file);
-    let chain: Option<Vec<_>> = ders.iter().map(|der| Cert::parse(der)).collect();
-    let Some(chain) = chain.filter(|chain| !chain.is_empty()) else {
-        return Finding::failure(
-            check,
-            format!("{} holds something that is no certificate", file.display()),
-            "set turn.tls_cert_file to the PEM file with the chain (fullchain.pem)",
-        );
-    };
-    let is_stale =
-        shown.is_some_and(|shown| ders.first().is_some_and(|first| first.as_ref() != shown));
-    let finding = judge(&Facts {
-        check,
-        key: "turn.tls_cert_file",
-        host: &config.relay_host,
-        host_key: "turn.host",
-        is_known: is_known(&chain),
-        is_stale,
-        now: Now::read().unix.seconds(),
-        chain: &chain,
-    });
     match config.relay.dtls.is_none() && finding.fix.is_none() {
         true => Finding {
             found: format!(
@@ -74,12 +91,65 @@ pub(super) fn examine(config: &Config, shown: Option<&[u8]>) -> Finding {
     }
 }
 
-/// When the first certificate of the file begins to be good: no clock is right that is before it.
+/// `None` where it is made at each start.
+fn of_file(
+    check: &'static str,
+    identity: &Identity,
+    key: &str,
+    host: Option<(&str, &str)>,
+    shown: Option<&[u8]>,
+) -> Option<Finding> {
+    let file = file(identity)?;
+    let is_issued = matches!(identity, Identity::Issued { .. });
+    let ders = read(file);
+    if is_issued && ders.is_empty() {
+        let found = format!(
+            "none from the authority in {} yet: the running server orders it, and until then shows one that browsers refuse",
+            file.display()
+        );
+        return Some(Finding::note(check, found).with_fix(REISSUE));
+    }
+    let chain: Option<Vec<_>> = ders.iter().map(|der| Cert::parse(der)).collect();
+    let Some(chain) = chain.filter(|chain| !chain.is_empty()) else {
+        return Some(Finding::failure(
+            check,
+            format!("{} holds something that is no certificate", file.display()),
+            format!("set {key} to the PEM file with the chain (fullchain.pem)"),
+        ));
+    };
+    let is_stale =
+        shown.is_some_and(|shown| ders.first().is_some_and(|first| first.as_ref() != shown));
+    Some(judge(&Facts {
+        check,
+        key,
+        host,
+        is_issued,
+        is_known: is_known(&chain),
+        is_stale,
+        now: Now::read().unix.seconds(),
+        chain: &chain,
+    }))
+}
+
+/// What to do where the authority gives none.
+const REISSUE: &str = "see the server's log for what the authority answers, and let the internet reach acme.listen over port 80";
+
+/// When the first certificate of TURN's file begins to be good: no clock is right that is before it.
 pub(super) fn not_before(config: &Config) -> Option<UnixSeconds> {
-    let ders = read(config.certificate_file()?);
+    let ders = read(file(&config.turn_identity)?);
     Some(Cert::parse(ders.first()?)?.not_before)
 }
 
+/// The PEM file, unless the certificate is made at each start.
+fn file(identity: &Identity) -> Option<&Path> {
+    match identity {
+        Identity::Files { cert, .. } => Some(cert),
+        Identity::Issued { file, .. } => Some(file),
+        Identity::SelfSigned { .. } => None,
+    }
+}
+
+/// The certificates among what it holds.
 fn read(file: &Path) -> Vec<CertificateDer<'static>> {
     let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
     read.unwrap_or_default()
@@ -169,15 +239,18 @@ fn dates(facts: &Facts<'_>, leaf: &Cert) -> Option<Finding> {
             expired.subject,
             date(expired.not_after)
         ),
-        format!(
-            "renew it (certbot renew), and let {} name the new one",
-            facts.key
-        ),
+        match facts.is_issued {
+            true => REISSUE.to_owned(),
+            false => format!(
+                "renew it (certbot renew), and let {} name the new one",
+                facts.key
+            ),
+        },
     ))
 }
 
 fn names(facts: &Facts<'_>, leaf: &Cert) -> Option<Finding> {
-    let Facts { host, host_key, .. } = *facts;
+    let (host, host_key) = facts.host?;
     if leaf.is_for(host) {
         return None;
     }
@@ -192,9 +265,8 @@ fn names(facts: &Facts<'_>, leaf: &Cert) -> Option<Finding> {
 
 /// Itself, or one whose intermediate is missing.
 fn authority(facts: &Facts<'_>, leaf: &Cert) -> Option<Finding> {
-    let Facts {
-        check, key, host, ..
-    } = *facts;
+    let Facts { check, key, .. } = *facts;
+    let host = facts.host.map_or("NAME", |(host, _)| host);
     if leaf.is_self_signed() {
         return Some(Finding::warning(
             check,
@@ -232,7 +304,12 @@ fn days_left(facts: &Facts<'_>, leaf: &Cert) -> Option<Finding> {
         Finding::warning(
             facts.check,
             format!("it expires in {days} days, on {}", date(leaf.not_after)),
-            "renew it now (certbot renew), and see why that has not happened by itself",
+            match facts.is_issued {
+                true => REISSUE,
+                false => {
+                    "renew it now (certbot renew), and see why that has not happened by itself"
+                }
+            },
         )
     })
 }
@@ -355,9 +432,9 @@ mod tests {
             let finding = judge(&Facts {
                 check: "certificate",
                 key: "turn.tls_cert_file",
-                host: "turn.example.org",
-                host_key: "turn.host",
+                host: Some(("turn.example.org", "turn.host")),
                 chain,
+                is_issued: false,
                 is_known: false,
                 is_stale: false,
                 now: UnixSeconds(NOW),

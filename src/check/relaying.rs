@@ -23,13 +23,6 @@ pub(super) async fn examine(config: &Config, stage: &Stage, probes: &[Probe]) ->
     findings
 }
 
-/// The certificate that the server shows over TLS.
-pub(super) async fn shown_certificate(stage: &Stage) -> Option<Vec<u8>> {
-    let server = stage.inside(Transport::Tls)?;
-    let client = Client::connect(Transport::Tls, server).await.ok()?;
-    client.certificate().map(<[u8]>::to_vec)
-}
-
 /// The way that clients go, where it leads anywhere.
 fn server(over: Transport, stage: &Stage, probes: &[Probe]) -> Option<SocketAddr> {
     let mut answered = probes

@@ -1,18 +1,15 @@
 //! What can be tried out: the running server, or a relay that is started for the moment on the same addresses.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use super::http::Site;
 use super::listeners::Doors;
 use super::turn::Login;
-use super::web;
 use crate::access::Access;
 use crate::clock::Now;
 use crate::config::Config;
@@ -20,7 +17,7 @@ use crate::credentials::{Credential, Credentials};
 use crate::ident::ParticipantId;
 use crate::logging::Redacted;
 use crate::relay::engine::five_tuple::Transport;
-use crate::relay::{Bound, ExternalAddr, Relay, StartError};
+use crate::relay::{Bound, ExternalAddr, Relay, StartError, from_here};
 
 /// A relay that serves.
 pub(super) struct Stage {
@@ -107,12 +104,7 @@ impl Stage {
     /// Where a client on this machine would go.
     pub(super) fn inside(&self, over: Transport) -> Option<SocketAddr> {
         let addr = self.listeners(over).first()?;
-        let ip = match addr.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
-        };
-        Some(SocketAddr::new(ip, addr.port()))
+        Some(SocketAddr::new(from_here(addr.ip()), addr.port()))
     }
 
     pub(super) fn listeners(&self, over: Transport) -> &[SocketAddr] {
@@ -130,17 +122,6 @@ impl Stage {
             relay.stop().await;
         }
     }
-}
-
-/// The address at which this machine asks its own HTTP.
-pub(super) fn http_door(config: &Config) -> Option<SocketAddr> {
-    let addr = config.http.listen.first()?.addr;
-    let ip = match addr.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
-    };
-    Some(SocketAddr::new(ip, addr.port()))
 }
 
 async fn logins_of_running(config: &Config) -> Vec<(Source, Login)> {
@@ -173,14 +154,14 @@ fn signed(credentials: &Credentials) -> Option<Login> {
 
 /// What the running server gives to whoever asks it over HTTP, or to the administrator.
 async fn handed_out(config: &Config) -> Option<Login> {
-    let door = http_door(config)?;
+    let site = Site::of(config)?;
     let bearer = match (&config.http.access, config.random_admin_token) {
         (_, false) => Some(config.http.admin_token.expose().clone()),
         (Access::Token(secret), true) => Some(jwt(secret)),
         (Access::Open, true) => None,
     };
     let path = format!("/ice-servers?participantId={PARTICIPANT}");
-    let answer = web::get(door, &door.to_string(), &path, bearer.as_deref()).await;
+    let answer = site.get(&path, bearer.as_deref()).await;
     let answer: Value = serde_json::from_str(&answer.ok()?.body).ok()?;
     let servers = answer["iceServers"].as_array()?;
     servers.iter().find_map(|server| {

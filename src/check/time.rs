@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::report::Finding;
-use super::web;
+use super::web::{self, Scheme};
 use crate::clock::{Now, UnixSeconds};
 
 /// Another clock, or a trace of one.
@@ -88,7 +88,7 @@ pub(super) async fn date(url: &str) -> io::Result<Witness> {
     let first = address
         .first()
         .ok_or_else(|| io::Error::other("the name has no address"))?;
-    let answer = web::get(*first, authority, &format!("/{path}"), None).await?;
+    let answer = web::get(Scheme::Http, *first, authority, &format!("/{path}"), None).await?;
     let moment = answer
         .header("date")
         .and_then(|text| httpdate::parse_http_date(text).ok());

@@ -1,10 +1,12 @@
 //! Certificates, right and wrong.
 
+use std::fs;
+
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 
 use super::checked::Checked;
 use super::common::Folder;
-use super::vps::Vps;
+use super::vps::{ADDRESS, Vps};
 
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -97,7 +99,7 @@ fn is_wrong(vps: &Vps, issued: &Issued, status: &str, found: &str, fix: &str) {
         .and_nothing_else_than(&["certificate"]);
 }
 
-const NAME: [&str; 1] = [super::vps::ADDRESS];
+const NAME: [&str; 1] = [ADDRESS];
 
 #[test]
 fn an_expired_certificate() {
@@ -211,6 +213,100 @@ fn no_certificate_in_production() {
             "turn.tls_cert_file",
         )
         .and_nothing_else_than(&["certificate"]);
+}
+
+#[test]
+fn https_on_the_http_port_is_right() {
+    let vps = Vps::new();
+    let https = ["good.pem", "good.key"].map(|name| vps.folder.0.join(name).display().to_string());
+    let https = [
+        ("SETU_HTTP__TLS_CERT_FILE", &*https[0]),
+        ("SETU_HTTP__TLS_KEY_FILE", &*https[1]),
+    ];
+    Checked::run(&mut vps.setu(&https), &[]).and_nothing_else_than(&[]);
+    let _server = vps.serve(&https);
+    Checked::run(&mut vps.setu(&https), &[])
+        .is_ok("port.http")
+        .says("http", "ok", "https://127.0.0.1:3001 is ready", "")
+        .and_nothing_else_than(&[]);
+    // The credential that the server hands out is fetched over TLS too.
+    let unknown = [&https[..], &[("SETU_CREDENTIALS__SECRET", "")]].concat();
+    Checked::run(&mut vps.setu(&unknown), &[]).is_ok("relay.tls");
+    Checked::run(&mut vps.setu(&[]), &[])
+        .says(
+            "http",
+            "failure",
+            "does not answer at http://127.0.0.1:3001",
+            "http.tls_cert_file",
+        )
+        .and_nothing_else_than(&["http"]);
+}
+
+#[test]
+fn an_expired_certificate_of_https_alone() {
+    let vps = Vps::new();
+    let issued = Authority::new("CN=Test Root").issue_with(&["app.example.org"], |params| {
+        params.not_after = date_time_ymd(2024, 3, 1);
+    });
+    issued.write(&vps.folder, "other");
+    let file = |name: &str| vps.folder.0.join(name).display().to_string();
+    Checked::run(
+        &mut vps.setu(&[
+            ("SETU_HTTP__TLS_CERT_FILE", &file("other.pem")),
+            ("SETU_HTTP__TLS_KEY_FILE", &file("other.key")),
+        ]),
+        &[],
+    )
+    .is_ok("certificate")
+    .says(
+        "certificate.http",
+        "failure",
+        "expired on 2024-03-01",
+        "http.tls_cert_file",
+    )
+    .and_nothing_else_than(&["certificate.http"]);
+}
+
+#[test]
+fn a_certificate_from_an_authority_that_the_server_asks_itself() {
+    let vps = Vps::new().hosts(&format!(
+        "127.0.0.1 localhost\n{ADDRESS} turn.example.org\n"
+    ));
+    let folder = vps.folder.0.display().to_string();
+    let check = || {
+        let variables = [
+            ("SETU_TURN__HOST", "turn.example.org"),
+            ("SETU_TURN__TLS_CERT_FILE", ""),
+            ("SETU_TURN__TLS_KEY_FILE", ""),
+            ("SETU_ACME__DOMAINS", "turn.example.org"),
+            ("SETU_ACME__STATE_DIR", &folder),
+        ];
+        Checked::run(&mut vps.setu(&variables), &[])
+    };
+    check()
+        .says(
+            "certificate",
+            "note",
+            "none from the authority",
+            "acme.listen",
+        )
+        .and_nothing_else_than(&[]);
+    let place = |issued: &Issued| {
+        let text = format!("{}{}{}", issued.pem, issued.above, issued.key);
+        fs::write(setu::acme::certificate_file(&vps.folder.0), text).unwrap();
+    };
+    let authority = Authority::new("CN=Test Root");
+    place(&authority.issue(&["turn.example.org"]));
+    check().is_ok("certificate").and_nothing_else_than(&[]);
+    place(&authority.issue_with(&["turn.example.org"], |params| {
+        params.not_after = date_time_ymd(2024, 3, 1);
+    }));
+    check().says(
+        "certificate",
+        "failure",
+        "expired on 2024-03-01",
+        "acme.listen",
+    );
 }
 
 #[test]
