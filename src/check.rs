@@ -133,7 +133,11 @@ async fn surroundings(
     report.extend(external::examine(config, host, &probes, &seen));
     report.extend(reach::judge(config, &stage, &probes, &firewall));
     report.push(firewall::judge(config, host, &stage, &firewall));
-    report.push(range::size(&config.relay.relay_ports, options.people));
+    report.push(range::size(
+        &config.relay.relay_ports,
+        config.relay.engine.port_sharing,
+        options.people,
+    ));
     report.push(range::examine(
         config,
         host,

@@ -142,11 +142,24 @@ fn secrets_that_can_be_guessed() {
 
 #[test]
 fn a_relay_range_that_is_too_small() {
-    Checked::run(&mut command(&[]), &["--people", "12"])
+    let alone = [("SETU_TURN__PORT_SHARING", "never")];
+    Checked::run(&mut command(&alone), &["--people", "12"])
         .says(
             "relay_range",
             "warning",
             "12 may need 396 ports",
+            "turn.relay_ports",
+        )
+        .and_nothing_else_than(&["relay_range"]);
+    // Twelve who share ports need no more than there are; sixty do.
+    Checked::run(&mut command(&[]), &["--people", "12"])
+        .says("relay_range", "ok", "18 where some share a port", "")
+        .and_nothing_else_than(&[]);
+    Checked::run(&mut command(&[]), &["--people", "60"])
+        .says(
+            "relay_range",
+            "warning",
+            "60 may need 443 ports",
             "turn.relay_ports",
         )
         .and_nothing_else_than(&["relay_range"]);
