@@ -1,4 +1,4 @@
-//! The ports of HTTP and of the relay: free, or whose.
+//! The ports that are listened on: free, or whose.
 
 use std::{io, net::SocketAddr};
 
@@ -49,6 +49,8 @@ pub(super) struct Doors {
     pub(super) tcp: Door,
     pub(super) tls: Door,
     pub(super) dtls: Door,
+    /// What only some have: listeners of metrics' own, and where an authority looks for proof.
+    others: Vec<Door>,
 }
 
 impl Doors {
@@ -72,7 +74,17 @@ impl Doors {
             None => &[],
         };
         use Protocol::{Tcp, Udp};
+        let metrics = &config.http.metrics_listen[..];
+        let acme = config.acme.as_ref().map_or(&[][..], |acme| &acme.listen);
+        let others = [
+            door("port.metrics", "metrics.listen", Tcp, metrics),
+            door("port.acme", "acme.listen", Tcp, acme),
+        ];
         Self {
+            others: others
+                .into_iter()
+                .filter(|door| !door.ports.is_empty())
+                .collect(),
             http: door("port.http", "http.listen", Tcp, &config.http.listen),
             udp: door("port.udp", "turn.listen_udp", Udp, &udp),
             tcp: door("port.tcp", "turn.listen_tcp", Tcp, &relay.listen_tcp),
@@ -81,14 +93,18 @@ impl Doors {
         }
     }
 
-    pub(super) fn all(&self) -> [&Door; 5] {
-        [&self.http, &self.udp, &self.tcp, &self.tls, &self.dtls]
+    pub(super) fn all(&self) -> impl Iterator<Item = &Door> {
+        let usual = [&self.http, &self.udp, &self.tcp, &self.tls, &self.dtls];
+        usual.into_iter().chain(&self.others)
+    }
+
+    fn ports(&self) -> impl Iterator<Item = &Port> {
+        self.all().flat_map(|door| &door.ports)
     }
 
     /// The running server, where its process can be seen.
     pub(super) fn process(&self) -> Option<&Process> {
-        let mut ports = self.all().into_iter().flat_map(|door| &door.ports);
-        ports.find_map(|port| match &port.state {
+        self.ports().find_map(|port| match &port.state {
             State::Ours(process) => process.as_ref(),
             State::Free
             | State::Taken(_)
@@ -100,8 +116,8 @@ impl Doors {
 
     /// Whether a server of our kind has any of the ports.
     pub(super) fn is_running(&self) -> bool {
-        let mut ports = self.all().into_iter().flat_map(|door| &door.ports);
-        ports.any(|port| matches!(port.state, State::Ours(_)))
+        self.ports()
+            .any(|port| matches!(port.state, State::Ours(_)))
     }
 
     /// What nobody can be seen behind is our server's, which has been heard over HTTP.
@@ -112,11 +128,11 @@ impl Doors {
             tcp,
             tls,
             dtls,
+            others,
         } = self;
-        for port in [http, udp, tcp, tls, dtls]
-            .into_iter()
-            .flat_map(|door| &mut door.ports)
-        {
+        let usual = [http, udp, tcp, tls, dtls];
+        let doors = usual.into_iter().chain(others);
+        for port in doors.flat_map(|door| &mut door.ports) {
             if port.state == State::Taken(None) {
                 port.state = State::Ours(None);
             }

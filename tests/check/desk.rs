@@ -53,6 +53,18 @@ fn a_taken_port_is_named_with_who_has_it() {
     Checked::run(&mut command(&[("SETU_HTTP__LISTEN", &addr)]), &[])
         .says("port.http", "failure", &pid, "http.listen")
         .and_nothing_else_than(&["port.http"]);
+    Checked::run(&mut command(&[("SETU_METRICS__LISTEN", &addr)]), &[])
+        .says("port.metrics", "failure", &pid, "metrics.listen")
+        .and_nothing_else_than(&["port.metrics"]);
+    let proven = [
+        ("SETU_ACME__DOMAINS", "turn.example.org"),
+        ("SETU_ACME__LISTEN", &*addr),
+        ("SETU_ACME__STATE_DIR", "/nowhere"),
+        ("SETU_TURN__HOST", "127.0.0.1"),
+    ];
+    Checked::run(&mut command(&proven), &[])
+        .says("port.acme", "failure", &pid, "acme.listen")
+        .and_nothing_else_than(&["port.acme"]);
     let addr = datagrams.local_addr().unwrap().to_string();
     Checked::run(&mut command(&[("SETU_TURN__LISTEN_UDP", &addr)]), &[])
         .says("port.udp", "failure", &pid, "kill")
