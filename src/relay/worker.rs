@@ -1,7 +1,8 @@
 //! A worker: one thread with an [`Engine`] and its sockets, the only place where the two meet.
 //!
-//! Its tasks share the [`Worker`] and borrow it only between awaits; no lock is on the path of relayed data, as long as no client
-//! has moved from one worker to another.
+//! Its tasks share the [`Worker`] and borrow it only between awaits. No lock is on the path of relayed data, unless it
+//! leads to another worker: there is one for each batch of what two of their clients say to each other, and of what comes
+//! from clients that have moved.
 
 mod batch;
 mod client_udp;
@@ -143,8 +144,7 @@ impl Worker {
                 }
             }
         }
-        self.sockets.deliver_all(&mut outgoing);
-        self.rearm();
+        self.end_turn(&mut outgoing);
     }
 
     /// What the relay sockets that are ready have received, up to one turn's worth.
@@ -190,8 +190,7 @@ impl Worker {
                 self.gather(now, &mut outgoing, outcome, class);
             }
         }
-        self.sockets.deliver_all(&mut outgoing);
-        self.rearm();
+        self.end_turn(&mut outgoing);
     }
 
     /// What clients of other workers sent to relayed transport addresses of this one.
@@ -202,7 +201,14 @@ impl Worker {
             let outcome = self.engine.handle_neighbour(now, to, from, parcel.payload);
             self.gather(now, &mut outgoing, outcome, parcel.traffic_class);
         }
-        self.sockets.deliver_all(&mut outgoing);
+        self.end_turn(&mut outgoing);
+    }
+
+    /// All of a batch is served: what it comes to leaves.
+    fn end_turn(&mut self, outgoing: &mut Outgoing<'_>) {
+        self.sockets.deliver_all(outgoing);
+        self.sockets.send_answers();
+        self.rearm();
     }
 
     /// Takes one outcome of a batch, and carries out what it asks for; before that everything leaves that is older.
@@ -489,6 +495,7 @@ impl Worker {
     /// Carries out every effect before the engine's next input.
     fn settle(&mut self, now: Now) {
         self.carry_out_effects(now);
+        self.sockets.send_answers();
         self.rearm();
     }
 

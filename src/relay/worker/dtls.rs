@@ -24,6 +24,7 @@ use crate::clock::Now;
 use crate::relay::engine::five_tuple::FiveTuple;
 use crate::relay::engine::limits::Limits;
 use crate::relay::wire::dtls_hello::ClientHello;
+use crate::relay::wire::frame::Frame;
 use crate::relay::worker::client_udp::ClientUdp;
 use crate::relay::worker::dtls::agenda::Agenda;
 use crate::relay::worker::dtls::session::{Ended, Session};
@@ -53,6 +54,8 @@ pub(super) struct Sessions {
     received: Messages,
     /// Where one record is put together or taken apart.
     room: Box<[u8]>,
+    /// Where relayed data are put into one piece.
+    message: Vec<u8>,
 }
 
 impl Sessions {
@@ -69,6 +72,7 @@ impl Sessions {
             agenda: Agenda::default(),
             received: Messages::default(),
             room: vec![0; ROOM_BYTES].into_boxed_slice(),
+            message: Vec::new(),
         }
     }
 
@@ -121,6 +125,18 @@ impl Sessions {
         let session = self.table.remove(client)?;
         self.agenda.cancel(session.armed());
         Some(session)
+    }
+
+    /// Sends relayed data likewise.
+    pub(super) fn send_frame(&mut self, client: FiveTuple, frame: &Frame<'_>) -> bool {
+        let mut message = mem::take(&mut self.message);
+        message.clear();
+        for part in frame.parts() {
+            message.extend_from_slice(part);
+        }
+        let sent = self.send(client, &message);
+        self.message = message;
+        sent
     }
 
     /// Sends one message, as a record of its own, at once or not at all.

@@ -107,7 +107,7 @@ impl Messages {
         self.ends.push(self.bytes.len());
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> + Clone {
         let starts = [0].into_iter().chain(self.ends.iter().copied());
         let bounds = starts.zip(&self.ends);
         bounds.map(|(start, end)| &self.bytes[start..*end])

@@ -13,7 +13,7 @@ use crate::relay::worker::client_udp::ClientUdp;
 use crate::relay::worker::dtls::Sessions;
 use crate::relay::worker::mailbox::Mailbox;
 use crate::relay::worker::neighbours::Parcel;
-use crate::relay::worker::outbox::Outbox;
+use crate::relay::worker::outbox::{Messages, Outbox};
 use crate::relay::worker::peer_tcp::PeerConnections;
 use crate::relay::worker::relay_udp::{Relays, ToPeer};
 
@@ -25,6 +25,7 @@ pub(super) struct Sockets {
     pub(super) relays: Relays,
     pub(super) peers: PeerConnections,
     pub(super) trains: Trains,
+    pub(super) answers: Answers,
     /// All workers, by their numbers.
     pub(super) neighbours: Arc<[Arc<Mailbox>]>,
     pub(super) unsent: Unsent,
@@ -37,6 +38,13 @@ pub struct Unsent {
     pub to_peers: u64,
     /// Messages for clients.
     pub to_clients: u64,
+}
+
+/// Answers over UDP, which leave together too.
+#[derive(Default)]
+pub(super) struct Answers {
+    messages: Messages,
+    clients: ArrayVec<FiveTuple, DEPARTURES_MAX>,
 }
 
 /// What a batch of datagrams comes to: it leaves together, once all of the batch is served.
@@ -130,17 +138,16 @@ impl Sockets {
     }
 
     fn deliver_to_clients(&mut self, all: &[(FiveTuple, Frame<'_>, u8)]) {
-        for socket in &self.udp {
-            let served = all.iter().filter(|(client, ..)| {
-                client.transport == Transport::Udp && socket.serves(client.server)
-            });
-            let messages = served.map(|(client, frame, class)| (client, *class, frame.parts()));
-            self.unsent.to_clients += socket.send_all(&self.trains, messages) as u64;
-        }
+        let over_udp = all
+            .iter()
+            .filter(|(client, ..)| client.transport == Transport::Udp);
+        let over_udp = over_udp.map(|(client, frame, class)| (client, *class, frame.parts()));
+        let unsent = send_udp(&self.udp, &self.trains, over_udp);
+        self.unsent.to_clients += unsent as u64;
         for (client, frame, _) in all {
             let sent = match client.transport {
                 Transport::Udp => true,
-                Transport::Dtls => self.dtls.send(*client, &frame.to_vec()),
+                Transport::Dtls => self.dtls.send_frame(*client, frame),
                 Transport::Tcp | Transport::Tls => self
                     .streams
                     .get(client)
@@ -174,9 +181,17 @@ impl Sockets {
         }
     }
 
+    /// Answers a request; over UDP with the next [`send_answers`](Self::send_answers).
     pub(super) fn respond(&mut self, client: FiveTuple, message: &[u8]) {
         let sent = match client.transport {
-            Transport::Udp => self.send_udp(client, message),
+            Transport::Udp => {
+                if self.answers.clients.is_full() {
+                    self.send_answers();
+                }
+                self.answers.clients.push(client);
+                self.answers.messages.push(&[message]);
+                true
+            }
             Transport::Dtls => self.dtls.send(client, message),
             Transport::Tcp | Transport::Tls => self
                 .streams
@@ -186,8 +201,34 @@ impl Sockets {
         self.unsent.to_clients += u64::from(!sent);
     }
 
-    fn send_udp(&self, client: FiveTuple, datagram: &[u8]) -> bool {
-        let socket = self.udp.iter().find(|socket| socket.serves(client.server));
-        socket.is_some_and(|socket| socket.send(client, datagram))
+    /// Sends the answers that wait.
+    pub(super) fn send_answers(&mut self) {
+        let Answers { messages, clients } = &mut self.answers;
+        if clients.is_empty() {
+            return;
+        }
+        let all = clients.iter().zip(messages.iter());
+        let all = all.map(|(client, message)| (client, 0, [message, &[], &[]]));
+        // Few clients have several of the same length: not worth a train.
+        let unsent = send_udp(&self.udp, &Trains::new(false), all);
+        self.unsent.to_clients += unsent as u64;
+        clients.clear();
+        messages.clear();
     }
+}
+
+/// Sends each message from the socket that its client sent to, of which there is one; says how many were not sent.
+fn send_udp<'d>(
+    sockets: &[Rc<ClientUdp>],
+    trains: &Trains,
+    messages: impl Iterator<Item = (&'d FiveTuple, u8, [&'d [u8]; 3])> + Clone,
+) -> usize {
+    let unsent = sockets.iter().map(|socket| {
+        let its = messages.clone();
+        socket.send_all(
+            trains,
+            its.filter(|(client, ..)| socket.serves(client.server)),
+        )
+    });
+    unsent.sum()
 }

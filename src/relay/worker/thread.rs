@@ -30,7 +30,7 @@ use crate::relay::worker::mailbox::Mailbox;
 use crate::relay::worker::neighbours::Parcels;
 use crate::relay::worker::peer_tcp::PeerConnections;
 use crate::relay::worker::relay_udp::{self, RelayPorts, Relays};
-use crate::relay::worker::sending::{Sockets, Unsent};
+use crate::relay::worker::sending::{Answers, Sockets, Unsent};
 use crate::relay::worker::watch::Watch;
 use crate::relay::worker::{SharedWorker, Worker, sockets, stream};
 
@@ -125,6 +125,7 @@ fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
             relays: Relays::new(seat.ports, seat_number, Rc::clone(&watch), seat.icmp),
             peers: PeerConnections::default(),
             trains: Trains::new(trains_are_cut),
+            answers: Answers::default(),
             neighbours: Arc::clone(&seat.mailboxes),
             unsent: Unsent::default(),
         },
