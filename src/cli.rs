@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 use tokio::runtime::Runtime;
 
 use crate::check::{self, Report, Status};
@@ -19,6 +20,10 @@ use crate::credentials::Credentials;
 use crate::ident::ParticipantId;
 use crate::logging;
 use crate::server::{self, Server, Signals, health};
+
+use manual::NoSuchCommand;
+
+mod manual;
 
 /// Socket.IO signaling, a STUN/TURN relay and its credentials in one process.
 ///
@@ -81,6 +86,22 @@ enum Command {
         #[arg(long)]
         url: Option<String>,
     },
+    /// Print a script that has a shell complete these commands and options
+    ///
+    /// For bash, into /usr/share/bash-completion/completions/setu; for zsh, into _setu in a folder of $fpath; for fish,
+    /// into ~/.config/fish/completions/setu.fish. The Debian package brings these three.
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print a manual page: setu man check | man -l -
+    Man {
+        /// The command whose page it is; without it, the page of setu
+        command: Vec<String>,
+        /// Write all pages into this folder, as setu.1, setu-check.1 and so on
+        #[arg(long, value_name = "FOLDER", conflicts_with = "command")]
+        all: Option<PathBuf>,
+    },
 }
 
 impl Cli {
@@ -91,7 +112,8 @@ impl Cli {
             Ok(code) => code,
             Err(error) => {
                 eprintln!("setu: {error:#}");
-                ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+                let typed = error.is::<ConfigError>() || error.is::<NoSuchCommand>();
+                ExitCode::from(if typed { 2 } else { 1 })
             }
         }
     }
@@ -108,6 +130,11 @@ impl Cli {
                 let (listen, tls) = config::http_listeners(path, env::vars_os())?;
                 health::ask(url.as_deref(), &listen, tls)
             }
+            Some(Command::Completions { shell }) => say(&manual::completions(shell)?),
+            Some(Command::Man {
+                all: Some(folder), ..
+            }) => manual::write_pages(&folder),
+            Some(Command::Man { command, all: None }) => say(&manual::page(&command)?),
             Some(Command::Check {
                 json,
                 stun,

@@ -3,9 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
+    fs,
     io::{Read, Write},
     net::{TcpListener, UdpSocket},
-    process::Output,
+    process::{Command, Output},
     sync::mpsc,
     thread,
     time::Duration,
@@ -282,6 +283,81 @@ fn health_asks_the_running_server() {
         .output()
         .unwrap();
     assert!(complaint(&gone, 1).contains("no answer"));
+}
+
+#[test]
+fn bash_completes_commands_and_their_options() {
+    let folder = Folder::new();
+    let script = folder.write("setu", &printed(&["completions", "bash"]));
+    for (words, wanted) in [
+        ("setu he", &["health", "help"][..]),
+        ("setu check --js", &["--json"]),
+        ("setu completions fi", &["fish"]),
+    ] {
+        let last = words.rsplit(' ').next().unwrap();
+        let asked = format!(
+            ". \"$0\"; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _setu setu {last}; \
+             printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        );
+        let output = Command::new("bash")
+            .args(["--norc", "-c", &asked])
+            .arg(&script)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(
+            said.lines().collect::<Vec<_>>(),
+            wanted,
+            "{words}: {output:?}"
+        );
+    }
+}
+
+#[test]
+fn each_command_has_a_manual_page_without_a_flaw() {
+    let folder = Folder::new();
+    let pages = folder.0.join("man");
+    let written = command(&[]).args(["man", "--all"]).arg(&pages).status();
+    assert!(written.unwrap().success());
+    let help = printed(&["help"]);
+    let commands = help.split_once("Commands:\n").unwrap().1;
+    let commands = commands.lines().take_while(|line| !line.is_empty());
+    let names = commands.filter_map(|line| line.split_whitespace().next());
+    for name in names.filter(|name| *name != "help") {
+        let page = pages.join(format!("setu-{name}.1"));
+        assert_eq!(fs::read_to_string(page).unwrap(), printed(&["man", name]));
+    }
+    for page in fs::read_dir(&pages).unwrap() {
+        let page = page.unwrap().path();
+        let output = Command::new("groff")
+            .args(["-man", "-ww", "-Tutf8", "-P-cbou"])
+            .arg(&page)
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{page:?}");
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            shown.contains("SYNOPSIS") && shown.contains("--config"),
+            "{shown}"
+        );
+    }
+    assert_eq!(
+        fs::read_to_string(pages.join("setu.1")).unwrap(),
+        printed(&["man"])
+    );
+}
+
+#[test]
+fn there_is_no_page_of_a_command_that_is_none() {
+    let output = command(&[]).args(["man", "serv"]).output().unwrap();
+    assert!(complaint(&output, 2).contains("no command \"serv\""));
+}
+
+/// What this prints when all is well.
+fn printed(args: &[&str]) -> String {
+    let output = command(&[]).args(args).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// The one line on the standard error.
