@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    net::SocketAddr,
     ops::RangeInclusive,
     sync::Arc,
     time::{Duration, Instant},
@@ -59,7 +60,7 @@ pub use counters::{DropReason, Snapshot, Traffic};
 pub use ending::Ending;
 pub use outcome::{
     Effect, OpenedRelay, Outcome, PortKind, PortRequest, RelayRefused, RelayTransport,
-    ReservationToken,
+    ReservationToken, Sender,
 };
 pub use relayed::RelayedAddrs;
 pub use relays::PortSharing;
@@ -79,7 +80,7 @@ use limits::Limits;
 use mobility::Tickets;
 use peers::Peers;
 use policy::PeerPolicy;
-use relays::{Relays, Way};
+use relays::{Incoming, Relays, Way};
 use share::Share;
 use signaled::{PeerMode, SignaledPeers};
 use tcp::Connections;
@@ -241,7 +242,13 @@ impl Engine {
         payload: &'b [u8],
     ) -> Outcome<'b> {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
-        let outcome = self.forward_to_client(now, relay, peer, payload);
+        let incoming = Incoming {
+            // The kernel may add a scope or flow label, which permissions and channels know nothing of.
+            peer: PeerAddr(SocketAddr::new(peer.0.ip(), peer.0.port())),
+            sender: None,
+            payload,
+        };
+        let outcome = self.forward_to_client(now, relay, incoming);
         outcome.unwrap_or_else(|reason| self.dropped(reason))
     }
 
@@ -251,11 +258,17 @@ impl Engine {
         now: Now,
         to: RelayedAddr,
         from: RelayedAddr,
+        sender: Sender,
         payload: &'d [u8],
     ) -> Outcome<'d> {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
+        let incoming = Incoming {
+            peer: PeerAddr(from.0),
+            sender: Some(sender),
+            payload,
+        };
         let outcome = match self.allocations.relays().way_to(to.0) {
-            Way::Inside(relay) => self.forward_to_client(now, relay, PeerAddr(from.0), payload),
+            Way::Inside(relay) => self.forward_to_client(now, relay, incoming),
             // It closed a moment ago.
             Way::Outside | Way::Neighbour(_) => Err(DropReason::NoAllocation),
         };

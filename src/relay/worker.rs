@@ -67,7 +67,7 @@ use crate::relay::worker::dtls::{Heard, Moved};
 use crate::relay::worker::guests::Visit;
 use crate::relay::worker::hand_over::Crew;
 use crate::relay::worker::mailbox::Orders;
-use crate::relay::worker::neighbours::Parcels;
+use crate::relay::worker::neighbours::{Parcel, Parcels};
 use crate::relay::worker::outbox::Outbox;
 use crate::relay::worker::peer_tcp::PeerConnections;
 use crate::relay::worker::relay_udp::{ROOMS_PER_TURN, Relays};
@@ -197,9 +197,15 @@ impl Worker {
     fn neighbours_sent(&mut self, now: Now, parcels: &Parcels) {
         let mut outgoing = Outgoing::default();
         for parcel in parcels.iter() {
-            let (to, from) = (parcel.to, parcel.from);
-            let outcome = self.engine.handle_neighbour(now, to, from, parcel.payload);
-            self.gather(now, &mut outgoing, outcome, parcel.traffic_class);
+            let Parcel {
+                to,
+                from,
+                sender,
+                traffic_class,
+                payload,
+            } = parcel;
+            let outcome = self.engine.handle_neighbour(now, to, from, sender, payload);
+            self.gather(now, &mut outgoing, outcome, traffic_class);
         }
         self.end_turn(&mut outgoing);
     }

@@ -90,8 +90,9 @@ test('a circle reads in turns, sees each other, and ends', { timeout: 10 * PATIE
     assert.deepEqual(await page.errors(), []);
     assert.deepEqual(page.complaints, []);
   }
+  // Most are candidates and ticks, as many as browsers and time give; an echo of the echo would have no end.
   const told = await chitra.page.evaluate(() => window.plain.told.length);
-  assert.equal(told < 150, true, `${told} events came to the client that sends everything back`);
+  assert.equal(told < 1000, true, `${told} events came to the client that sends everything back`);
 });
 
 test('the older video clients, who answer to all, see each other', { timeout: 4 * PATIENCE_MS }, async () => {

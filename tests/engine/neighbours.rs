@@ -96,22 +96,19 @@ fn another_workers_client_is_reached_through_its_worker() {
     let mut beside = world.beside().allocate(BOB);
     let (of_alice, of_bob) = (OF_ALICE, "198.51.100.1:49180");
     world = world.allocate(ALICE).bind(ALICE, 0x4001, of_bob);
-    let Did::ToNeighbour(worker, to, payload) = world.send_channel(ALICE, 0x4001, b"hello") else {
+    let did = world.send_channel(ALICE, 0x4001, b"hello");
+    let Did::ToNeighbour(worker, to, alice, payload) = did else {
         panic!("it left another way");
     };
-    assert_eq!(
-        (worker, to, &payload[..]),
-        (1, of_bob.parse().unwrap(), &b"hello"[..])
-    );
-    assert_eq!(
-        beside.neighbour_sends(of_bob, of_alice, b"hello").dropped(),
-        DropReason::NoPermission
-    );
+    assert_eq!((worker, &payload[..]), (1, &b"hello"[..]));
+    assert_eq!(to, of_bob.parse().unwrap());
+    let did = beside.neighbour_sends(of_bob, of_alice, alice, b"hello");
+    assert_eq!(did.dropped(), DropReason::NoPermission);
     beside = beside.bind(BOB, 0x4002, of_alice);
-    let did = beside.neighbour_sends(of_bob, of_alice, b"hello");
+    let did = beside.neighbour_sends(of_bob, of_alice, alice, b"hello");
     assert!(matches!(did, Did::ToClient(client, _) if client == BOB.address()));
     beside.refresh(BOB, 0);
-    let did = beside.neighbour_sends(of_bob, of_alice, b"late");
+    let did = beside.neighbour_sends(of_bob, of_alice, alice, b"late");
     assert_eq!(did.dropped(), DropReason::NoAllocation);
     let did = world.send_channel(ALICE, 0x4001, b"hello");
     assert!(matches!(did, Did::ToPeer(..)), "{did:?}");

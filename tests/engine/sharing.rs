@@ -297,6 +297,107 @@ fn forty_one_ports_carry_a_thousand_allocations() {
     }
 }
 
+/// Two calls, each from one shared address to the other one.
+fn two_calls() -> (World, [Member; 4]) {
+    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
+    world.relays_max = 2;
+    let crowd = Crowd::join(&mut world, 4);
+    let members: [Member; 4] = crowd.members.try_into().unwrap();
+    let ports = members.each_ref().map(|member| member.relayed.port());
+    // The first with the second, the third with the fourth.
+    assert_eq!(ports, [49160, 49161, 49160, 49161]);
+    for (one, other) in [(0, 1), (1, 0), (2, 3), (3, 2)] {
+        let peer = members[other].relayed.to_string();
+        let binding: [&dyn Setter; 2] = [&ChannelNumber(0x4000), &at(&peer)];
+        let bound = members[one].ask(&mut world, METHOD_CHANNEL_BIND, &binding);
+        assert_eq!(bound.code(), 0, "{one}");
+    }
+    (world, members)
+}
+
+/// Who hears what one of them says on its channel.
+fn hears(world: &mut World, from: &Member, payload: &[u8]) -> Result<FiveTuple, DropReason> {
+    let length = u16::try_from(payload.len()).unwrap();
+    let bytes = [&[0x40, 0][..], &length.to_be_bytes(), payload].concat();
+    let did = world.send(from.address, &bytes);
+    if let Did::ToClient(client, _) = did {
+        return Ok(client);
+    }
+    Err(did.dropped())
+}
+
+#[test]
+fn calls_between_the_same_two_shared_addresses_are_told_apart_by_their_checks() {
+    let (mut world, members) = two_calls();
+    let [a, b, c, d] = &members;
+    let check_of = |from: &Member, to: &Member| check(&to.ours(), &from.ours());
+    for (one, other) in [(a, b), (c, d)] {
+        // Nobody knows yet who the other one is.
+        let early = hears(&mut world, one, b"media");
+        assert_eq!(early, Err(DropReason::Ambiguous));
+        let early = hears(&mut world, one, &check_of(one, other));
+        assert_eq!(early, Err(DropReason::Ambiguous));
+        let back = hears(&mut world, other, &check_of(other, one));
+        assert_eq!(back, Ok(one.address));
+        let again = hears(&mut world, one, &check_of(one, other));
+        assert_eq!(again, Ok(other.address));
+    }
+    for (from, to) in [(a, b), (b, a), (c, d), (d, c)] {
+        assert_eq!(hears(&mut world, from, b"media"), Ok(to.address));
+    }
+    // What is still said to somebody who has left is for nobody.
+    b.ask(&mut world, METHOD_REFRESH, &[&lifetime(0)]);
+    let late = hears(&mut world, a, b"late");
+    assert_eq!(late, Err(DropReason::Ambiguous));
+    assert_eq!(hears(&mut world, c, b"media"), Ok(d.address));
+}
+
+#[test]
+fn a_client_that_turns_to_another_one_at_the_same_address_says_so_by_its_check() {
+    let (mut world, members) = two_calls();
+    let [a, b, _, d] = &members;
+    for from in [a, b, d] {
+        let _ = hears(&mut world, from, &check("nobody", &from.ours()));
+    }
+    assert_eq!(
+        hears(&mut world, a, &check(&b.ours(), &a.ours())),
+        Ok(b.address)
+    );
+    assert_eq!(hears(&mut world, a, b"media"), Ok(b.address));
+    assert_eq!(
+        hears(&mut world, a, &check(&d.ours(), &a.ours())),
+        Ok(d.address)
+    );
+    assert_eq!(hears(&mut world, a, b"media"), Ok(d.address));
+}
+
+#[test]
+fn without_checks_two_who_alone_named_each_other_belong_together() {
+    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
+    world.relays_max = 2;
+    let crowd = Crowd::join(&mut world, 4);
+    let [a, b, c, d] = &crowd.members[..] else {
+        panic!("four have joined");
+    };
+    let bind = |world: &mut World, one: &Member, other: &Member| {
+        let peer = other.relayed.to_string();
+        let binding: [&dyn Setter; 2] = [&ChannelNumber(0x4000), &at(&peer)];
+        assert_eq!(one.ask(world, METHOD_CHANNEL_BIND, &binding).code(), 0);
+    };
+    bind(&mut world, a, b);
+    let alone = hears(&mut world, a, b"media");
+    assert_eq!(alone, Err(DropReason::NoPermission));
+    bind(&mut world, b, a);
+    assert_eq!(hears(&mut world, a, b"media"), Ok(b.address));
+    assert_eq!(hears(&mut world, b, b"media"), Ok(a.address));
+    bind(&mut world, c, d);
+    bind(&mut world, d, c);
+    // Of these nothing tells; the first two are known.
+    let second = hears(&mut world, c, b"media");
+    assert_eq!(second, Err(DropReason::Ambiguous));
+    assert_eq!(hears(&mut world, a, b"media"), Ok(b.address));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 

@@ -19,8 +19,8 @@ use setu::relay::engine::share::Share;
 use setu::relay::engine::signaled::{PeerMode, SignaledPeers};
 use setu::relay::engine::{
     AllocationId, Auth, ChannelRange, DropReason, Effect, Engine, OpenedRelay, Outcome, PortKind,
-    PortRequest, PortSharing, RelayRefused, RelayedAddrs, ReservationToken, Rules, Settings,
-    Snapshot,
+    PortRequest, PortSharing, RelayRefused, RelayedAddrs, ReservationToken, Rules, Sender,
+    Settings, Snapshot,
 };
 use setu::relay::wire::connection::ConnectionId;
 use setu::relay::wire::icmp::Icmp;
@@ -76,7 +76,7 @@ pub(crate) enum Did {
     Answered(Answer),
     ToPeer(SocketAddr, Vec<u8>),
     ToClient(FiveTuple, Vec<u8>),
-    ToNeighbour(u32, SocketAddr, Vec<u8>),
+    ToNeighbour(u32, SocketAddr, Sender, Vec<u8>),
     Dropped(DropReason),
     /// A request that a limit leaves unanswered, or that is answered later.
     Silence,
@@ -507,9 +507,16 @@ impl World {
     }
 
     /// A client of another worker sends to a relayed address of this one.
-    pub(crate) fn neighbour_sends(&mut self, to: &str, from: &str, payload: &[u8]) -> Did {
+    pub(crate) fn neighbour_sends(
+        &mut self,
+        to: &str,
+        from: &str,
+        sender: Sender,
+        payload: &[u8],
+    ) -> Did {
         let [to, from] = [to, from].map(|addr| RelayedAddr(addr.parse().unwrap()));
-        owned(self.engine.handle_neighbour(self.now, to, from, payload)).unwrap()
+        let engine = &mut self.engine;
+        owned(engine.handle_neighbour(self.now, to, from, sender, payload)).unwrap()
     }
 
     /// Something is said about a datagram from a relay to a peer.
@@ -676,9 +683,10 @@ fn owned(outcome: Outcome<'_>) -> Option<Did> {
         Outcome::ToNeighbour {
             worker,
             to,
+            sender,
             payload,
             ..
-        } => Some(Did::ToNeighbour(worker, to.0, payload.to_vec())),
+        } => Some(Did::ToNeighbour(worker, to.0, sender, payload.to_vec())),
         Outcome::Dropped(reason) => Some(Did::Dropped(reason)),
         Outcome::Handled => None,
     }

@@ -4,6 +4,10 @@ use std::net::SocketAddr;
 
 use setu::ident::ParticipantId;
 use setu::relay::engine::{DropReason, PortSharing};
+use stun::agent::TransactionId;
+use stun::attributes::ATTR_USERNAME;
+use stun::message::{BINDING_REQUEST, Message};
+use stun::textattrs::Username;
 use tokio::net::UdpSocket;
 
 use crate::client::{Client, Over};
@@ -101,27 +105,33 @@ async fn relayed_clients_talk_to_each_other_on_any_worker_and_any_port_in_order(
             settings.engine.port_sharing = sharing;
         });
         let mut members = crowd(&world, 32).await;
-        // Each with all whom it shares no pair of addresses with yet.
-        let mut pairs = Vec::new();
-        let mut taken = std::collections::HashSet::new();
-        for one in 0..members.len() {
-            let other = one ^ 1;
-            let (from, to) = (members[one].relayed, members[other].relayed);
-            if one < other && taken.insert((from, to)) && taken.insert((to, from)) {
-                members[one]
-                    .client
-                    .bind_channel(OF_FRIEND, to)
-                    .await
-                    .unwrap();
-                members[other]
-                    .client
-                    .bind_channel(OF_FRIEND, from)
-                    .await
-                    .unwrap();
-                pairs.push((one, other));
+        let pairs: Vec<_> = (0..members.len())
+            .step_by(2)
+            .map(|one| (one, one + 1))
+            .collect();
+        for (one, other) in &pairs {
+            for (from, to) in [(one, other), (other, one)] {
+                let to = members[*to].relayed;
+                let from = &mut members[*from].client;
+                from.bind_channel(OF_FRIEND, to).await.unwrap();
             }
         }
-        assert!(pairs.len() >= 8, "{}", pairs.len());
+        // As ICE does: the first check teaches who sends it, and may come to nobody.
+        for (one, other) in &pairs {
+            let first = &mut members[*one].client;
+            first
+                .send_channel_data(OF_FRIEND, &check(*other, *one))
+                .await;
+            // Once this is answered, that was served.
+            first.refresh(600).await.unwrap();
+            for (from, to) in [(*other, *one), (*one, *other)] {
+                let check = check(to, from);
+                let client = &mut members[from].client;
+                client.send_channel_data(OF_FRIEND, &check).await;
+                let heard = members[to].client.receive_channel_data(OF_FRIEND).await;
+                assert_eq!(heard, check);
+            }
+        }
         for (one, other) in pairs {
             for (from, to) in [(one, other), (other, one)] {
                 for number in 0..20 {
@@ -132,10 +142,32 @@ async fn relayed_clients_talk_to_each_other_on_any_worker_and_any_port_in_order(
                         .await;
                 }
                 for number in 0..20 {
-                    let heard = members[to].client.receive_channel_data(OF_FRIEND).await;
+                    let heard = next_said(&mut members[to].client, &check(to, from)).await;
                     assert_eq!(heard, format!("{from} to {to}: {number}").into_bytes());
                 }
             }
         }
     }
+}
+
+/// What a client hears next from its friend, the first check left out, which came where it was known whom it was for.
+async fn next_said(client: &mut Client, check: &[u8]) -> Vec<u8> {
+    loop {
+        let heard = client.receive_channel_data(OF_FRIEND).await;
+        if heard != check {
+            return heard;
+        }
+    }
+}
+
+/// A connectivity check, as each of them sends it to the other one.
+fn check(to: usize, from: usize) -> Vec<u8> {
+    let username = Username::new(ATTR_USERNAME, format!("agent{to}:agent{from}"));
+    // The same each time.
+    let id = TransactionId([from as u8; 12]);
+    let mut message = Message::new();
+    message
+        .build(&[Box::new(BINDING_REQUEST), Box::new(id), Box::new(username)])
+        .unwrap();
+    message.raw
 }

@@ -19,9 +19,9 @@ use crate::relay::engine::icmp::IcmpBudget;
 use crate::relay::engine::limits::Place;
 use crate::relay::engine::made::Made;
 use crate::relay::engine::mobility::Mobility;
-use crate::relay::engine::outcome::{OpenedRelay, RelayTransport};
+use crate::relay::engine::outcome::{OpenedRelay, RelayTransport, Sender};
 use crate::relay::engine::permission::Permissions;
-use crate::relay::engine::relays::{Relays, Taken};
+use crate::relay::engine::relays::{Incoming, Relays, Taken};
 use crate::relay::engine::traces::Traces;
 use crate::relay::engine::view::AllocationId;
 use crate::relay::wire::connection::ConnectionId;
@@ -203,15 +203,18 @@ impl Allocations {
         &mut self,
         now: Now,
         relay: RelayKey,
-        peer: PeerAddr,
-        payload: &[u8],
+        incoming: Incoming<'_>,
     ) -> Result<&mut Allocation, DropReason> {
-        let relays = &mut self.relays;
-        let receiver = relays.receiver(now, relay, peer, payload, &self.table)?;
+        let (relays, peer) = (&mut self.relays, incoming.peer);
+        let receiver = relays.receiver(now, relay, incoming, &self.table)?;
         let slot = receiver.slot as usize;
-        if receiver.is_new {
-            // Where it has too many peers already, each check tells anew.
-            let _ = relays.claim(now, slot, &[peer], &mut self.table);
+        match incoming.sender.filter(|_| receiver.is_new) {
+            Some(sender) => relays.pair(relay, receiver.slot, peer, sender.id),
+            None if receiver.is_new => {
+                // Where it has too many peers already, each check tells anew.
+                let _ = relays.claim(now, slot, &[peer], &mut self.table);
+            }
+            None => {}
         }
         let lives = |found: &&mut Allocation| found.halves.with(now, relay).is_some();
         let found = self.table.get_mut(slot).filter(lives);
@@ -250,6 +253,14 @@ impl Allocations {
             Some(slot) => self.relays.claim(now, slot, peers, &mut self.table),
             None => Ok(()),
         }
+    }
+
+    /// Who sends from this relay, for others of this process.
+    pub(super) fn sender(&self, slot: usize, relay: RelayKey, peer: PeerAddr) -> Option<Sender> {
+        Some(Sender {
+            id: self.table.get(slot)?.id,
+            is_sole: self.relays.is_sole(relay, peer),
+        })
     }
 
     pub(super) fn relays(&self) -> &Relays {

@@ -1,16 +1,14 @@
 //! Data on its way ([RFC 8656 §11, §12.6, §12.7](https://www.rfc-editor.org/rfc/rfc8656#section-11)): no allocation, no
 //! timer, no copy.
 
-use std::net::SocketAddr;
-
 use crate::clock::Now;
 use crate::relay::engine::Engine;
-use crate::relay::engine::allocations::Allocation;
+use crate::relay::engine::allocations::{Allocation, Allocations};
 use crate::relay::engine::counters::DropReason;
 use crate::relay::engine::five_tuple::{Family, FiveTuple, PeerAddr, RelayKey, RelayedAddr};
 use crate::relay::engine::limits::Limits;
 use crate::relay::engine::outcome::Outcome;
-use crate::relay::engine::relays::{Taken, Way};
+use crate::relay::engine::relays::{Incoming, Taken, Way};
 use crate::relay::wire::channel_data::ChannelData;
 use crate::relay::wire::frame::Frame;
 use crate::relay::wire::message::{Message, TransactionId};
@@ -40,7 +38,7 @@ impl Engine {
         if datagram.may_be_check() && self.allocations.relays().may_be_shared(datagram.relay) {
             let _ = self.allocations.leave_traces(now, slot, peer, data.payload);
         }
-        self.leave(now, datagram)
+        self.leave(now, slot, datagram)
     }
 
     pub(super) fn forward_send<'d>(
@@ -73,11 +71,16 @@ impl Engine {
         spend(now, &self.limits, allocation, send.payload.len())?;
         allocation.to_peers.count(send.payload.len());
         self.counters.to_peers.count(send.payload.len());
-        self.leave(now, datagram)
+        self.leave(now, slot, datagram)
     }
 
     /// Sends a datagram on its way: to a relayed transport address of this process without leaving it.
-    fn leave<'d>(&mut self, now: Now, datagram: Leaving<'d>) -> Result<Outcome<'d>, DropReason> {
+    fn leave<'d>(
+        &mut self,
+        now: Now,
+        slot: usize,
+        datagram: Leaving<'d>,
+    ) -> Result<Outcome<'d>, DropReason> {
         let Leaving {
             relay,
             from,
@@ -85,19 +88,31 @@ impl Engine {
             payload,
             dont_fragment,
         } = datagram;
+        let sender = |allocations: &Allocations| {
+            let sender = allocations.sender(slot, relay, peer);
+            sender.ok_or(DropReason::NoAllocation)
+        };
         match self.allocations.relays().way_to(peer.0) {
-            Way::Inside(theirs) => self.forward_to_client(now, theirs, PeerAddr(from.0), payload),
-            Way::Neighbour(worker) => Ok(Outcome::ToNeighbour {
-                worker,
-                to: RelayedAddr(peer.0),
-                from,
-                payload,
-            }),
             Way::Outside => Ok(Outcome::ToPeer {
                 relay,
                 peer,
                 payload,
                 dont_fragment,
+            }),
+            Way::Inside(theirs) => {
+                let incoming = Incoming {
+                    peer: PeerAddr(from.0),
+                    sender: Some(sender(&self.allocations)?),
+                    payload,
+                };
+                self.forward_to_client(now, theirs, incoming)
+            }
+            Way::Neighbour(worker) => Ok(Outcome::ToNeighbour {
+                worker,
+                to: RelayedAddr(peer.0),
+                from,
+                sender: sender(&self.allocations)?,
+                payload,
             }),
         }
     }
@@ -106,12 +121,10 @@ impl Engine {
         &mut self,
         now: Now,
         relay: RelayKey,
-        peer: PeerAddr,
-        payload: &'b [u8],
+        incoming: Incoming<'b>,
     ) -> Result<Outcome<'b>, DropReason> {
-        // The kernel may add a scope or flow label, which permissions and channels know nothing of.
-        let peer = PeerAddr(SocketAddr::new(peer.0.ip(), peer.0.port()));
-        let allocation = self.allocations.receiver(now, relay, peer, payload)?;
+        let Incoming { peer, payload, .. } = incoming;
+        let allocation = self.allocations.receiver(now, relay, incoming)?;
         let client = allocation.client;
         let payload_bytes = payload.len();
         spend(now, &self.limits, allocation, payload_bytes)?;

@@ -8,6 +8,7 @@ use crate::relay::engine::Engine;
 use crate::relay::engine::counters::DropReason;
 use crate::relay::engine::five_tuple::{PeerAddr, RelayKey};
 use crate::relay::engine::outcome::Outcome;
+use crate::relay::engine::relays::Incoming;
 use crate::relay::wire::frame::Frame;
 use crate::relay::wire::icmp::Icmp;
 
@@ -35,7 +36,9 @@ impl Engine {
         peer: PeerAddr,
         icmp: Icmp,
     ) -> Result<Outcome<'static>, DropReason> {
-        let allocation = self.allocations.receiver(now, relay, peer, &[])?;
+        let allocation = self
+            .allocations
+            .receiver(now, relay, Incoming::about(peer))?;
         if !allocation.icmp.get_or_insert_default().admit(now) {
             return Err(DropReason::OverLimit);
         }

@@ -2,6 +2,7 @@
 
 use crate::relay::engine::counters::DropReason;
 use crate::relay::engine::five_tuple::{Family, FiveTuple, PeerAddr, RelayKey, RelayedAddr};
+use crate::relay::engine::view::AllocationId;
 use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::frame::Frame;
 use crate::relay::wire::response::ErrorCode;
@@ -30,6 +31,8 @@ pub enum Outcome<'d> {
         to: RelayedAddr,
         /// Where from.
         from: RelayedAddr,
+        /// Who sent it, of those who share that address.
+        sender: Sender,
         /// The datagram, whole; may be empty.
         payload: &'d [u8],
     },
@@ -44,6 +47,15 @@ pub enum Outcome<'d> {
     Handled,
     /// It deserved no answer, and is counted.
     Dropped(DropReason),
+}
+
+/// Who sends from a relayed transport address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// The allocation.
+    pub id: AllocationId,
+    /// Whether no other one with the same address has named the same peer.
+    pub is_sole: bool,
 }
 
 /// What the worker must do. All effects are drained, in order, before the engine's next input.

@@ -39,6 +39,11 @@ impl RelayedAddrs {
         }
     }
 
+    /// Whether this may be one of them, be it somebody's now or not.
+    pub(super) fn covers(&self, addr: SocketAddr) -> bool {
+        self.place(addr).is_some()
+    }
+
     /// Which worker has a relay socket with this address, and how it calls it.
     pub(super) fn owner(&self, addr: SocketAddr) -> Option<(u32, RelayKey)> {
         let owner = self.place(addr)?.load(Ordering::Relaxed);

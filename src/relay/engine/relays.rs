@@ -3,11 +3,15 @@
 //! An allocation has a relayed transport address of its own while there are free ones, and shares one when there are
 //! none. What comes to a shared one is told apart by the exact peer; a connectivity check also by whom it says it is for;
 //! and anything else by its peer's IP address, where only one allocation permits that. A wrong delivery is worse than
-//! none: what can't be told apart is dropped, and no two allocations name the same peer.
+//! none: what can't be told apart is dropped, and no two allocations name the same peer outside this process.
+
+mod crowd;
+
+pub(super) use crowd::Incoming;
+use crowd::{Crowd, Receiver};
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
-use rustc_hash::FxHashMap;
 use slab::Slab;
 use smallvec::SmallVec;
 
@@ -19,8 +23,7 @@ use crate::relay::engine::halves::Half;
 use crate::relay::engine::outcome::{OpenedRelay, RelayTransport};
 use crate::relay::engine::relayed::RelayedAddrs;
 use crate::relay::engine::share::Share;
-use crate::relay::engine::traces::PEERS_MAX;
-use crate::relay::wire::ice::Check;
+use crate::relay::engine::view::AllocationId;
 
 /// When allocations share a relayed transport address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,8 +66,8 @@ struct Relay {
     may_be_shared: bool,
     /// Whose it is: slots of the allocations' table.
     holders: SmallVec<[u32; 2]>,
-    /// Which peer is whose, once there were several holders.
-    by_peer: Option<Box<FxHashMap<PeerAddr, u32>>>,
+    /// Once there were several holders.
+    crowd: Option<Box<Crowd>>,
 }
 
 /// How a peer is reached.
@@ -110,7 +113,7 @@ impl Relays {
         let load = match place {
             Some(relay) => {
                 let before = relay.holders.len();
-                relay.join(slot as u32, table);
+                relay.join(slot as u32, &self.addrs, table);
                 before
             }
             None => {
@@ -120,7 +123,7 @@ impl Relays {
                     transport,
                     may_be_shared,
                     holders: SmallVec::from_elem(slot as u32, 1),
-                    by_peer: None,
+                    crowd: None,
                 });
                 if transport == RelayTransport::Udp {
                     self.addrs.enter(half.relayed, self.share.number, key);
@@ -200,21 +203,33 @@ impl Relays {
         &self,
         now: Now,
         key: RelayKey,
-        peer: PeerAddr,
-        payload: &[u8],
+        incoming: Incoming<'_>,
         table: &Slab<Allocation>,
     ) -> Result<Receiver, DropReason> {
         let relay = self.get(key).ok_or(DropReason::NoAllocation)?;
-        match &relay.by_peer {
-            None => Ok(Receiver {
-                slot: relay.holders[0],
-                is_new: false,
-            }),
-            Some(by_peer) => relay.one_of_many(now, by_peer, peer, payload, table),
+        match &relay.crowd {
+            None => Ok(Receiver::of(relay.holders[0])),
+            Some(crowd) => crowd.receiver(now, &relay.holders, incoming, table),
         }
     }
 
-    /// Keeps in mind that these peers are the allocation's, all or none: no other one on the same relay may have them.
+    /// What this client of the process sends to the relay is for this allocation from now on.
+    pub(super) fn pair(&mut self, key: RelayKey, slot: u32, peer: PeerAddr, sender: AllocationId) {
+        if let Some(Some(relay)) = self.open.get_mut(key.0 as usize)
+            && let Some(crowd) = &mut relay.crowd
+        {
+            crowd.pair(slot, peer, sender);
+        }
+    }
+
+    /// Whether only one allocation on the relay has named this client of the process.
+    pub(super) fn is_sole(&self, key: RelayKey, peer: PeerAddr) -> bool {
+        let crowd = self.get(key).and_then(|relay| relay.crowd.as_ref());
+        crowd.is_none_or(|crowd| crowd.is_sole(peer))
+    }
+
+    /// Keeps in mind that these peers are the allocation's, all or none: no other one on the same relay may have them,
+    /// but for relayed transport addresses of this process.
     pub(super) fn claim(
         &mut self,
         now: Now,
@@ -224,7 +239,9 @@ impl Relays {
     ) -> Result<(), Taken> {
         let is_free = |peer: &PeerAddr| {
             let relay = relay_towards(&self.open, now, slot, *peer, table);
-            relay.is_none_or(|(_, relay)| relay.is_free(now, slot as u32, *peer, table))
+            let crowd = relay.and_then(|(_, relay)| relay.crowd.as_ref());
+            self.addrs.covers(peer.0)
+                || crowd.is_none_or(|crowd| crowd.is_free(now, slot as u32, *peer, table))
         };
         if !peers.iter().all(is_free) {
             return Err(Taken);
@@ -236,7 +253,9 @@ impl Relays {
             if !relay.may_be_shared {
                 continue;
             }
-            let is_alone = relay.by_peer.is_none();
+            let is_alone = relay.crowd.is_none();
+            let is_inside = self.addrs.covers(peer.0);
+            let is_contested = is_inside && relay.is_named_by_another(slot, *peer, table);
             let Some(allocation) = table.get_mut(slot) else {
                 continue;
             };
@@ -248,16 +267,13 @@ impl Relays {
                 continue;
             }
             if let Some(Some(relay)) = self.open.get_mut(key.0 as usize)
-                && let Some(by_peer) = &mut relay.by_peer
+                && let Some(crowd) = &mut relay.crowd
             {
-                if by_peer.len() >= relay.holders.len() * PEERS_MAX + OF_NOBODY_MAX {
-                    // What their holders have forgotten by now.
-                    by_peer.retain(|peer, holder| {
-                        let holder = table.get(*holder as usize);
-                        holder.is_some_and(|holder| holder.traces.knows(*peer))
-                    });
+                match is_inside {
+                    false => crowd.claim(slot as u32, *peer, relay.holders.len(), table),
+                    true if is_contested => crowd.contest(*peer),
+                    true => {}
                 }
-                by_peer.insert(*peer, slot as u32);
             }
         }
         Ok(())
@@ -312,107 +328,35 @@ fn relay_towards<'r>(
 }
 
 impl Relay {
-    fn join(&mut self, slot: u32, table: &Slab<Allocation>) {
-        if self.by_peer.is_none() {
+    fn join(&mut self, slot: u32, addrs: &RelayedAddrs, table: &Slab<Allocation>) {
+        if self.crowd.is_none() {
             let family = Family::of(self.relayed.0.ip());
             let first = self.holders[0];
             let peers = table
                 .get(first as usize)
                 .map_or(&[][..], |allocation| allocation.traces.peers());
-            let of_family = peers
-                .iter()
-                .filter(|peer| Family::of(peer.0.ip()) == family);
-            self.by_peer = Some(Box::new(of_family.map(|peer| (*peer, first)).collect()));
+            let outside =
+                |peer: &PeerAddr| Family::of(peer.0.ip()) == family && !addrs.covers(peer.0);
+            let outside = peers.iter().copied().filter(outside);
+            self.crowd = Some(Box::new(Crowd::new(first, outside)));
         }
         self.holders.push(slot);
     }
 
-    /// Its peers may send on for a while: until somebody else names them, that is for nobody.
     fn leave(&mut self, slot: u32) {
         self.holders.retain(|holder| *holder != slot);
-        let Some(by_peer) = &mut self.by_peer else {
-            return;
-        };
-        let mut of_nobody = 0;
-        for holder in by_peer.values_mut() {
-            if *holder == slot {
-                *holder = NOBODY;
-            }
-            of_nobody += usize::from(*holder == NOBODY);
-        }
-        if of_nobody > OF_NOBODY_MAX {
-            by_peer.retain(|_, holder| *holder != NOBODY);
+        if let Some(crowd) = &mut self.crowd {
+            crowd.leave(slot, self.holders.len());
         }
     }
 
-    /// Whether nobody else has this peer.
-    fn is_free(&self, now: Now, slot: u32, peer: PeerAddr, table: &Slab<Allocation>) -> bool {
-        let holder = self.by_peer.as_ref().and_then(|by_peer| by_peer.get(&peer));
-        holder.is_none_or(|holder| {
-            let other = table.get(*holder as usize);
-            *holder == slot || !other.is_some_and(|other| other.holds(now, peer))
+    /// Whether an allocation other than this one has named the peer.
+    fn is_named_by_another(&self, slot: usize, peer: PeerAddr, table: &Slab<Allocation>) -> bool {
+        let others = self.holders.iter().map(|holder| *holder as usize);
+        let mut others = others.filter(|holder| *holder != slot);
+        others.any(|holder| {
+            let other = table.get(holder);
+            other.is_some_and(|other| other.traces.knows(peer))
         })
     }
-
-    fn one_of_many(
-        &self,
-        now: Now,
-        by_peer: &FxHashMap<PeerAddr, u32>,
-        peer: PeerAddr,
-        payload: &[u8],
-        table: &Slab<Allocation>,
-    ) -> Result<Receiver, DropReason> {
-        let permits = |slot: u32| {
-            let found = table.get(slot as usize);
-            found.is_some_and(|found| found.permissions.permit(now, peer.0.ip()))
-        };
-        let answers = |slot: u32, fragment| {
-            let found = table.get(slot as usize);
-            found.is_some_and(|found| found.traces.answers_to(fragment))
-        };
-        let check = Check::parse(payload);
-        if let Some(slot) = by_peer.get(&peer).copied() {
-            let is_for_another = check.is_some_and(|check| {
-                !answers(slot, check.to) && self.holders.iter().any(|one| answers(*one, check.to))
-            });
-            if !is_for_another {
-                let receiver = Receiver {
-                    slot,
-                    is_new: false,
-                };
-                return permits(slot)
-                    .then_some(receiver)
-                    .ok_or(DropReason::Ambiguous);
-            }
-            let found = table.get(slot as usize);
-            if found.is_some_and(|found| found.holds(now, peer)) {
-                return Err(DropReason::Ambiguous);
-            }
-        }
-        let permitting = self.holders.iter().copied().filter(|slot| permits(*slot));
-        let mut fitting = permitting
-            .clone()
-            .filter(|slot| check.is_none_or(|check| answers(*slot, check.to)));
-        match (fitting.next(), fitting.next()) {
-            (Some(slot), None) => Ok(Receiver {
-                slot,
-                is_new: check.is_some(),
-            }),
-            (None, _) if permitting.count() == 0 => Err(DropReason::NoPermission),
-            (Some(_) | None, _) => Err(DropReason::Ambiguous),
-        }
-    }
 }
-
-/// Whose a datagram is.
-pub(super) struct Receiver {
-    pub(super) slot: u32,
-    /// Whether what tells so was in the datagram, and not known before: its peer is this one's from now on.
-    pub(super) is_new: bool,
-}
-
-/// Stands for an allocation that has ended.
-const NOBODY: u32 = u32::MAX;
-
-/// How many peers of ended allocations are kept in mind for each relay.
-const OF_NOBODY_MAX: usize = 1024;

@@ -16,6 +16,7 @@ use crate::relay::engine::auth::Identity;
 use crate::relay::engine::counters::DropReason;
 use crate::relay::engine::five_tuple::{Family, FiveTuple, PeerAddr, RelayKey};
 use crate::relay::engine::outcome::Effect;
+use crate::relay::engine::relays::Incoming;
 use crate::relay::engine::requests::owned;
 use crate::relay::engine::tcp::connections::{Asked, Connection, State};
 use crate::relay::wire::connection::{self, ConnectionId};
@@ -202,7 +203,9 @@ impl Engine {
         relay: RelayKey,
         peer: PeerAddr,
     ) -> Result<ConnectionId, DropReason> {
-        let allocation = self.allocations.receiver(now, relay, peer, &[])?;
+        let allocation = self
+            .allocations
+            .receiver(now, relay, Incoming::about(peer))?;
         let client = allocation.client;
         let open = allocation
             .connections

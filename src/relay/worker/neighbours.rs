@@ -1,5 +1,6 @@
 //! Datagrams from a client of one worker to a client of another, both relayed here: they never reach a socket in between.
 
+use crate::relay::engine::Sender;
 use crate::relay::engine::five_tuple::RelayedAddr;
 
 /// On its way to another worker.
@@ -7,6 +8,7 @@ use crate::relay::engine::five_tuple::RelayedAddr;
 pub(super) struct Parcel<'p> {
     pub(super) to: RelayedAddr,
     pub(super) from: RelayedAddr,
+    pub(super) sender: Sender,
     pub(super) traffic_class: u8,
     pub(super) payload: &'p [u8],
 }
@@ -22,6 +24,7 @@ pub(super) struct Parcels {
 struct Label {
     to: RelayedAddr,
     from: RelayedAddr,
+    sender: Sender,
     traffic_class: u8,
     payload_bytes: usize,
 }
@@ -40,6 +43,7 @@ impl Parcels {
             self.labels.push(Label {
                 to: parcel.to,
                 from: parcel.from,
+                sender: parcel.sender,
                 traffic_class: parcel.traffic_class,
                 payload_bytes: parcel.payload.len(),
             });
@@ -55,6 +59,7 @@ impl Parcels {
             Parcel {
                 to: label.to,
                 from: label.from,
+                sender: label.sender,
                 traffic_class: label.traffic_class,
                 payload,
             }
@@ -79,16 +84,22 @@ const IDLE_PARCELS_MAX: usize = 512;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::engine::AllocationId;
 
     #[test]
     fn parcels_come_out_as_they_went_in_until_there_is_no_room() {
         let mut parcels = Parcels::default();
         let addr = |port| RelayedAddr(([192, 0, 2, 1], port).into());
+        let sender = |number: u16| Sender {
+            id: AllocationId::parse(&format!("{number:016x}")).unwrap(),
+            is_sole: number.is_multiple_of(2),
+        };
         let payloads: [&[u8]; 4] = [b"one", b"", b"three", b"4"];
         for (number, payload) in (0..).zip(payloads) {
             let parcel = Parcel {
                 to: addr(number),
                 from: addr(number + 100),
+                sender: sender(number),
                 traffic_class: number as u8,
                 payload,
             };
@@ -96,6 +107,7 @@ mod tests {
         }
         for (number, (parcel, payload)) in (0..).zip(parcels.iter().zip(payloads)) {
             assert_eq!((parcel.to, parcel.from), (addr(number), addr(number + 100)));
+            assert_eq!(parcel.sender, sender(number));
             assert_eq!(
                 (parcel.traffic_class, parcel.payload),
                 (number as u8, payload)
@@ -104,6 +116,7 @@ mod tests {
         let big = Parcel {
             to: addr(1),
             from: addr(2),
+            sender: sender(3),
             traffic_class: 0,
             payload: &[0; 65_000],
         };

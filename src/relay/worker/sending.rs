@@ -77,12 +77,14 @@ impl<'b> Outgoing<'b> {
                 worker,
                 to,
                 from,
+                sender,
                 payload,
             } => self.to_neighbours.push((
                 worker,
                 Parcel {
                     to,
                     from,
+                    sender,
                     traffic_class,
                     payload,
                 },
