@@ -12,6 +12,7 @@ mod errors;
 mod external;
 mod guests;
 mod hand_over;
+mod hello;
 mod mailbox;
 mod neighbours;
 mod outbox;

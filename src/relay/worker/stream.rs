@@ -25,7 +25,7 @@ use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::stream::{Inbound, Unframed};
 use crate::relay::worker::connection::{Connection, Socket};
 use crate::relay::worker::outbox::Outbox;
-use crate::relay::worker::{HandedOver, Mailbox, SharedWorker, splice};
+use crate::relay::worker::{HandedOver, Mailbox, SharedWorker, hello, splice};
 use crate::source::Source;
 
 /// Accepts TCP connections for as long as the worker lives.
@@ -59,8 +59,12 @@ pub(super) async fn serve_tls(
             let Ok(client) = five_tuple(Transport::Tls, client, &socket) else {
                 return;
             };
-            if speaks(&socket).await
-                && let Some(session) = Box::pin(handshake(tls, socket)).await
+            if !speaks(&socket).await {
+                return;
+            }
+            let deadline = after(Now::read(), HANDSHAKE_TIME_MAX);
+            if says_hello(&socket, deadline).await
+                && let Some(session) = Box::pin(handshake(tls, socket, deadline)).await
             {
                 let connection = Connection::tls(session, connected);
                 Box::pin(converse(worker, client, connection, Inbound::default())).await;
@@ -75,9 +79,19 @@ async fn speaks(socket: &TcpStream) -> bool {
     spoken.is_ok_and(|readable| readable.is_ok())
 }
 
-async fn handshake(tls: TlsAcceptor, socket: TcpStream) -> Option<TlsStream<Socket>> {
+/// Waits until there is something for the TLS library, which takes memory for it.
+async fn says_hello(socket: &TcpStream, deadline: Instant) -> bool {
+    let arrived = timeout_at(deadline, hello::arrived(socket)).await;
+    arrived.is_ok_and(|arrived| arrived.is_ok())
+}
+
+async fn handshake(
+    tls: TlsAcceptor,
+    socket: TcpStream,
+    deadline: Instant,
+) -> Option<TlsStream<Socket>> {
     let handshake = tls.accept(Socket::new(socket)).into_fallible();
-    match timeout(HANDSHAKE_TIME_MAX, handshake).await {
+    match timeout_at(deadline, handshake).await {
         Ok(Ok(session)) => return Some(session),
         Ok(Err((error, mut connection))) => {
             tracing::debug!(%error, "TLS handshake failed");
@@ -214,7 +228,12 @@ async fn read_messages(
     loop {
         let was_mid_message = inbound.is_mid_message();
         if !has_unread {
-            let reading = reader.read_buf(inbound.room(READ_BYTES));
+            let is_known = worker.borrow().has_allocation(&client);
+            let room_bytes = match is_known {
+                true => READ_BYTES,
+                false => STRANGERS_READ_BYTES,
+            };
+            let reading = reader.read_buf(inbound.room(room_bytes));
             match timeout_at(deadline, reading).await {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) => return Next::End,
@@ -304,3 +323,5 @@ const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const READ_BYTES: usize = 4096;
+/// The same from who has no allocation: what they ask is short, and there may be many of them.
+const STRANGERS_READ_BYTES: usize = 512;
