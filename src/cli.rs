@@ -1,9 +1,9 @@
 //! The command line: what was asked for, and how it went.
 
 use std::{
-    env,
+    env, fs,
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 
 use crate::check::{self, Report, Status};
 use crate::clock::Now;
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, import};
 use crate::credentials::Credentials;
 use crate::ident::ParticipantId;
 use crate::logging;
@@ -56,8 +56,11 @@ enum Command {
         #[arg(long, value_parser = config::credential_ttl)]
         ttl: Option<Duration>,
     },
-    /// Print the effective configuration as a turn.toml, secrets left out
-    Config,
+    /// Print the effective configuration as a turn.toml, secrets left out; or make one
+    Config {
+        #[command(subcommand)]
+        command: Option<ConfigCommand>,
+    },
     /// Examine configuration and surroundings: ports, addresses, firewall, certificate, clock, Redis, a relayed packet
     ///
     /// One line for each: ok, note (can't be told from here), warning or failure, with the fix. Works beside a running
@@ -104,6 +107,18 @@ enum Command {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print a turn.toml that does what coturn's configuration does, secrets and all
+    ///
+    /// What has no counterpart is a comment there, with the reason. Exit code 1: something that matters for safety or
+    /// connectivity could not be carried over, and is named on the standard error.
+    Import {
+        /// coturn's turnserver.conf
+        file: PathBuf,
+    },
+}
+
 impl Cli {
     /// Does what was asked. Exit codes: 0 done, 1 failed, 2 the arguments or the configuration are wrong.
     #[must_use]
@@ -125,7 +140,10 @@ impl Cli {
             None => serve(config()?, None),
             Some(Command::Serve { addresses_file }) => serve(config()?, addresses_file),
             Some(Command::Credential { name, ttl }) => credential(config()?, &name, ttl),
-            Some(Command::Config) => say(&config()?.to_toml()),
+            Some(Command::Config { command: None }) => say(&config()?.to_toml()),
+            Some(Command::Config {
+                command: Some(ConfigCommand::Import { file }),
+            }) => return import(&file),
             Some(Command::Health { url }) => {
                 let (listen, tls) = config::http_listeners(path, env::vars_os())?;
                 health::ask(url.as_deref(), &listen, tls)
@@ -187,6 +205,19 @@ fn examine(path: Option<&Path>, options: &check::Options, json: bool) -> anyhow:
         report.to_text()
     })?;
     Ok(severity(&report))
+}
+
+fn import(file: &Path) -> anyhow::Result<ExitCode> {
+    let shown = file.display();
+    let text = fs::read(file).with_context(|| format!("{shown}: cannot be read"))?;
+    let folder = path::absolute(file).with_context(|| format!("{shown}: has no folder"))?;
+    let folder = folder.parent().unwrap_or(Path::new("/"));
+    let imported = import::import(&text, folder);
+    say(&imported.toml)?;
+    for lost in &imported.lost {
+        eprintln!("setu: {shown}: {lost}");
+    }
+    Ok(ExitCode::from(u8::from(!imported.lost.is_empty())))
 }
 
 fn severity(report: &Report) -> ExitCode {

@@ -15,6 +15,7 @@ mod alternate;
 mod certificate;
 mod external;
 pub mod host;
+pub mod import;
 mod keys;
 mod limits;
 mod oauth;

@@ -65,6 +65,19 @@ impl Source {
         Ok(source)
     }
 
+    /// The text of a file alone, without an environment.
+    pub(super) fn of_text(text: &str) -> Result<Self, ConfigError> {
+        let file = PathBuf::from(DEFAULT_FILE);
+        let mut source = Self {
+            typed_in_file: parse(&file, text)?,
+            file: Some(file),
+            variables: BTreeMap::new(),
+            merged: defaults(),
+        };
+        source.take_file()?;
+        Ok(source)
+    }
+
     /// All values in their types.
     pub(super) fn raw(&self) -> Result<Raw, ConfigError> {
         let merged = self.merged.clone();
@@ -230,23 +243,30 @@ fn is_read(variable: &str) -> bool {
 
 fn read_file(path: Option<&Path>) -> Result<(Option<PathBuf>, Table), ConfigError> {
     let file = path.unwrap_or(Path::new(DEFAULT_FILE));
-    let complain = |complaint: String| ConfigError {
-        origin: file.display().to_string(),
-        complaint,
-    };
     let text = match fs::read_to_string(file) {
         Ok(text) => text,
         Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => {
             return Ok((None, Table::new()));
         }
-        Err(error) => return Err(complain(format!("cannot be read: {error}"))),
+        Err(error) => {
+            return Err(ConfigError {
+                origin: file.display().to_string(),
+                complaint: format!("cannot be read: {error}"),
+            });
+        }
     };
-    let table = text.parse::<Table>().map_err(|error| {
+    Ok((Some(file.to_owned()), parse(file, &text)?))
+}
+
+fn parse(file: &Path, text: &str) -> Result<Table, ConfigError> {
+    text.parse().map_err(|error: toml::de::Error| {
         let before = error.span().and_then(|span| text.get(..span.start));
         let line = before.map_or(1, |before| before.matches('\n').count() + 1);
-        complain(format!("line {line}: {}", one_line(error.message())))
-    })?;
-    Ok((Some(file.to_owned()), table))
+        ConfigError {
+            origin: file.display().to_string(),
+            complaint: format!("line {line}: {}", one_line(error.message())),
+        }
+    })
 }
 
 fn shown(value: &Value) -> String {
