@@ -645,6 +645,12 @@ const REFUSALS: &[Refusal] = &[
         "FILE: turn.listen_tls = \"0.0.0.0:3001\": 0.0.0.0:3001 is also in http.listen; choose another port",
     ),
     (
+        "HTTP where the authority looks for proof",
+        "[http]\nlisten = [\"0.0.0.0:80\"]\n[acme]\ndomains = [\"setu.example.org\"]",
+        &[],
+        "FILE: http.listen = \"0.0.0.0:80\": 0.0.0.0:80 is also in acme.listen; choose another port",
+    ),
+    (
         "a listener among the relayed ports",
         "[turn]\nlisten_udp = [\"0.0.0.0:49170\"]",
         &[],

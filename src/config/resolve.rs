@@ -32,7 +32,7 @@ pub(super) fn resolve(source: &Source, host: &Host) -> Result<Config, ConfigErro
     let relay = relaying::relay(source, &raw, host, &external, profile, &turn_identity)?;
     let rules = access::rules(source, &raw)?;
     let (http, random_admin_token) = http(source, &raw, profile, &rules, http_identity.as_ref())?;
-    check_ports(source, &http, &relay)?;
+    check_ports(source, &http, &relay, acme.as_ref())?;
     let relayed = external.addresses.iter().map(|address| address.public);
     let relayed = relayed.collect();
     let config = Config {
@@ -156,8 +156,11 @@ fn check_ports(
     source: &Source,
     http: &http::Settings,
     relay: &relay::Settings,
+    acme: Option<&crate::acme::Settings>,
 ) -> Result<(), ConfigError> {
+    let nowhere = Vec::new();
     let streams = [
+        ("acme.listen", acme.map_or(&nowhere, |acme| &acme.listen)),
         ("http.listen", &http.listen),
         ("metrics.listen", &http.metrics_listen),
         ("turn.listen_tcp", &relay.listen_tcp),
