@@ -12,7 +12,7 @@ mod listen;
 mod worker;
 
 pub use inherited::Inherited;
-pub use listen::{Bound, Listen};
+pub use listen::{Bound, Listen, listen_fix};
 pub use worker::{CLIENT_BUFFER_BYTES, DtlsIdentity, ExternalAddr, Unsent, from_here};
 
 use std::{

@@ -23,7 +23,9 @@ use crate::http::{
 };
 use crate::ident::NodeId;
 use crate::logging::{Levels, Redacted};
-use crate::relay::{Inherited, Listen, Relay, StartError, engine::five_tuple::Transport};
+use crate::relay::{
+    Inherited, Listen, Relay, StartError, engine::five_tuple::Transport, listen_fix,
+};
 use crate::signaling::{Signaling, ice_servers::IceServers};
 use crate::source::Throttle;
 use crate::store::log::Log;
@@ -340,21 +342,22 @@ const SECRET_TIMEOUT: Duration = Duration::from_secs(2);
 const TAKE_UP_TIMEOUT: Duration = Duration::from_secs(3);
 
 fn with_fix(error: StartError, alternates: &[Listen]) -> anyhow::Error {
-    let key = match &error {
+    let (transport, addr, reason) = match &error {
         StartError::Listen {
-            transport, addr, ..
-        } => match transport {
-            Transport::Udp if alternates.iter().any(|own| own.addr == *addr) => {
-                "turn.alternate_port"
-            }
-            Transport::Udp => "turn.listen_udp",
-            Transport::Tcp => "turn.listen_tcp",
-            Transport::Tls => "turn.listen_tls",
-            Transport::Dtls => "turn.listen_dtls",
-        },
+            transport,
+            addr,
+            source,
+        } => (*transport, *addr, source),
         StartError::Worker(_) => return error.into(),
     };
-    anyhow::anyhow!("{error}; free the port, or set {key}")
+    let key = match transport {
+        Transport::Udp if alternates.iter().any(|own| own.addr == addr) => "turn.alternate_port",
+        Transport::Udp => "turn.listen_udp",
+        Transport::Tcp => "turn.listen_tcp",
+        Transport::Tls => "turn.listen_tls",
+        Transport::Dtls => "turn.listen_dtls",
+    };
+    anyhow::anyhow!("{error}; {}", listen_fix(reason, key))
 }
 
 fn warn_of_unused(inherited: &Inherited) {

@@ -35,7 +35,7 @@ use tracing::{debug, warn};
 
 use super::forwarded::TrustedProxies;
 use super::slots::Slots;
-use crate::relay::{Inherited, Listen};
+use crate::relay::{Inherited, Listen, listen_fix};
 use crate::source::{PerSource, Seat, Seats, Source};
 
 /// Bound, listening, and not yet served.
@@ -53,7 +53,10 @@ pub struct Room {
 
 /// Why HTTP can't listen.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen for HTTP on {addr}: {reason}; free the port, or set {key}")]
+#[error(
+    "cannot listen for HTTP on {addr}: {reason}; {}",
+    listen_fix(reason, key)
+)]
 pub struct ListenError {
     key: &'static str,
     addr: SocketAddr,

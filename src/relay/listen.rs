@@ -47,6 +47,20 @@ impl Bound {
     }
 }
 
+/// What to do about an address that can't be listened on, and that `key` of the configuration names.
+#[must_use]
+pub fn listen_fix(reason: &io::Error, key: &str) -> String {
+    match Errno::from_io_error(reason) {
+        Some(Errno::ACCESS) => format!(
+            "only root may listen below port 1024: give the service CAP_NET_BIND_SERVICE (AmbientCapabilities= in its systemd unit), or let everybody (sysctl net.ipv4.ip_unprivileged_port_start=80), or set {key} to a higher port"
+        ),
+        Some(Errno::ADDRNOTAVAIL) => {
+            format!("set {key} to an address of this machine, or to 0.0.0.0 or [::]")
+        }
+        Some(_) | None => format!("free the port, or set {key}"),
+    }
+}
+
 /// One worker's listening sockets: the kernel spreads clients over those of all workers.
 #[derive(Debug)]
 pub(super) struct Listeners {
@@ -247,4 +261,24 @@ fn is_family_missing(error: &io::Error) -> bool {
     missing
         .map(|errno| Some(errno.raw_os_error()))
         .contains(&error.raw_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_has_its_own_fix() {
+        let cases = [
+            (Errno::ADDRINUSE, "free the port, or set http.listen"),
+            (Errno::ACCESS, "CAP_NET_BIND_SERVICE"),
+            (Errno::ACCESS, "ip_unprivileged_port_start=80"),
+            (Errno::ADDRNOTAVAIL, "an address of this machine"),
+        ];
+        for (errno, part) in cases {
+            let fix = listen_fix(&errno.into(), "http.listen");
+            assert!(fix.contains(part) && fix.contains("http.listen"), "{fix}");
+            assert_eq!(fix.contains("free the port"), errno == Errno::ADDRINUSE);
+        }
+    }
 }
