@@ -1,13 +1,8 @@
-//! What is shipped beside the binary.
-
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! The Dockerfile, as far as it can be followed without Docker.
 
 use std::{fs, path::Path, process::Command};
 
-use common::Folder;
-
-#[allow(dead_code, reason = "each test target uses its part")]
-mod common;
+use crate::common::Folder;
 
 #[test]
 fn the_dockerfile_has_a_file_for_each_target_of_the_manifest() {
