@@ -23,6 +23,7 @@ pub(super) struct Rebased<'a> {
 impl Rebased<'_> {
     /// From what the step asked for where it took hold to what it comes to here.
     pub(super) fn amend(&self, mut change: Change) -> Change {
+        change.told.retain(|told| !self.is_over(told));
         for told in &mut change.told {
             self.narrow(told);
         }
@@ -40,6 +41,29 @@ impl Rebased<'_> {
             .filter(|ticket| !open.contains(ticket));
         change.void = void.collect();
         change
+    }
+
+    /// Whether a pending step has told of it already: of their leaving, or of the end of what they were in.
+    fn is_over(&self, told: &Told) -> bool {
+        match (&told.news, &told.to) {
+            (News::ParticipantLeft(who), _) => !self.before.is_present(who),
+            (News::Roster, Audience::Others(joined)) => {
+                self.owner(*joined).is_none() && self.before.roster() == self.session.roster()
+            }
+            (
+                News::Roster
+                | News::ParticipantJoined { .. }
+                | News::Left(_)
+                | News::Verse
+                | News::Queue
+                | News::QueueUpdate
+                | News::ReadingStarted(..)
+                | News::ReadingFinished(..)
+                | News::Timer
+                | News::Ended(_),
+                _,
+            ) => false,
+        }
     }
 
     /// Whoever joins after the step hears nothing of what was over by then.
@@ -138,7 +162,7 @@ impl Rebased<'_> {
         for (who, _) in self.before.roster().0 {
             let left = News::ParticipantLeft(who.clone());
             if !self.session.is_present(&who) && !change.told.iter().any(|told| told.news == left) {
-                change.tell(Audience::Room, left);
+                change.tell(self.those_who_stay(change), left);
             }
         }
         let is_told = change.told.iter().any(|told| told.news == News::Roster);
@@ -154,6 +178,18 @@ impl Rebased<'_> {
             let news = News::ParticipantJoined { id, name };
             change.tell(Audience::These(others), news);
         }
+    }
+
+    /// Everybody but those to whom all is over, and who begin anew.
+    fn those_who_stay(&self, change: &Change) -> Audience {
+        let ended = |told: &&Told| matches!(told.news, News::Ended(_));
+        let Some(ended) = change.told.iter().find(ended) else {
+            return Audience::Room;
+        };
+        let dismissed = self.session.audience(&ended.to);
+        let mut stay = self.session.audience(&Audience::Room);
+        stay.retain(|socket| !dismissed.contains(socket));
+        Audience::These(stay)
     }
 
     /// What else members believe and is not so any more. To whom the session has ended everything is `anew`.

@@ -333,6 +333,17 @@ impl Node {
         let before = self.replica.session().clone();
         let change = self.replica.follow(step);
         self.settle(&before, &change)?;
+        if let Op::Join { member, .. } = &step.op {
+            let session = self.replica.session();
+            let came = session.participant_of(member.socket).is_some();
+            let is_told = change.told.iter().any(|told| told.news == News::Roster);
+            let is_news = came || session.roster() != before.roster();
+            // Who heard that somebody left who is here has to hear of them again.
+            let left = |told: &Told| matches!(told.news, News::ParticipantLeft(_));
+            let is_amended = change.told.iter().any(left);
+            let is_right = is_news || is_amended || !is_told;
+            prop_assert!(is_right, "a join that came to nothing is told");
+        }
         self.check(now, &before, &change)
     }
 

@@ -39,7 +39,11 @@ impl View {
                 let mut known = self.roster.0.iter();
                 assert!(known.any(|(known, _)| known == id), "{id} is in no roster");
             }
-            News::ParticipantLeft(id) => self.roster.0.retain(|(known, _)| known != id),
+            News::ParticipantLeft(id) => {
+                let known = self.roster.0.len();
+                self.roster.0.retain(|(known, _)| known != id);
+                assert!(self.roster.0.len() < known, "{id} leaves, who was not here");
+            }
             News::Verse => {
                 self.verse = reading.verse().cloned();
                 self.reader = reading.reader().cloned();
