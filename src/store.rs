@@ -7,6 +7,7 @@ pub mod keys;
 pub mod log;
 pub mod redis;
 mod retained;
+mod stale;
 mod table;
 
 use std::{
@@ -31,6 +32,7 @@ use redis::RedisUrl;
 use retained::Retained;
 use table::{Entry, Table};
 
+pub use stale::Stale;
 pub use table::Clockface;
 
 /// What the operator decides about the store.
@@ -53,19 +55,6 @@ pub struct Store {
     log: Option<Log>,
     /// Whose keys in Redis are not as they should be.
     stale: Mutex<HashMap<SessionId, Stale>>,
-}
-
-/// What is to be written of a session.
-#[derive(Clone, Debug, Default)]
-pub struct Stale {
-    /// Participants, timer and the rest.
-    pub state: bool,
-    /// It was ended since the keys were written.
-    pub ended: bool,
-    /// The last signaling message.
-    pub signal: Option<Json>,
-    /// Who left since its keys were written.
-    pub departed: Vec<ParticipantId>,
 }
 
 /// A session whose keys are to be written.
@@ -162,7 +151,7 @@ impl Store {
         let departed = change.departed.clone();
         let answer = entry.commit(change, commit);
         self.recount(was_busy, entry.session());
-        self.mark(id, entry.session(), &step, departed);
+        self.mark(now, id, &step, departed);
         let is_blank = entry.session().is_blank(now.unix) && !entry.replica.is_ahead();
         if entry.session().is_empty() && !is_blank {
             self.retain(now, id, entry);
@@ -208,7 +197,7 @@ impl Store {
             departed.clone_from(&change.departed);
             entry.commit(change, commit);
         }
-        self.mark(id, entry.session(), step, departed);
+        self.mark(now, id, step, departed);
         self.recount(was_busy, entry.session());
         self.settle(now, sessions, id);
     }
@@ -367,21 +356,33 @@ impl Store {
         stale.signal = signal.or(stale.signal.take());
     }
 
-    /// Takes what is to be written, with each session as it is now.
-    pub fn take_stale(&self, mut write: impl FnMut(&SessionId, Stale, Option<Left<'_>>)) {
+    /// Takes what is to be written, with each session as it is now. The first member's node writes; where there is none,
+    /// every node does. `is_alone`: no other node does so at the moment.
+    pub fn take_stale(
+        &self,
+        now: Now,
+        is_alone: bool,
+        mut write: impl FnMut(&SessionId, Stale, Option<Left<'_>>),
+    ) {
         let stale = mem::take(&mut *self.stale());
         for (id, stale) in stale {
-            let mut sessions = self.table.shard(&id);
-            match sessions.get_mut(&id) {
-                Some(entry) => {
-                    let left = Left {
-                        session: entry.replica.session(),
-                        confirmed: entry.replica.confirmed(),
-                        as_of: entry.as_of,
-                    };
-                    write(&id, stale, Some(left));
-                }
-                None => write(&id, stale, None),
+            let sessions = self.table.shard(&id);
+            let entry = sessions.get(&id);
+            let keeper = entry.and_then(|entry| entry.session().keeper());
+            let is_keeper = keeper.is_none_or(|keeper| keeper == self.node);
+            let is_ahead = entry.is_some_and(|entry| entry.replica.is_ahead());
+            let (due, later) = stale.split(now.mono, is_keeper, is_alone, is_ahead);
+            if let Some(due) = due {
+                let left = entry.map(|entry| Left {
+                    session: entry.replica.session(),
+                    confirmed: entry.replica.confirmed(),
+                    as_of: entry.as_of,
+                });
+                write(&id, due, left);
+            }
+            drop(sessions);
+            if let Some(later) = later {
+                self.stale().entry(id).or_default().after(later);
             }
         }
     }
@@ -438,24 +439,18 @@ impl Store {
         }
     }
 
-    /// The first member's node writes the keys; where there is none, the last one's does.
-    fn mark(
-        &self,
-        id: &SessionId,
-        session: &Session,
-        step: &Step,
-        departed: Vec<(ParticipantId, Parting)>,
-    ) {
-        if self.log.is_none() || session.keeper().is_some_and(|keeper| keeper != self.node) {
+    fn mark(&self, now: Now, id: &SessionId, step: &Step, departed: Vec<(ParticipantId, Parting)>) {
+        if self.log.is_none() {
             return;
         }
         let mut stale = self.stale();
         let stale = stale.entry(id.clone()).or_default();
         stale.state = true;
-        stale.ended |= matches!(step.op, Op::End { .. });
-        stale
-            .departed
-            .extend(departed.into_iter().map(|(who, _)| who));
+        if matches!(step.op, Op::End { .. }) {
+            stale.end(now.mono);
+        }
+        let departed = departed.into_iter().map(|(who, _)| who);
+        stale.depart(now.mono, departed);
     }
 
     fn settle(&self, now: Now, mut sessions: table::Shard<'_>, id: &SessionId) {

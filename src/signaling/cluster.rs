@@ -135,7 +135,9 @@ impl Signaling {
 
     /// Hands over what is to be written.
     pub(super) fn write_stale(&self, now: Now, redis: &Redis) {
-        self.service.store.take_stale(|id, stale, left| {
+        let is_alone = self.service.nodes().is_empty();
+        let store = &self.service.store;
+        store.take_stale(now, is_alone, |id, stale, left| {
             redis.write(id.as_str(), change(now.unix, id, stale, left));
         });
     }

@@ -67,11 +67,18 @@ const PARTICIPANTS: &[Case] = &[
     ),
     ("nobody ever", None, &[], &["a"], None),
     (
-        "places are kept",
-        Some(r#"["b","a"]"#),
+        "those who are present stand in their order",
+        Some(r#"["b","x","a"]"#),
         &["a", "b", "c"],
         &[],
-        Some(r#"["b","a","c"]"#),
+        Some(r#"["a","x","b","c"]"#),
+    ),
+    (
+        "back behind the application's",
+        Some(r#"["a","x","b"]"#),
+        &["b", "a"],
+        &["a"],
+        Some(r#"["x","b","a"]"#),
     ),
     (
         "one leaves",

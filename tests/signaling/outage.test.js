@@ -134,6 +134,47 @@ describe('Redis goes and comes back', { concurrency: true }, () => {
     await redis.kill()
   })
 
+  test('whoever leaves meanwhile, on whatever node, is in no key afterwards', async () => {
+    const redis = await startRedis()
+    const variables = { SETU_STORE__REDIS_URL: redis.url }
+    const nodes = [await startSetu(variables), await startSetu(variables)]
+    const session = unique('s')
+    const join = (id, node, name = session) => member(name, id, { url: nodes[node].url })
+    const [alice, bob, carol] = [await join('alice', 0), await join('bob', 1), await join('carol', 1)]
+    const other = unique('s')
+    const [dora, emil] = [await join('dora', 0, other), await join('emil', 1, other)]
+    for (const name of [session, other]) await eventually(() => redis.exists(`participants:${name}`), name)
+    await redis.kill()
+    for (const setu of nodes) await eventually(async () => (await setu.health()).status === 'degraded', 'both know')
+    // Each node still believes that the other one has the first member, whose node writes the keys.
+    await done(alice, 'leave-session', { participantId: 'alice' })
+    await done(bob, 'leave-session', { participantId: 'bob' })
+    const dave = await join('dave', 0)
+    // A session ends, and another one begins under its name.
+    await done(dora, 'end-session')
+    const finn = await join('finn', 0, other)
+    await done(emil, 'leave-session', { participantId: 'emil' })
+    for (const client of [carol, dave, finn]) await heard(client)
+    await redis.start()
+
+    for (const setu of nodes) await eventually(async () => (await setu.health()).status === 'ok', 'both are back')
+    await eventually(async () => (await redis.json(`participants:${session}`))?.join() === 'carol,dave', 'two stay')
+    await eventually(async () => (await redis.json(`participants:${other}`))?.join() === 'finn', 'who began anew')
+    assert.equal((await next(carol, 'participant-joined')).participantId, 'dave')
+    for (const [i, setu] of nodes.entries()) {
+      const late = await member(session, `late${i}`, { url: setu.url })
+      assert.deepEqual(late.joined.participants, ['carol', 'dave', `late${i}`])
+      await done(late, 'leave-session', { participantId: late.id_ })
+    }
+    const lost = (client) => client.told.filter(([event]) => event === 'participant-left').map(([, { participantId }]) =>
+      participantId).filter((id) => !id.startsWith('late'))
+    assert.deepEqual(lost(carol), ['alice'], 'once, and of bob before Redis was back')
+    // They came after those who left.
+    for (const client of [dave, finn]) assert.deepEqual(lost(client), client === dave ? ['bob'] : [])
+    for (const setu of nodes) await setu.stop()
+    await redis.kill()
+  })
+
   test('after an outage longer than what can wait the nodes agree again', async () => {
     const redis = await startRedis()
     // All that waited comes at once, which a busy client may take slowly.

