@@ -35,6 +35,13 @@ const CASES: &[(&str, &str, &str)] = &[
     ("listening-port=3479", "turn.alternate_port", "3480"),
     ("listening-port=3478", "turn.listen_udp", ""),
     (
+        "min-port=50000 # from here\nmax-port 50100\t# to there",
+        "turn.relay_ports",
+        r#""50000-50100""#,
+    ),
+    ("no-udp # blocked anyway", "turn.listen_udp", "[]"),
+    ("user=alice:a #b", "turn.users", r#"["alice:a #b"]"#),
+    (
         "tls-listening-port=443",
         "turn.listen_tls",
         r#"["0.0.0.0:443", "[::]:443"]"#,

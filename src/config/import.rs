@@ -7,7 +7,7 @@ use super::resolve::resolve;
 use super::source::Source;
 use coturn::Coturn;
 use draft::{Draft, printable};
-use lines::{Line, yes_or_no};
+use lines::{Line, uncommented, yes_or_no};
 use table::find;
 
 mod access;
@@ -56,11 +56,18 @@ pub fn import(text: &[u8], folder: &Path) -> Imported {
 /// The lines that ask for something; what becomes of the others is told.
 fn read(lines: Vec<Line>, draft: &mut Draft) -> Coturn {
     let mut asked = Vec::new();
-    for line in lines {
+    for mut line in lines {
         let Some(key) = find(&line.name) else {
             draft.lose(&line, "unknown key");
             continue;
         };
+        match key.takes {
+            Takes::Flag | Takes::Number | Takes::Text => {
+                line.value = uncommented(&line.value).to_owned();
+            }
+            // A password may hold anything.
+            Takes::Secret => {}
+        }
         let shown = printable(&line.value);
         let is_asked = match key.takes {
             Takes::Flag => yes_or_no(&line.value),

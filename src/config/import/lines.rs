@@ -13,6 +13,7 @@ pub(super) struct Line {
 /// All lines that are neither blank nor comments. What is no UTF-8 is replaced.
 pub(super) fn parse(text: &[u8]) -> Vec<Line> {
     let text = String::from_utf8_lossy(text);
+    let text = text.trim_start_matches('\u{FEFF}');
     let lines = text.lines().enumerate();
     lines.filter_map(|(at, line)| one(at + 1, line)).collect()
 }
@@ -24,6 +25,14 @@ pub(super) fn yes_or_no(value: &str) -> Option<bool> {
         "0" | "off" | "no" | "false" | "f" => Some(false),
         _ => None,
     }
+}
+
+/// Without a comment behind it. coturn has none there, but reads numbers no further.
+pub(super) fn uncommented(value: &str) -> &str {
+    let hashes = value.match_indices('#').map(|(at, _)| at);
+    let mut heads = hashes.map(|at| &value[..at]);
+    let head = heads.find(|head| head.is_empty() || head.ends_with(char::is_whitespace));
+    head.unwrap_or(value).trim_end()
 }
 
 fn one(number: usize, line: &str) -> Option<Line> {
@@ -70,8 +79,21 @@ mod tests {
     }
 
     #[test]
+    fn comments_behind_a_value_are_none_of_it() {
+        let cases = [
+            ("3478 # the usual", "3478"),
+            ("# on", ""),
+            ("a#b", "a#b"),
+            ("a", "a"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(uncommented(value), expected, "{value:?}");
+        }
+    }
+
+    #[test]
     fn lines_are_counted_from_one_and_comments_too() {
-        let numbers: Vec<_> = parse(b"# a\n\nverbose\nno-cli\n\xff=1")
+        let numbers: Vec<_> = parse("\u{FEFF}# a\n\nverbose\nno-cli\né=1".as_bytes())
             .into_iter()
             .map(|line| line.number)
             .collect();
