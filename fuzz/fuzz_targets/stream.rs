@@ -19,7 +19,9 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn cut(bytes: &[u8], size: usize) -> (Vec<Vec<u8>>, Result<(), Unframed>) {
     let (mut inbound, mut messages) = (Inbound::default(), Vec::new());
+    let mut buffer = Vec::new();
     for piece in bytes.chunks(size) {
+        inbound.go_on_in(buffer);
         inbound.room(piece.len()).extend_from_slice(piece);
         loop {
             match inbound.next_message() {
@@ -28,6 +30,7 @@ fn cut(bytes: &[u8], size: usize) -> (Vec<Vec<u8>>, Result<(), Unframed>) {
                 Err(unframed) => return (messages, Err(unframed)),
             }
         }
+        buffer = inbound.give_back();
     }
     (messages, Ok(()))
 }

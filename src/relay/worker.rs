@@ -13,9 +13,10 @@ mod external;
 mod guests;
 mod hand_over;
 mod hello;
+mod line;
 mod mailbox;
+mod messages;
 mod neighbours;
-mod outbox;
 mod peer_tcp;
 mod ports;
 mod relay_udp;
@@ -40,7 +41,7 @@ pub(crate) use thread::{Seat, run};
 
 use std::{
     cell::RefCell,
-    io,
+    io, mem,
     net::SocketAddr,
     ops::AddAssign,
     rc::{Rc, Weak},
@@ -67,9 +68,9 @@ use crate::relay::worker::client_udp::ClientUdp;
 use crate::relay::worker::dtls::{Heard, Moved};
 use crate::relay::worker::guests::Visit;
 use crate::relay::worker::hand_over::Crew;
+use crate::relay::worker::line::Line;
 use crate::relay::worker::mailbox::Orders;
 use crate::relay::worker::neighbours::{Parcel, Parcels};
-use crate::relay::worker::outbox::Outbox;
 use crate::relay::worker::peer_tcp::PeerConnections;
 use crate::relay::worker::relay_udp::{ROOMS_PER_TURN, Relays};
 use crate::relay::worker::sending::{Outgoing, Sockets};
@@ -89,6 +90,8 @@ pub(crate) struct Worker {
     crew: Crew,
     /// The connection that the last message was bound to.
     bound: Option<ConnectionId>,
+    /// What connections read into, one at a time.
+    read_buffer: Vec<u8>,
     /// What the time-keeping task waits for.
     armed: Option<Instant>,
     rearm: Rc<Notify>,
@@ -106,6 +109,7 @@ impl Worker {
                 sockets,
                 crew,
                 bound: None,
+                read_buffer: Vec::new(),
                 armed: None,
                 rearm: Rc::default(),
                 this: Weak::clone(this),
@@ -113,7 +117,19 @@ impl Worker {
         })
     }
 
-    /// A datagram, or a message of a stream, from a client.
+    /// One of several messages of a stream from a client; they end their turn together.
+    fn client_streamed<'b>(
+        &mut self,
+        now: Now,
+        outgoing: &mut Outgoing<'b>,
+        client: FiveTuple,
+        message: &'b [u8],
+    ) {
+        let outcome = self.engine.handle_client(now, client, message);
+        self.gather(now, outgoing, outcome, 0);
+    }
+
+    /// A message from a client.
     fn client_sent(&mut self, now: Now, client: FiveTuple, datagram: &[u8]) {
         let outcome = self.engine.handle_client(now, client, datagram);
         self.sockets.deliver(outcome);
@@ -340,8 +356,8 @@ impl Worker {
     }
 
     /// A connection opened; one before it on the same five-tuple is over, whatever its task knows.
-    fn client_connected(&mut self, now: Now, client: FiveTuple, outbox: &Rc<Outbox>) {
-        let before = self.sockets.streams.insert(client, Rc::clone(outbox));
+    fn client_connected(&mut self, now: Now, client: FiveTuple, line: &Rc<Line>) {
+        let before = self.sockets.streams.insert(client, Rc::clone(line));
         if before.is_some() {
             self.engine.handle_client_closed(now, client);
             self.settle(now);
@@ -349,8 +365,8 @@ impl Worker {
     }
 
     /// A connection ended.
-    fn client_disconnected(&mut self, now: Now, client: FiveTuple, outbox: &Rc<Outbox>) {
-        if !self.is_connected(&client, outbox) {
+    fn client_disconnected(&mut self, now: Now, client: FiveTuple, line: &Rc<Line>) {
+        if !self.is_connected(&client, line) {
             return;
         }
         self.sockets.streams.remove(&client);
@@ -359,15 +375,26 @@ impl Worker {
     }
 
     /// Whether this is the five-tuple's present connection.
-    fn is_connected(&self, client: &FiveTuple, outbox: &Rc<Outbox>) -> bool {
+    fn is_connected(&self, client: &FiveTuple, line: &Rc<Line>) -> bool {
         let current = self.sockets.streams.get(client);
-        current.is_some_and(|current| Rc::ptr_eq(current, outbox))
+        current.is_some_and(|current| Rc::ptr_eq(current, line))
     }
 
     /// Whose a message of a stream is, if not this worker's. A connection with an allocation of its own stays.
     fn other_for(&self, client: &FiveTuple, message: &[u8]) -> Option<Arc<Mailbox>> {
         let other = self.crew.other_for(message)?;
         (!self.engine.has_allocation(client)).then_some(other)
+    }
+
+    /// The buffer to read into; it is to be [kept](Self::keep_read_buffer) before anything else is read.
+    fn take_read_buffer(&mut self) -> Vec<u8> {
+        mem::take(&mut self.read_buffer)
+    }
+
+    fn keep_read_buffer(&mut self, buffer: Vec<u8>) {
+        if buffer.capacity() > self.read_buffer.capacity() {
+            self.read_buffer = buffer;
+        }
     }
 
     /// The peer's connection that the client's last message has bound its own to.

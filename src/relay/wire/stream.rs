@@ -2,6 +2,8 @@
 //! ([RFC 8489 §6.2.2](https://www.rfc-editor.org/rfc/rfc8489#section-6.2.2),
 //! [RFC 8656 §12.5](https://www.rfc-editor.org/rfc/rfc8656#section-12.5)).
 
+use std::mem;
+
 /// What a connection has sent and nobody has read yet.
 ///
 /// Never holds more than one unfinished message and what came behind it in the same read.
@@ -23,11 +25,24 @@ impl Inbound {
     pub fn room(&mut self, bytes: usize) -> &mut Vec<u8> {
         self.bytes.drain(..self.taken);
         (self.taken, self.began) = (0, 0);
-        if self.bytes.is_empty() && self.bytes.capacity() > IDLE_BYTES_MAX {
-            self.bytes = Vec::new();
-        }
         self.bytes.reserve(bytes);
         &mut self.bytes
+    }
+
+    /// Goes on in another buffer, with what nobody has read yet: many connections read into a large one in turn.
+    pub fn go_on_in(&mut self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        buffer.extend_from_slice(&self.bytes[self.taken..]);
+        self.bytes = buffer;
+        (self.taken, self.began) = (0, 0);
+    }
+
+    /// Gives that buffer back, and holds no more than what nobody has read yet.
+    #[must_use]
+    pub fn give_back(&mut self) -> Vec<u8> {
+        let unread = self.bytes[self.taken..].to_vec();
+        (self.taken, self.began) = (0, 0);
+        mem::replace(&mut self.bytes, unread)
     }
 
     /// The next whole message without its padding; `None` until more has come.
@@ -35,21 +50,21 @@ impl Inbound {
     /// # Errors
     /// When no message can begin here: the connection is of no further use.
     pub fn next_message(&mut self) -> Result<Option<&[u8]>, Unframed> {
-        let rest = &self.bytes[self.taken..];
-        let Some(extent) = Extent::at(rest)? else {
-            return Ok(None);
-        };
-        if rest.len() < extent.padded_bytes {
-            return Ok(None);
+        self.messages().next_message()
+    }
+
+    /// The whole messages, side by side.
+    pub fn messages(&mut self) -> Messages<'_> {
+        Messages {
+            bytes: &self.bytes,
+            taken: &mut self.taken,
+            began: &mut self.began,
         }
-        self.began = self.taken;
-        self.taken += extent.padded_bytes;
-        Ok(Some(&rest[..extent.message_bytes]))
     }
 
     /// Puts the message taken last back: it is the next one again.
     pub fn put_back(&mut self) {
-        self.taken = self.began;
+        self.messages().put_back();
     }
 
     /// What has come behind the message taken last: no messages any more.
@@ -62,6 +77,38 @@ impl Inbound {
     #[must_use]
     pub fn is_mid_message(&self) -> bool {
         self.taken < self.bytes.len()
+    }
+}
+
+/// Takes messages which lie in the same buffer until all are dropped.
+#[derive(Debug)]
+pub struct Messages<'i> {
+    bytes: &'i [u8],
+    taken: &'i mut usize,
+    began: &'i mut usize,
+}
+
+impl<'i> Messages<'i> {
+    /// The next whole message without its padding; `None` until more has come.
+    ///
+    /// # Errors
+    /// When no message can begin here: the connection is of no further use.
+    pub fn next_message(&mut self) -> Result<Option<&'i [u8]>, Unframed> {
+        let rest = &self.bytes[*self.taken..];
+        let Some(extent) = Extent::at(rest)? else {
+            return Ok(None);
+        };
+        if rest.len() < extent.padded_bytes {
+            return Ok(None);
+        }
+        *self.began = *self.taken;
+        *self.taken += extent.padded_bytes;
+        Ok(Some(&rest[..extent.message_bytes]))
+    }
+
+    /// Puts the message taken last back: it is the next one again.
+    pub fn put_back(&mut self) {
+        *self.taken = *self.began;
     }
 }
 
@@ -121,9 +168,6 @@ const STUN_HEADER_BYTES: usize = 20;
 const CHANNEL_HEADER_BYTES: usize = 4;
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
 
-/// A buffer grown beyond this is given back once it is empty.
-const IDLE_BYTES_MAX: usize = 16 * 1024;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +196,25 @@ mod tests {
         inbound.room(0).extend_from_slice(&bytes[7..]);
         assert_eq!(inbound.next_message(), Ok(Some(&bytes[..5])));
         assert!(!inbound.is_mid_message());
+    }
+
+    #[test]
+    fn one_buffer_serves_many_connections_in_turn() {
+        let mut buffer = Vec::with_capacity(1000);
+        let streams = [&b"one"[..], b"other"].map(|said| padded(&[channel(0x4001, said)]));
+        let mut connections = [Inbound::default(), Inbound::default()];
+        for half in 0..2 {
+            for (inbound, bytes) in connections.iter_mut().zip(&streams) {
+                inbound.go_on_in(buffer);
+                let piece = [&bytes[..6], &bytes[6..]][half];
+                inbound.room(0).extend_from_slice(piece);
+                let message = inbound.next_message().unwrap();
+                assert_eq!(message.is_some(), half == 1);
+                buffer = inbound.give_back();
+                assert_eq!(inbound.is_mid_message(), half == 0);
+                assert!(inbound.bytes.capacity() < 20 && buffer.capacity() >= 1000);
+            }
+        }
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! A client's connection, TCP or TLS. It can leave one worker's runtime and go on in another's, TLS session and all.
 
 use std::{
-    io::{self, ErrorKind, IoSlice},
+    io::{self, ErrorKind, IoSlice, Write},
     mem, net,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
+use arrayvec::ArrayVec;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -14,6 +15,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use crate::relay::engine::limits::Connected;
+use crate::relay::worker::batch::DEPARTURES_MAX;
 
 /// A connection that has come so far as to carry messages, and its place among those that there may be.
 #[derive(Debug)]
@@ -26,6 +28,18 @@ pub(super) struct Connection {
 enum Wire {
     Tcp(Socket),
     Tls(Box<TlsStream<Socket>>),
+}
+
+/// One message, in pieces that lie apart; any may be empty.
+pub(super) type Parts<'m> = [&'m [u8]; 3];
+
+/// How much of some messages has left.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    /// So many of their bytes: whole messages, and perhaps the beginning of another one.
+    pub(super) bytes: usize,
+    /// Whether these are with the kernel; if not, the next flush takes them there.
+    pub(super) is_flushed: bool,
 }
 
 /// A connection between two workers: nobody waits for it to become readable.
@@ -60,6 +74,31 @@ impl Connection {
         Self {
             wire: Wire::Tls(Box::new(session)),
             _place: place,
+        }
+    }
+
+    /// Sends what the kernel takes of these messages; over TLS each is a record. Nothing written before may wait for a
+    /// flush. An error shows at the next flush.
+    pub(super) fn try_send(&mut self, messages: &[Parts<'_>]) -> Sent {
+        match &mut self.wire {
+            Wire::Tcp(socket) => socket.try_send(messages),
+            Wire::Tls(session) => {
+                let (socket, session) = session.get_mut();
+                let mut bytes = 0;
+                for message in messages {
+                    let written = session.writer().write_vectored(&slices([message]));
+                    let written = written.unwrap_or(0);
+                    bytes += written;
+                    if written < message.iter().map(|part| part.len()).sum() {
+                        break;
+                    }
+                }
+                while session.wants_write() && session.write_tls(&mut AtOnce(socket)).is_ok() {}
+                Sent {
+                    bytes,
+                    is_flushed: !session.wants_write(),
+                }
+            }
         }
     }
 
@@ -98,6 +137,14 @@ impl Socket {
             place: Place::Here(socket),
             unsent: Vec::new(),
             sent: 0,
+        }
+    }
+
+    fn try_send(&self, messages: &[Parts<'_>]) -> Sent {
+        let bytes = AtOnce(self).write_vectored(&slices(messages)).unwrap_or(0);
+        Sent {
+            bytes,
+            is_flushed: true,
         }
     }
 
@@ -141,6 +188,41 @@ impl Socket {
         self.sent = 0;
         Poll::Ready(Ok(()))
     }
+}
+
+/// Writes to a socket past its buffer, which must be empty, as much as the kernel takes.
+struct AtOnce<'s>(&'s Socket);
+
+impl AtOnce<'_> {
+    fn here(&self) -> io::Result<&TcpStream> {
+        match &self.0.place {
+            Place::Here(_) if !self.0.unsent.is_empty() => Err(ErrorKind::WouldBlock.into()),
+            Place::Here(socket) => Ok(socket),
+            Place::Parked(_) => Err(ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl Write for AtOnce<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.here()?.try_write(bytes)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.here()?.try_write_vectored(slices)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn slices<'m>(
+    messages: impl IntoIterator<Item = &'m Parts<'m>>,
+) -> ArrayVec<IoSlice<'m>, { DEPARTURES_MAX * 3 }> {
+    let parts = messages.into_iter().flatten();
+    let parts = parts.filter(|part| !part.is_empty());
+    parts.map(|part| IoSlice::new(part)).collect()
 }
 
 impl AsyncRead for Socket {

@@ -28,7 +28,7 @@ use crate::relay::wire::frame::Frame;
 use crate::relay::worker::client_udp::ClientUdp;
 use crate::relay::worker::dtls::agenda::Agenda;
 use crate::relay::worker::dtls::session::{Ended, Session};
-use crate::relay::worker::outbox::Messages;
+use crate::relay::worker::messages::Messages;
 use crate::source::Source;
 
 /// What became of a datagram, or of a moment.

@@ -10,10 +10,12 @@ use crate::relay::engine::five_tuple::{FiveTuple, RelayKey, Transport};
 use crate::relay::wire::frame::Frame;
 use crate::relay::worker::batch::{DEPARTURES_MAX, Trains};
 use crate::relay::worker::client_udp::ClientUdp;
+use crate::relay::worker::connection::Parts;
 use crate::relay::worker::dtls::Sessions;
+use crate::relay::worker::line::Line;
 use crate::relay::worker::mailbox::Mailbox;
+use crate::relay::worker::messages::Messages;
 use crate::relay::worker::neighbours::Parcel;
-use crate::relay::worker::outbox::{Messages, Outbox};
 use crate::relay::worker::peer_tcp::PeerConnections;
 use crate::relay::worker::relay_udp::{Relays, ToPeer};
 
@@ -21,7 +23,7 @@ use crate::relay::worker::relay_udp::{Relays, ToPeer};
 pub(super) struct Sockets {
     pub(super) udp: Vec<Rc<ClientUdp>>,
     pub(super) dtls: Sessions,
-    pub(super) streams: HashMap<FiveTuple, Rc<Outbox>, FxBuildHasher>,
+    pub(super) streams: HashMap<FiveTuple, Rc<Line>, FxBuildHasher>,
     pub(super) relays: Relays,
     pub(super) peers: PeerConnections,
     pub(super) trains: Trains,
@@ -146,16 +148,26 @@ impl Sockets {
         let over_udp = over_udp.map(|(client, frame, class)| (client, *class, frame.parts()));
         let unsent = send_udp(&self.udp, &self.trains, over_udp);
         self.unsent.to_clients += unsent as u64;
-        for (client, frame, _) in all {
+        let mut over_streams: ArrayVec<(&Rc<Line>, usize), DEPARTURES_MAX> = ArrayVec::new();
+        for (at, (client, frame, _)) in all.iter().enumerate() {
             let sent = match client.transport {
                 Transport::Udp => true,
                 Transport::Dtls => self.dtls.send_frame(*client, frame),
-                Transport::Tcp | Transport::Tls => self
-                    .streams
-                    .get(client)
-                    .is_some_and(|outbox| outbox.push_data(frame)),
+                Transport::Tcp | Transport::Tls => match self.streams.get(client) {
+                    Some(line) => {
+                        over_streams.push((line, at));
+                        true
+                    }
+                    None => false,
+                },
             };
             self.unsent.to_clients += u64::from(!sent);
+        }
+        over_streams.sort_unstable_by_key(|(line, at)| (Rc::as_ptr(line), *at));
+        for of_one in over_streams.chunk_by(|(a, _), (b, _)| Rc::ptr_eq(a, b)) {
+            let messages = of_one.iter().map(|(_, at)| all[*at].1.parts());
+            let messages: ArrayVec<Parts<'_>, DEPARTURES_MAX> = messages.collect();
+            self.unsent.to_clients += of_one[0].0.send_data(&messages) as u64;
         }
     }
 
@@ -198,7 +210,7 @@ impl Sockets {
             Transport::Tcp | Transport::Tls => self
                 .streams
                 .get(&client)
-                .is_some_and(|outbox| outbox.push_answer(message)),
+                .is_some_and(|line| line.send_answer(message)),
         };
         self.unsent.to_clients += u64::from(!sent);
     }

@@ -1,16 +1,18 @@
 //! Clients over TCP and TLS: a connection lives on the worker that accepted it, one task each.
 
 use std::{
+    future::{Future, poll_fn},
     io::{self, ErrorKind},
     net::SocketAddr,
     pin::pin,
     rc::Rc,
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     select,
     task::{spawn_local, yield_now},
@@ -24,7 +26,8 @@ use crate::relay::engine::limits::{Connected, Limits};
 use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::stream::{Inbound, Unframed};
 use crate::relay::worker::connection::{Connection, Socket};
-use crate::relay::worker::outbox::Outbox;
+use crate::relay::worker::line::Line;
+use crate::relay::worker::sending::Outgoing;
 use crate::relay::worker::{HandedOver, Mailbox, SharedWorker, hello, splice};
 use crate::source::Source;
 
@@ -170,22 +173,21 @@ pub(super) async fn converse(
     connection: Connection,
     mut inbound: Inbound,
 ) {
-    let (mut reader, mut writer) = tokio::io::split(connection);
-    let outbox = Rc::new(Outbox::default());
+    let line = Rc::new(Line::new(connection));
     worker
         .borrow_mut()
-        .client_connected(Now::read(), client, &outbox);
+        .client_connected(Now::read(), client, &line);
     let (next, is_written) = {
-        let mut writing = pin!(outbox.write_to(&mut writer));
+        let mut writing = pin!(line.write_out());
         // Both at once: a client that waits for us to read before it reads must not wait for ever.
         let next = select! {
             _ = &mut writing => Next::Drop,
-            next = read_messages(&worker, client, &mut reader, &mut inbound, &outbox) => next,
+            next = read_messages(&worker, client, &line, &mut inbound) => next,
         };
         worker
             .borrow_mut()
-            .client_disconnected(Now::read(), client, &outbox);
-        outbox.close();
+            .client_disconnected(Now::read(), client, &line);
+        line.close();
         // The last answers leave first, if the client takes them.
         let is_written = match next {
             Next::Drop => false,
@@ -195,20 +197,24 @@ pub(super) async fn converse(
         };
         (next, is_written)
     };
+    // Only the worker had it besides, and has forgotten it.
+    let Some(line) = Rc::into_inner(line) else {
+        return;
+    };
+    let mut connection = line.into_connection();
     match next {
         Next::Splice(id) if is_written => {
-            let connection = reader.unsplit(writer);
             splice::begin(&worker, id, connection, inbound.into_rest());
         }
         Next::Splice(id) => worker.borrow_mut().peer_ended(Now::read(), id),
         Next::HandOver(mailbox) if is_written => {
-            match HandedOver::new(client, reader.unsplit(writer), inbound) {
+            match HandedOver::new(client, connection, inbound) {
                 Ok(connection) => mailbox.hand_over(connection),
                 Err(error) => tracing::warn!(%error, "cannot hand over a connection"),
             }
         }
         Next::End if is_written => {
-            let _ = timeout(FAREWELL_TIME_MAX, writer.shutdown()).await;
+            let _ = timeout(FAREWELL_TIME_MAX, connection.shutdown()).await;
         }
         Next::End | Next::Drop | Next::HandOver(_) => {}
     }
@@ -218,9 +224,8 @@ pub(super) async fn converse(
 async fn read_messages(
     worker: &SharedWorker,
     client: FiveTuple,
-    reader: &mut (impl AsyncRead + Unpin),
+    line: &Rc<Line>,
     inbound: &mut Inbound,
-    outbox: &Rc<Outbox>,
 ) -> Next {
     let mut deadline = after(Now::read(), FIRST_BYTES_TIME_MAX);
     // What came with a connection that was handed over.
@@ -228,13 +233,7 @@ async fn read_messages(
     loop {
         let was_mid_message = inbound.is_mid_message();
         if !has_unread {
-            let is_known = worker.borrow().has_allocation(&client);
-            let room_bytes = match is_known {
-                true => READ_BYTES,
-                false => STRANGERS_READ_BYTES,
-            };
-            let reading = reader.read_buf(inbound.room(room_bytes));
-            match timeout_at(deadline, reading).await {
+            match timeout_at(deadline, read(worker, line, inbound)).await {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) => return Next::End,
                 Err(_) if was_mid_message || !worker.borrow().has_allocation(&client) => {
@@ -247,17 +246,15 @@ async fn read_messages(
             }
         }
         has_unread = false;
-        // A newer connection has taken the five-tuple: nothing said here is for its allocation.
-        if !worker.borrow().is_connected(&client, outbox) {
-            return Next::End;
-        }
         let now = Now::read();
-        let messages = match feed(worker, now, client, inbound) {
+        let fed = feed(worker, now, client, line, inbound);
+        worker.borrow_mut().keep_read_buffer(inbound.give_back());
+        let messages = match fed {
             Ok(Fed::Messages(messages)) => messages,
             Ok(Fed::Last(next)) => return next,
             Err(Unframed) => return Next::End,
         };
-        if outbox.is_overrun() {
+        if line.is_overrun() {
             return Next::Drop;
         }
         // A message may take its time once, from its first byte.
@@ -282,27 +279,55 @@ enum Fed {
     Last(Next),
 }
 
+/// Reads into the worker's buffer, which the connection has from then on until it gives it back; nothing else may be
+/// read in between.
+async fn read(worker: &SharedWorker, line: &Line, inbound: &mut Inbound) -> io::Result<usize> {
+    let mut reader = line;
+    poll_fn(|cx| {
+        inbound.go_on_in(worker.borrow_mut().take_read_buffer());
+        let read = pin!(reader.read_buf(inbound.room(READ_BYTES))).poll(cx);
+        if !matches!(read, Poll::Ready(Ok(1..))) {
+            worker.borrow_mut().keep_read_buffer(inbound.give_back());
+        }
+        read
+    })
+    .await
+}
+
 /// Gives the engine every message that has come whole.
 fn feed(
     worker: &SharedWorker,
     now: Now,
     client: FiveTuple,
+    line: &Rc<Line>,
     inbound: &mut Inbound,
 ) -> Result<Fed, Unframed> {
     let mut worker = worker.borrow_mut();
-    let mut messages = 0;
-    while let Some(message) = inbound.next_message()? {
-        if let Some(mailbox) = worker.other_for(&client, message) {
-            inbound.put_back();
-            return Ok(Fed::Last(Next::HandOver(mailbox)));
-        }
-        worker.client_sent(now, client, message);
-        if let Some(id) = worker.take_bound() {
-            return Ok(Fed::Last(Next::Splice(id)));
-        }
-        messages += 1;
+    // A newer connection has taken the five-tuple: nothing said here is for its allocation.
+    if !worker.is_connected(&client, line) {
+        return Ok(Fed::Last(Next::End));
     }
-    Ok(Fed::Messages(messages))
+    let mut outgoing = Outgoing::default();
+    let mut count = 0;
+    let mut messages = inbound.messages();
+    let fed = loop {
+        let message = match messages.next_message() {
+            Ok(Some(message)) => message,
+            Ok(None) => break Ok(Fed::Messages(count)),
+            Err(unframed) => break Err(unframed),
+        };
+        if let Some(mailbox) = worker.other_for(&client, message) {
+            messages.put_back();
+            break Ok(Fed::Last(Next::HandOver(mailbox)));
+        }
+        worker.client_streamed(now, &mut outgoing, client, message);
+        if let Some(id) = worker.take_bound() {
+            break Ok(Fed::Last(Next::Splice(id)));
+        }
+        count += 1;
+    };
+    worker.end_turn(&mut outgoing);
+    fed
 }
 
 fn after(now: Now, patience: Duration) -> Instant {
@@ -322,6 +347,5 @@ const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long the last answers may take.
 const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const READ_BYTES: usize = 4096;
-/// The same from who has no allocation: what they ask is short, and there may be many of them.
-const STRANGERS_READ_BYTES: usize = 512;
+/// How much is read at least, if there is so much.
+const READ_BYTES: usize = 32 * 1024;

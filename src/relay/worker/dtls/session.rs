@@ -17,7 +17,7 @@ use crate::relay::wire::dtls_record::{
 use crate::relay::worker::dtls::agenda::Entry;
 use crate::relay::worker::dtls::identity::DtlsIdentity;
 use crate::relay::worker::dtls::{HANDSHAKE_TIME_MAX, IDLE_TIME_MAX, cookie};
-use crate::relay::worker::outbox::Messages;
+use crate::relay::worker::messages::Messages;
 
 /// The session is of no further use.
 #[derive(Debug)]
