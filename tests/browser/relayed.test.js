@@ -1,4 +1,4 @@
-// Two, then four people, every packet through Setu's own relay: over UDP, TCP and TLS.
+// Two, then four people, every packet through Setu's own relay: over UDP, TCP and TLS, on many ports and on few.
 
 import { after, afterEach, before, test } from 'node:test';
 import assert from 'node:assert/strict';
@@ -57,3 +57,24 @@ for (const { transport, watched } of CASES) {
     assert.deepEqual(pages.flatMap((page) => page.complaints), []);
   });
 }
+
+test('four people call each other with the relay forced for some, and two ports for all', async () => {
+  const crowded = await startSetu({}, 2);
+  try {
+    const pages = [];
+    for (const [index, name] of NAMES.entries()) {
+      const relay = index === 3 ? 0 : 1;
+      pages.push(await openCall(browser, crowded.origin, { session: 'crowd', name, relay, transport: 'udp', join: 1 }));
+      await Promise.all(pages.map((page) => page.connectedWith(pages.length - 1)));
+    }
+    await staysGood(pages.slice(0, 3), 8, { localType: 'relay', relayProtocol: 'udp', others: 3 });
+    const { relay } = await crowded.health();
+    assert.equal(relay.portsInUse, 2);
+    assert.ok(relay.allocations >= 9, `${relay.allocations} allocations`);
+    await Promise.all(pages.map((page) => page.leave()));
+    await eventually(() => crowded.health(), (health) => health.relay.portsInUse === 0, PORTS_FREE_WITHIN_MS);
+    assert.deepEqual(pages.flatMap((page) => page.complaints), []);
+  } finally {
+    await crowded.stop();
+  }
+});

@@ -34,6 +34,7 @@ impl Over {
 
 pub(crate) struct Client {
     wire: Wire,
+    user: String,
     nonce: String,
 }
 
@@ -48,6 +49,11 @@ impl<S: Read + Write + Send> Stream for S {}
 impl Client {
     /// From inside `namespace` to the server.
     pub(crate) fn new(namespace: &Namespace, server: &str, over: Over) -> Self {
+        Self::as_user(namespace, server, over, USER)
+    }
+
+    /// All users have the same password.
+    pub(crate) fn as_user(namespace: &Namespace, server: &str, over: Over, user: &str) -> Self {
         let server = SocketAddr::new(server.parse().unwrap(), over.port());
         let wire = namespace.enter(|| match over {
             Over::Udp => {
@@ -60,6 +66,7 @@ impl Client {
         });
         let mut client = Self {
             wire,
+            user: user.to_owned(),
             nonce: String::new(),
         };
         client.challenge();
@@ -82,8 +89,8 @@ impl Client {
     /// Signed as it is known to be right: the answer, whatever it says.
     pub(crate) fn ask(&mut self, request: Builder) -> Parsed {
         let realm = "vrinda-sangha.local";
-        let request = request.login(USER, realm, &self.nonce);
-        self.exchange(request.integrity(&key(USER, realm, PASSWORD)))
+        let request = request.login(&self.user, realm, &self.nonce);
+        self.exchange(request.integrity(&key(&self.user, realm, PASSWORD)))
     }
 
     #[track_caller]
@@ -191,7 +198,7 @@ pub(crate) fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     (buffer, from)
 }
 
-fn udp(family_of: IpAddr) -> UdpSocket {
+pub(crate) fn udp(family_of: IpAddr) -> UdpSocket {
     let any: IpAddr = match family_of {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

@@ -16,3 +16,4 @@ mod server;
 mod families;
 mod nat;
 mod path;
+mod sharing;

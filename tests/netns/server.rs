@@ -16,6 +16,15 @@ pub(crate) struct Server(Child);
 
 impl Server {
     pub(crate) fn start(namespace: &Namespace, external: &str) -> Self {
+        Self::with(namespace, external, &[])
+    }
+
+    /// The environment adds to or overrides what is usual.
+    pub(crate) fn with(
+        namespace: &Namespace,
+        external: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let mut command = namespace.command(env!("CARGO_BIN_EXE_setu"));
         let inherited = env::vars_os().map(|(name, _)| name);
         for name in inherited.filter(|name| name.to_string_lossy().starts_with("SETU_")) {
@@ -30,6 +39,7 @@ impl Server {
             .env("SETU_PROFILE", "production")
             .env("SETU_TURN__EXTERNAL_IP", external)
             .env("SETU_TURN__USERS", format!("{USER}:{PASSWORD}"))
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

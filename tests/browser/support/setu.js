@@ -12,10 +12,10 @@ const START_DEADLINE_MS = 10_000;
 const STOP_DEADLINE_MS = 5_000;
 
 /** Starts a server; `environment` adds to or overrides its settings. */
-export async function startSetu(environment = {}) {
+export async function startSetu(environment = {}, relayPorts = RELAY_PORTS) {
   const folder = mkdtempSync(join(tmpdir(), 'setu-browser-'));
   const addressesFile = join(folder, 'addresses.json');
-  const first = await freeRange(RELAY_PORTS);
+  const first = await freeRange(relayPorts);
   const child = spawn(binary(), ['serve', '--addresses-file', addressesFile], {
     cwd: folder,
     env: {
@@ -26,7 +26,7 @@ export async function startSetu(environment = {}) {
       SETU_TURN__LISTEN_TLS: '0.0.0.0:0',
       SETU_TURN__LISTEN_DTLS: '0.0.0.0:0',
       SETU_SHUTDOWN__DRAIN: '0s',
-      SETU_TURN__RELAY_PORTS: `${first}-${first + RELAY_PORTS - 1}`,
+      SETU_TURN__RELAY_PORTS: `${first}-${first + relayPorts - 1}`,
       ...environment,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
