@@ -8,7 +8,7 @@ use setu::relay::engine::five_tuple::{FiveTuple, Transport};
 use setu::relay::engine::limits;
 
 use crate::bytes::*;
-use crate::world::{Did, World, seconds};
+use crate::world::{Answer, Did, World, seconds};
 
 /// A user and a password.
 pub(crate) type Login<'t> = (&'t str, &'t str);
@@ -203,8 +203,13 @@ impl Desk {
 
     /// Time passes; the nonces that clients know grow old and are forgotten.
     pub(crate) fn wait(&mut self, secs: u64) {
-        self.world.advance(seconds(secs));
+        self.wait_heard(secs);
+    }
+
+    /// The same; what clients hear of it.
+    pub(crate) fn wait_heard(&mut self, secs: u64) -> Vec<(FiveTuple, Answer)> {
         self.nonces.clear();
+        self.world.advance_heard(seconds(secs))
     }
 
     pub(crate) fn allocations(&self) -> u64 {

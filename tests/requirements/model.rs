@@ -1,33 +1,105 @@
 //! Random sequences of client, peer and operator operations with time, against a reference model small enough to be
 //! seen to be right: every outcome must be equal.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+mod data;
+mod reference;
+mod streams;
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 
 use proptest::prelude::*;
-use setu::relay::engine::five_tuple::{FiveTuple, RelayKey, Transport};
+use setu::clock::UnixSeconds;
+use setu::ident::UserId;
+use setu::relay::engine::five_tuple::{FiveTuple, Transport};
+use setu::relay::wire::attributes::ATTR_MOBILITY_TICKET;
+use setu::relay::wire::connection::ConnectionId;
 
 use crate::bytes::*;
 use crate::desk::*;
-use crate::world::Did;
+use reference::{ALICE as ALICES, Allocation, CAROL, Model, PEERS, family_of};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_engine_does_what_the_model_does(operations in proptest::collection::vec(operation(), 1..80)) {
-        let mut desk = Desk::new();
-        desk.world.relays_max = 100;
-        let mut model = Model::default();
-        for operation in operations {
-            step(&mut desk, &mut model, &operation)?;
-            let relays: usize = model.allocations.values().map(|found| found.halves.len()).sum();
-            prop_assert_eq!(desk.allocations(), model.allocations.len() as u64);
-            prop_assert_eq!(desk.world.open.len(), relays);
-        }
-        desk.wait(3600);
-        prop_assert_eq!((desk.allocations(), desk.world.open.len()), (0, 0));
+    fn the_engine_does_what_the_model_does(operations in operations(&EVERYTHING)) {
+        play(&operations)?;
     }
+
+    #[test]
+    fn the_engine_does_what_the_model_does_with_connections(operations in operations(&CONNECTIONS)) {
+        play(&operations)?;
+    }
+
+    #[test]
+    fn the_engine_does_what_the_model_does_with_credentials_that_end(operations in operations(&LONG_CALLS)) {
+        play(&operations)?;
+    }
+}
+
+/// Who meets where, and what they mostly do.
+struct Scene {
+    stations: &'static [usize],
+    users: &'static [usize],
+    /// How many of them are good.
+    peers: usize,
+    requests: u32,
+    data: u32,
+    streams: u32,
+    wait: RangeInclusive<u64>,
+}
+
+const EVERYTHING: Scene = Scene {
+    stations: &[0, 1, 2, 3, 4],
+    users: &[ALICES, ALICES, ALICES, 1, CAROL, CAROL],
+    peers: PEERS.len(),
+    requests: 4,
+    data: 12,
+    streams: 10,
+    wait: 1..=400,
+};
+const CONNECTIONS: Scene = Scene {
+    stations: &[1, 3, 4],
+    users: &[ALICES, ALICES, ALICES, ALICES, 1, CAROL],
+    peers: 2,
+    requests: 1,
+    data: 1,
+    streams: 40,
+    wait: 1..=25,
+};
+const LONG_CALLS: Scene = Scene {
+    stations: &[0, 1],
+    users: &[CAROL, CAROL, CAROL, ALICES],
+    peers: 1,
+    requests: 8,
+    data: 2,
+    streams: 1,
+    wait: 300..=2000,
+};
+
+fn play(operations: &[Operation]) -> Result<(), TestCaseError> {
+    let mut play = Play::new();
+    for operation in operations {
+        play.step(operation)?;
+        let Play { desk, model, .. } = &play;
+        let relays: usize = model
+            .allocations
+            .values()
+            .map(|found| found.halves.len())
+            .sum();
+        prop_assert_eq!(desk.allocations(), model.allocations.len() as u64);
+        prop_assert_eq!(desk.world.open.len(), relays);
+        let connections = desk.world.snapshot().peer_connections;
+        prop_assert_eq!(connections, model.connections.len() as u64);
+    }
+    play.desk.wait(3600);
+    let snapshot = play.desk.world.snapshot();
+    prop_assert_eq!((snapshot.allocations, snapshot.peer_connections), (0, 0));
+    prop_assert_eq!(play.desk.world.open.len(), 0);
+    prop_assert_eq!(play.desk.world.engine.poll_timeout(), None);
+    Ok(())
 }
 
 #[derive(Clone, Debug)]
@@ -37,11 +109,19 @@ enum Operation {
         user: usize,
         families: Families,
         lifetime: u32,
+        is_mobile: bool,
     },
     Refresh {
         station: usize,
         user: usize,
         family: Option<u8>,
+        lifetime: u32,
+    },
+    /// With a ticket of those that were given; the latest is 0.
+    Move {
+        station: usize,
+        user: usize,
+        back: usize,
         lifetime: u32,
     },
     Permit {
@@ -55,21 +135,14 @@ enum Operation {
         number: u16,
         peer: usize,
     },
-    Send {
-        station: usize,
-        peer: usize,
-    },
-    ChannelData {
-        station: usize,
-        number: u16,
-    },
-    PeerSends {
-        station: usize,
-        family: u8,
-        peer: usize,
-    },
+    Data(data::Operation),
+    Stream(streams::Operation),
     Wait(u64),
     Close(usize),
+    /// Carol is out, with every credential that she has.
+    Revoke,
+    /// Carol has another credential.
+    Issue,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,358 +152,346 @@ enum Families {
     Both,
 }
 
-fn operation() -> impl Strategy<Value = Operation> {
-    let station = || 0..STATIONS.len();
-    // Mostly the owner.
-    let user = || prop_oneof![9 => Just(0_usize), 1 => Just(1)];
-    let peer = || 0..PEERS.len();
-    let number = || prop_oneof![Just(0x4000_u16), Just(0x4001), Just(0x4FFF), Just(0x5000)];
+fn operations(scene: &Scene) -> impl Strategy<Value = Vec<Operation>> {
+    proptest::collection::vec(operation(scene), 1..100)
+}
+
+fn operation(scene: &Scene) -> impl Strategy<Value = Operation> + use<> {
+    let (station, user) = (|| station(scene), || user(scene));
     let lifetime = || prop_oneof![2 => Just(0_u32), 3 => 1..4000_u32];
     let families = prop_oneof![Just(Families::V4), Just(Families::V6), Just(Families::Both)];
     let family = prop_oneof![3 => Just(None), 1 => Just(Some(1)), 1 => Just(Some(2))];
     prop_oneof![
-        4 => (station(), user(), families, 0..4000_u32).prop_map(|(station, user, families, lifetime)| {
-            Operation::Allocate { station, user, families, lifetime }
-        }),
-        2 => (station(), user(), family, lifetime()).prop_map(|(station, user, family, lifetime)| {
+        scene.requests => (station(), user(), families, 0..4000_u32, any::<bool>()).prop_map(
+            |(station, user, families, lifetime, is_mobile)| {
+                Operation::Allocate { station, user, families, lifetime, is_mobile }
+            },
+        ),
+        scene.requests => (station(), user(), family, lifetime()).prop_map(|(station, user, family, lifetime)| {
             Operation::Refresh { station, user, family, lifetime }
         }),
-        4 => (station(), user(), proptest::collection::vec(peer(), 1..4)).prop_map(|(station, user, peers)| {
-            Operation::Permit { station, user, peers }
+        scene.requests => (station(), user(), 0..3_usize, lifetime()).prop_map(|(station, user, back, lifetime)| {
+            Operation::Move { station, user, back, lifetime }
         }),
-        4 => (station(), user(), number(), peer()).prop_map(|(station, user, number, peer)| {
+        scene.requests => (station(), user(), proptest::collection::vec(peer(scene), 1..4)).prop_map(
+            |(station, user, peers)| Operation::Permit { station, user, peers },
+        ),
+        scene.requests => (station(), user(), number(), peer(scene)).prop_map(|(station, user, number, peer)| {
             Operation::Bind { station, user, number, peer }
         }),
-        4 => (station(), peer()).prop_map(|(station, peer)| Operation::Send { station, peer }),
-        4 => (station(), number()).prop_map(|(station, number)| Operation::ChannelData { station, number }),
-        4 => (station(), 1..3_u8, peer()).prop_map(|(station, family, peer)| {
-            Operation::PeerSends { station, family, peer }
-        }),
-        3 => (1..400_u64).prop_map(Operation::Wait),
+        scene.data => data::operation(scene).prop_map(Operation::Data),
+        scene.streams => streams::operation(scene).prop_map(Operation::Stream),
+        3 => scene.wait.clone().prop_map(Operation::Wait),
         1 => station().prop_map(Operation::Close),
+        1 => Just(Operation::Revoke),
+        1 => Just(Operation::Issue),
     ]
 }
 
-/// What RFC 8656 says there is, and nothing else: seconds since the beginning, and when each thing ends.
-#[derive(Debug, Default)]
-struct Model {
-    now: u64,
-    allocations: BTreeMap<usize, Allocation>,
+fn station(scene: &Scene) -> impl Strategy<Value = usize> + use<> {
+    proptest::sample::select(scene.stations)
 }
 
-#[derive(Debug)]
-struct Allocation {
-    user: usize,
-    /// By family: the relay, and its end.
-    halves: BTreeMap<u8, (u32, u64)>,
-    permissions: BTreeMap<IpAddr, u64>,
-    channels: BTreeMap<u16, (SocketAddr, u64)>,
+fn user(scene: &Scene) -> impl Strategy<Value = usize> + use<> {
+    proptest::sample::select(scene.users)
 }
 
-impl Model {
-    fn wait(&mut self, secs: u64) {
-        self.now += secs;
-        let now = self.now;
-        for allocation in self.allocations.values_mut() {
-            allocation.halves.retain(|_, (_, end)| now < *end);
-            allocation.permissions.retain(|_, end| now < *end);
-            allocation.channels.retain(|_, (_, end)| now < *end);
-        }
-        self.allocations
-            .retain(|_, allocation| !allocation.halves.is_empty());
-    }
+fn peer(scene: &Scene) -> impl Strategy<Value = usize> + use<> {
+    0..scene.peers
+}
 
-    /// The allocation, or the code of the refusal.
-    fn owned(&mut self, station: usize, user: usize) -> Result<&mut Allocation, u16> {
-        let allocation = self.allocations.get_mut(&station).ok_or(437_u16)?;
-        if allocation.user == user {
-            Ok(allocation)
-        } else {
-            Err(441)
-        }
-    }
+fn number() -> impl Strategy<Value = u16> {
+    prop_oneof![Just(0x4000_u16), Just(0x4001), Just(0x4FFF), Just(0x5000)]
+}
 
-    fn refresh(&mut self, station: usize, user: usize, family: Option<u8>, lifetime: u32) -> u16 {
-        let now = self.now;
-        let allocation = match self.owned(station, user) {
-            Ok(allocation) => allocation,
-            Err(code) => return code,
+/// The engine and the model side by side, and what clients were told that nobody could guess.
+struct Play {
+    desk: Desk,
+    model: Model,
+    carol: (String, String),
+    tickets: Vec<Vec<u8>>,
+    ids: Vec<ConnectionId>,
+}
+
+impl Play {
+    fn new() -> Self {
+        let mut desk = Desk::new();
+        desk.world.relays_max = 100;
+        let model = Model {
+            carols_end: CREDENTIAL_SECONDS,
+            ..Model::default()
         };
-        if family.is_some_and(|family| !allocation.halves.contains_key(&family)) {
-            return 443;
+        Self {
+            carol: desk.world.issue("carol"),
+            desk,
+            model,
+            tickets: Vec::new(),
+            ids: Vec::new(),
         }
-        let is_meant = |found: &u8| family.is_none_or(|family| family == *found);
-        allocation.halves.retain(|found, (_, end)| {
-            if is_meant(found) {
-                *end = now + u64::from(lifetime.clamp(600, 3600));
+    }
+
+    fn step(&mut self, operation: &Operation) -> Result<(), TestCaseError> {
+        match operation {
+            Operation::Allocate { .. } => self.allocate(operation)?,
+            Operation::Refresh { .. } => self.refresh(operation)?,
+            Operation::Move { .. } => self.move_to(operation)?,
+            Operation::Permit { .. } | Operation::Bind { .. } => self.permit(operation)?,
+            Operation::Data(operation) => self.relay(operation)?,
+            Operation::Stream(operation) => self.stream(operation)?,
+            Operation::Wait(secs) => self.wait(*secs)?,
+            Operation::Close(station) => self.close(*station),
+            Operation::Revoke => {
+                let until = self.carol.0.split_once(':').unwrap().0;
+                let until = UnixSeconds(until.parse().unwrap());
+                let carol = UserId::Participant("carol".into());
+                self.desk.world.revoke(&carol, until);
+                self.model.revoke();
             }
-            lifetime > 0 || !is_meant(found)
-        });
-        self.wait(0);
-        0
+            Operation::Issue => {
+                self.carol = self.desk.world.issue("carol");
+                self.model.carols_end = self.model.now + CREDENTIAL_SECONDS;
+            }
+        }
+        Ok(())
     }
 
-    fn permit(&mut self, station: usize, user: usize, peers: &[SocketAddr]) -> u16 {
-        let end = self.now + 300;
-        let allocation = match self.owned(station, user) {
-            Ok(allocation) => allocation,
-            Err(code) => return code,
+    /// Signs as the user, and sends; 0 or the code of the refusal.
+    fn ask(&mut self, station: usize, user: usize, request: Builder) -> Parsed {
+        let login = match user {
+            CAROL => (self.carol.0.as_str(), self.carol.1.as_str()),
+            _ => LOGINS[user],
         };
-        if peers.iter().any(|peer| !allocation.reaches(*peer)) {
-            return 443;
-        }
-        if peers.iter().any(|peer| is_forbidden(*peer)) {
-            return 403;
-        }
-        allocation
-            .permissions
-            .extend(peers.iter().map(|peer| (peer.ip(), end)));
-        0
+        self.desk.ask(tuple(station), login, request)
     }
 
-    fn bind(&mut self, station: usize, user: usize, number: u16, peer: SocketAddr) -> u16 {
-        let now = self.now;
-        let allocation = match self.owned(station, user) {
-            Ok(allocation) => allocation,
-            Err(code) => return code,
-        };
-        if number > 0x4FFF {
-            return 400;
-        }
-        if !allocation.reaches(peer) {
-            return 443;
-        }
-        if is_forbidden(peer) {
-            return 403;
-        }
-        let taken = |(other, (bound, _)): (&u16, &(SocketAddr, u64))| {
-            (*other == number) != (*bound == peer)
-        };
-        if allocation.channels.iter().any(taken) {
-            return 400;
-        }
-        allocation.channels.insert(number, (peer, now + 600));
-        allocation.permissions.insert(peer.ip(), now + 300);
-        0
-    }
-}
-
-impl Allocation {
-    fn reaches(&self, peer: SocketAddr) -> bool {
-        self.halves.contains_key(&family_of(peer))
+    /// A connection that carries a peer's bytes is none of TURN's.
+    fn is_spliced(&self, station: usize) -> bool {
+        self.model.spliced.contains_key(&station)
     }
 
-    fn sends_to(&self, peer: SocketAddr) -> bool {
-        self.reaches(peer) && !is_forbidden(peer) && self.permissions.contains_key(&peer.ip())
-    }
-}
-
-#[expect(clippy::too_many_lines, reason = "an arm for each operation")]
-fn step(desk: &mut Desk, model: &mut Model, operation: &Operation) -> Result<(), TestCaseError> {
-    match operation {
-        Operation::Allocate {
+    fn allocate(&mut self, operation: &Operation) -> Result<(), TestCaseError> {
+        let Operation::Allocate {
             station,
             user,
             families,
             lifetime,
-        } => {
-            allocate(desk, model, (*station, *user), *families, *lifetime)?;
+            is_mobile,
+        } = *operation
+        else {
+            return Ok(());
+        };
+        if self.is_spliced(station) {
+            return Ok(());
         }
-        Operation::Refresh {
+        let request = Builder::request(ALLOCATE).udp().lifetime(lifetime);
+        let request = match families {
+            Families::V4 => request,
+            Families::V6 => request.family(2),
+            Families::Both => request.additional(2),
+        };
+        let request = match is_mobile {
+            true => request.attr(ATTR_MOBILITY_TICKET.0, &[]),
+            false => request,
+        };
+        let answer = self.ask(station, user, request);
+        if self.is_refused(station, user, &answer)? {
+            return Ok(());
+        }
+        let expected: &[u8] = match families {
+            Families::V4 => &[1],
+            Families::V6 => &[2],
+            Families::Both => &[1, 2],
+        };
+        let allocation = self.allocated(user, lifetime, &answer);
+        prop_assert!(allocation.halves.keys().eq(expected));
+        prop_assert_eq!(allocation.ticket.is_some(), is_mobile);
+        self.tickets.extend(allocation.ticket.clone());
+        self.model.allocations.insert(station, allocation);
+        Ok(())
+    }
+
+    /// Whether an Allocate is refused, as it must be.
+    fn is_refused(
+        &self,
+        station: usize,
+        user: usize,
+        answer: &Parsed,
+    ) -> Result<bool, TestCaseError> {
+        let expected = match self.model.proven(user, None) {
+            Err(code) => code,
+            Ok(()) if self.model.at(station).is_some() => 437,
+            Ok(()) => 0,
+        };
+        prop_assert_eq!(answer.code(), expected);
+        Ok(expected != 0)
+    }
+
+    /// What an answer says that there is now.
+    fn allocated(&self, user: usize, lifetime: u32, answer: &Parsed) -> Allocation {
+        let end = self.model.now + u64::from(lifetime.clamp(600, 3600));
+        let relay = |relayed: &SocketAddr| u32::from(relayed.port()) - 49160;
+        let halves = answer.relayed();
+        let halves = halves
+            .iter()
+            .map(|half| (family_of(*half), (relay(half), end)));
+        Allocation {
+            user,
+            credential: match user {
+                CAROL => self.model.carols_end,
+                _ => 0,
+            },
+            halves: halves.collect(),
+            permissions: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            is_tcp: false,
+            ticket: answer.get(ATTR_MOBILITY_TICKET.0).map(<[u8]>::to_vec),
+            next: None,
+        }
+    }
+
+    fn refresh(&mut self, operation: &Operation) -> Result<(), TestCaseError> {
+        let Operation::Refresh {
             station,
             user,
             family,
             lifetime,
-        } => {
-            let request = Builder::request(REFRESH).lifetime(*lifetime);
-            let request = match family {
-                Some(family) => request.family(*family),
-                None => request,
-            };
-            let expected = model.refresh(*station, *user, *family, *lifetime);
-            let answer = desk.ask(tuple(*station), LOGINS[*user], request);
-            prop_assert_eq!(answer.code(), expected);
-            if expected == 0 {
-                let granted = if *lifetime == 0 {
-                    0
-                } else {
-                    (*lifetime).clamp(600, 3600)
-                };
-                prop_assert_eq!(answer.lifetime(), granted);
+        } = *operation
+        else {
+            return Ok(());
+        };
+        if self.is_spliced(station) {
+            return Ok(());
+        }
+        let request = Builder::request(REFRESH).lifetime(lifetime);
+        let request = match family {
+            Some(family) => request.family(family),
+            None => request,
+        };
+        let answer = self.ask(station, user, request);
+        let expected = self.model.refresh(station, user, family, lifetime);
+        prop_assert_eq!(answer.code(), code_of(&expected));
+        if expected.is_ok() {
+            prop_assert_eq!(answer.lifetime(), granted(lifetime));
+            prop_assert!(!answer.has(ATTR_MOBILITY_TICKET.0));
+        }
+        Ok(())
+    }
+
+    fn move_to(&mut self, operation: &Operation) -> Result<(), TestCaseError> {
+        let Operation::Move {
+            station,
+            user,
+            back,
+            lifetime,
+        } = *operation
+        else {
+            return Ok(());
+        };
+        let ticket = self.tickets.iter().rev().nth(back);
+        let Some(ticket) = ticket.cloned().filter(|_| !self.is_spliced(station)) else {
+            return Ok(());
+        };
+        let request = Builder::request(REFRESH).lifetime(lifetime);
+        let request = request.attr(ATTR_MOBILITY_TICKET.0, &ticket);
+        let answer = self.ask(station, user, request);
+        let moved = self.model.move_to(station, user, &ticket, lifetime);
+        prop_assert_eq!(answer.code(), code_of(&moved));
+        let Ok(allocation) = moved else {
+            return Ok(());
+        };
+        prop_assert_eq!(answer.lifetime(), granted(lifetime));
+        let next = answer.get(ATTR_MOBILITY_TICKET.0);
+        prop_assert_eq!(next.is_some(), lifetime > 0);
+        let Some(next) = next else {
+            allocation.halves.clear();
+            self.model.wait(0);
+            return Ok(());
+        };
+        prop_assert!(!self.tickets.iter().any(|before| before == next));
+        allocation.ticket = Some(next.to_vec());
+        self.tickets.push(next.to_vec());
+        Ok(())
+    }
+
+    /// Or bind.
+    fn permit(&mut self, operation: &Operation) -> Result<(), TestCaseError> {
+        let (station, user, request, expected) = match operation {
+            Operation::Permit {
+                station,
+                user,
+                peers,
+            } if !self.is_spliced(*station) => {
+                let peers: Vec<_> = peers.iter().map(|peer| PEERS[*peer]).collect();
+                let request = Builder::request(CREATE_PERMISSION);
+                let request = peers
+                    .iter()
+                    .fold(request, |request, peer| request.peer(peer));
+                let peers: Vec<_> = peers.iter().map(|peer| peer.parse().unwrap()).collect();
+                let expected = self.model.permit(*station, *user, &peers);
+                (*station, *user, request, expected)
             }
+            Operation::Bind {
+                station,
+                user,
+                number,
+                peer,
+            } if !self.is_spliced(*station) => {
+                let request = Builder::request(CHANNEL_BIND).channel(*number);
+                let request = request.peer(PEERS[*peer]);
+                let peer = PEERS[*peer].parse().unwrap();
+                let expected = self.model.bind(*station, *user, *number, peer);
+                (*station, *user, request, expected)
+            }
+            _ => return Ok(()),
+        };
+        let answer = self.ask(station, user, request);
+        prop_assert_eq!(answer.code(), code_of(&expected));
+        Ok(())
+    }
+
+    /// Those who still wait for connections hear that there will be none.
+    fn wait(&mut self, secs: u64) -> Result<(), TestCaseError> {
+        let heard = self.desk.wait_heard(secs);
+        let expected = self.model.wait(secs);
+        let to: HashSet<_> = heard.iter().map(|(to, _)| *to).collect();
+        let waiting: HashSet<_> = expected
+            .iter()
+            .map(|(station, _)| tuple(*station))
+            .collect();
+        prop_assert_eq!(heard.len(), expected.len());
+        prop_assert!(heard.iter().all(|(_, answer)| answer.code() == 447));
+        prop_assert_eq!(to, waiting);
+        Ok(())
+    }
+
+    fn close(&mut self, station: usize) {
+        if !tuple(station).transport.is_stream() {
+            return;
         }
-        Operation::Permit {
-            station,
-            user,
-            peers,
-        } => {
-            let peers: Vec<_> = peers.iter().map(|peer| PEERS[*peer]).collect();
-            let request = peers
-                .iter()
-                .fold(Builder::request(CREATE_PERMISSION), |request, peer| {
-                    request.peer(peer)
-                });
-            let peers: Vec<_> = peers.iter().map(|peer| peer.parse().unwrap()).collect();
-            let expected = model.permit(*station, *user, &peers);
-            prop_assert_eq!(
-                desk.ask(tuple(*station), LOGINS[*user], request).code(),
-                expected
-            );
-        }
-        Operation::Bind {
-            station,
-            user,
-            number,
-            peer,
-        } => {
-            let request = Builder::request(CHANNEL_BIND)
-                .channel(*number)
-                .peer(PEERS[*peer]);
-            let expected = model.bind(*station, *user, *number, PEERS[*peer].parse().unwrap());
-            prop_assert_eq!(
-                desk.ask(tuple(*station), LOGINS[*user], request).code(),
-                expected
-            );
-        }
-        Operation::Send { .. } | Operation::ChannelData { .. } | Operation::PeerSends { .. } => {
-            relay(desk, model, operation)?;
-        }
-        Operation::Wait(secs) => {
-            model.wait(*secs);
-            desk.wait(*secs);
-        }
-        Operation::Close(station) => {
-            if tuple(*station).transport.is_stream() {
-                model.allocations.remove(station);
-                desk.world.close_connection(tuple(*station));
+        match self.model.spliced.get(&station) {
+            // The worker sees both ends.
+            Some(id) => {
+                let id = *id;
+                self.desk.world.peer_closed(ConnectionId(id));
+                self.model.end_connection(id);
+            }
+            None => {
+                self.desk.world.close_connection(tuple(station));
+                self.model.close(station);
             }
         }
     }
-    Ok(())
 }
 
-fn allocate(
-    desk: &mut Desk,
-    model: &mut Model,
-    (station, user): (usize, usize),
-    families: Families,
-    lifetime: u32,
-) -> Result<(), TestCaseError> {
-    let request = Builder::request(ALLOCATE).udp().lifetime(lifetime);
-    let request = match families {
-        Families::V4 => request,
-        Families::V6 => request.family(2),
-        Families::Both => request.additional(2),
-    };
-    let answer = desk.ask(tuple(station), LOGINS[user], request);
-    if model.allocations.contains_key(&station) {
-        prop_assert_eq!(answer.code(), 437);
-        return Ok(());
-    }
-    prop_assert_eq!(answer.code(), 0);
-    let end = model.now + u64::from(lifetime.clamp(600, 3600));
-    let halves: BTreeMap<_, _> = answer
-        .relayed()
-        .into_iter()
-        .map(|relayed| (family_of(relayed), (u32::from(relayed.port()) - 49160, end)))
-        .collect();
-    let expected: &[u8] = match families {
-        Families::V4 => &[1],
-        Families::V6 => &[2],
-        Families::Both => &[1, 2],
-    };
-    prop_assert!(halves.keys().copied().eq(expected.iter().copied()));
-    let (permissions, channels) = (BTreeMap::new(), BTreeMap::new());
-    model.allocations.insert(
-        station,
-        Allocation {
-            user,
-            halves,
-            permissions,
-            channels,
-        },
-    );
-    Ok(())
+fn code_of<T>(expected: &Result<T, u16>) -> u16 {
+    expected.as_ref().err().copied().unwrap_or_default()
 }
 
-/// Data, whichever way.
-#[expect(clippy::too_many_lines, reason = "an arm for each operation")]
-fn relay(desk: &mut Desk, model: &Model, operation: &Operation) -> Result<(), TestCaseError> {
-    match operation {
-        Operation::Send { station, peer } => {
-            let peer: SocketAddr = PEERS[*peer].parse().unwrap();
-            let send = Builder::indication(SEND)
-                .peer(&peer.to_string())
-                .data(b"payload")
-                .done();
-            let got = desk.send(tuple(*station), &send);
-            let allocation = model.allocations.get(station);
-            if allocation.is_some_and(|allocation| allocation.sends_to(peer)) {
-                prop_assert_eq!(got.outward(), (peer, b"payload".to_vec()));
-            } else {
-                prop_assert!(got.is_silence());
-            }
-        }
-        Operation::ChannelData { station, number } => {
-            let got = desk.send(tuple(*station), &channel_data(*number, 4, b"data"));
-            let allocation = model.allocations.get(station);
-            let peer = allocation.and_then(|allocation| {
-                let (peer, _) = allocation.channels.get(number)?;
-                allocation.sends_to(*peer).then_some(*peer)
-            });
-            match peer {
-                Some(peer) => prop_assert_eq!(got.outward(), (peer, b"data".to_vec())),
-                None => prop_assert!(got.is_silence()),
-            }
-        }
-        Operation::PeerSends {
-            station,
-            family,
-            peer,
-        } => {
-            let peer: SocketAddr = PEERS[*peer].parse().unwrap();
-            let allocation = model.allocations.get(station);
-            let Some((allocation, (relay, _))) = allocation
-                .and_then(|allocation| Some((allocation, allocation.halves.get(family)?)))
-            else {
-                return Ok(());
-            };
-            // A socket hears its own family only.
-            if family_of(peer) != *family || is_forbidden(peer) {
-                return Ok(());
-            }
-            let did = desk
-                .world
-                .peer_sends_to(RelayKey(*relay), &peer.to_string(), b"four");
-            if !allocation.permissions.contains_key(&peer.ip()) {
-                prop_assert!(matches!(did, Did::Dropped(_)));
-                return Ok(());
-            }
-            let Did::ToClient(to, bytes) = did else {
-                return Err(TestCaseError::fail(format!("{did:?}")));
-            };
-            prop_assert_eq!(to, tuple(*station));
-            let channel = allocation
-                .channels
-                .iter()
-                .find(|(_, (bound, _))| *bound == peer);
-            match channel {
-                Some((number, _)) => prop_assert_eq!(bytes, channel_data(*number, 4, b"four")),
-                None => {
-                    let data = Parsed::read(&bytes);
-                    prop_assert_eq!(data.get(attr::DATA), Some(&b"four"[..]));
-                    prop_assert_eq!(data.address(attr::XOR_PEER_ADDRESS), peer);
-                }
-            }
-        }
-        Operation::Allocate { .. }
-        | Operation::Refresh { .. }
-        | Operation::Permit { .. }
-        | Operation::Bind { .. }
-        | Operation::Wait(_)
-        | Operation::Close(_) => {}
+fn granted(lifetime: u32) -> u32 {
+    match lifetime {
+        0 => 0,
+        asked => asked.clamp(600, 3600),
     }
-    Ok(())
 }
 
 fn tuple(station: usize) -> FiveTuple {
@@ -438,26 +499,12 @@ fn tuple(station: usize) -> FiveTuple {
     at(transport, client)
 }
 
-fn family_of(addr: SocketAddr) -> u8 {
-    if addr.is_ipv4() { 1 } else { 2 }
-}
-
-fn is_forbidden(peer: SocketAddr) -> bool {
-    peer == FORBIDDEN.parse().unwrap()
-}
-
 const LOGINS: [Login<'_>; 2] = [ALICE, BOB];
-const STATIONS: [(Transport, &str); 4] = [
+const STATIONS: [(Transport, &str); 5] = [
     (Transport::Udp, "192.0.2.1:5000"),
     (Transport::Tcp, "192.0.2.1:5000"),
     (Transport::Udp, "[2001:db8::1]:5000"),
     (Transport::Tls, "192.0.2.2:5000"),
+    (Transport::Tcp, "192.0.2.3:6000"),
 ];
-const PEERS: [&str; 6] = [
-    PEER,
-    "203.0.113.9:7001",
-    "203.0.113.10:7000",
-    PEER_V6,
-    "[2001:db8::a]:7000",
-    FORBIDDEN,
-];
+const CREDENTIAL_SECONDS: u64 = 3600;
