@@ -209,6 +209,23 @@ fn r30_what_follows_integrity_is_neither_used_nor_unknown() {
 }
 
 #[test]
+fn r30_what_follows_integrity_in_a_send_counts_for_nothing_either() {
+    let mut desk = Desk::permitted();
+    let send = || Builder::indication(SEND).peer(PEER);
+    let signed = [
+        send().data(b"x").integrity(&alice()),
+        send().data(b"x").integrity_sha256(&alice()),
+    ];
+    for signed in signed {
+        let sent = signed.attr(0x7001, b"").data(b"y").fingerprint().done();
+        let (_, payload) = desk.send(home(), &sent).outward();
+        assert_eq!(payload, b"x");
+    }
+    let behind = send().integrity(&alice()).data(b"x").done();
+    assert!(desk.send(home(), &behind).is_silence());
+}
+
+#[test]
 fn r31_the_first_integrity_counts() {
     let mut desk = Desk::allocated();
     let right_first = pieces(&mut desk, 0, good(REFRESH))

@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use stun::attributes::{ATTR_DATA, ATTR_DONT_FRAGMENT, ATTR_XOR_PEER_ADDRESS};
+use stun::attributes::{
+    ATTR_DATA, ATTR_DONT_FRAGMENT, ATTR_MESSAGE_INTEGRITY, ATTR_MESSAGE_INTEGRITY_SHA256,
+    ATTR_XOR_PEER_ADDRESS,
+};
 use stun::message::{CLASS_INDICATION, METHOD_SEND, MessageType};
 
 use crate::relay::wire::address::XorAddress;
@@ -47,6 +50,8 @@ impl<'d> SendIndication<'d> {
                 ATTR_XOR_PEER_ADDRESS => peer = peer.or(Some(found.value)),
                 ATTR_DATA => payload = payload.or(Some(found.value)),
                 ATTR_DONT_FRAGMENT => dont_fragment = true,
+                // Nobody signs a Send; what follows a code counts for nothing all the same.
+                ATTR_MESSAGE_INTEGRITY | ATTR_MESSAGE_INTEGRITY_SHA256 => break,
                 _ if unknown_type(found).is_some() => return Err(Discard::UnknownAttribute),
                 _ => {}
             }
