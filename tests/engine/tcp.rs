@@ -57,6 +57,7 @@ fn r52_what_only_datagrams_have_is_no_part_of_a_tcp_allocation() {
             &raw(ATTR_RESERVATION_TOKEN, &TOKEN.0),
             400,
         ),
+        ("DONT-FRAGMENT", &raw(ATTR_DONT_FRAGMENT, &[]), 400),
         ("a family that the server lacks", &family, 440),
     ];
     for (name, attribute, code) in cases {

@@ -292,8 +292,9 @@ fn wanted(request: &Request<'_>, transport: RelayTransport) -> Result<Wanted, Er
     let (token, even_port) = (request.reservation_token()?, request.even_port()?);
     let (requested, additional) = (request.requested_family()?, request.additional_family()?);
     let names_family = requested.is_some() || additional.is_some();
-    // RFC 6062 §5.1: what has to do with pairs of ports is for datagrams.
-    if transport == RelayTransport::Tcp && (token.is_some() || even_port.is_some()) {
+    // RFC 6062 §4.1, §5.1: pairs of ports and fragments are matters of datagrams.
+    let is_for_datagrams = token.is_some() || even_port.is_some() || request.has_dont_fragment();
+    if transport == RelayTransport::Tcp && is_for_datagrams {
         return Err(ErrorCode::BadRequest);
     }
     if token.is_some() && (even_port.is_some() || names_family) {

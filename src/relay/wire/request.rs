@@ -232,6 +232,12 @@ impl<'d> Request<'d> {
         Ok(value.map(|[bits]| bits & 0x80 != 0))
     }
 
+    /// Whether DONT-FRAGMENT is there.
+    #[must_use]
+    pub fn has_dont_fragment(&self) -> bool {
+        self.first(ATTR_DONT_FRAGMENT).is_some()
+    }
+
     /// RESERVATION-TOKEN.
     ///
     /// # Errors
