@@ -20,7 +20,7 @@ pub struct Tokens {
 pub struct Opened {
     /// What the client signs with.
     pub mac_key: Box<[u8]>,
-    /// The first second in which it is good for nothing.
+    /// The first second in which what it let in must have ended: no later than its lifetime from now.
     pub expires_at: UnixSeconds,
 }
 
@@ -95,9 +95,12 @@ fn parse(now: UnixSeconds, plain: &[u8]) -> Option<Opened> {
     if lifetime == 0 || lifetime + SKEW_SECONDS <= now.0.abs_diff(issued) {
         return None;
     }
+    let end = issued.min(now.0) + lifetime;
+    // By our clock it has ended, by theirs it may not have.
+    let grace = (end + SKEW_SECONDS).min(now.0 + lifetime);
     Some(Opened {
         mac_key: mac_key.into(),
-        expires_at: UnixSeconds(issued.min(now.0) + lifetime + SKEW_SECONDS),
+        expires_at: UnixSeconds(if now.0 < end { end } else { grace }),
     })
 }
 
@@ -120,7 +123,11 @@ mod tests {
             let open = |seconds, id| tokens.open(UnixSeconds(seconds), id, &token);
             let opened = open(NOW, "north").unwrap();
             assert_eq!(opened.mac_key[..], [9; 20]);
-            assert_eq!(opened.expires_at, UnixSeconds(NOW + 65));
+            assert_eq!(opened.expires_at, UnixSeconds(NOW + 60));
+            let late = open(NOW + 62, "north").unwrap();
+            assert_eq!(late.expires_at, UnixSeconds(NOW + 65));
+            let early = open(NOW - 62, "north").unwrap();
+            assert_eq!(early.expires_at, UnixSeconds(NOW - 2));
             assert!(open(NOW + 64, "north").is_some() && open(NOW - 64, "north").is_some());
             assert!(open(NOW + 65, "north").is_none() && open(NOW - 65, "north").is_none());
             assert!(open(NOW, "south").is_none());

@@ -48,6 +48,10 @@ impl Engine {
             Some(_) | None => {
                 let expires_at = now.mono + lifetime;
                 self.allocations.set_expiry(at, family, expires_at);
+                // RFC 7635 §4: from now on it lives by the newer token.
+                if identity.ends_at().is_some() {
+                    owned(&mut self.allocations, now, at, identity)?.owner = identity.clone();
+                }
             }
         }
         let mut response = self.success(request.reply_to).lifetime(lifetime);
