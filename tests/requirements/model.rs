@@ -235,7 +235,8 @@ impl Play {
             Operation::Allocate { .. } => self.allocate(operation)?,
             Operation::Refresh { .. } => self.refresh(operation)?,
             Operation::Move { .. } => self.move_to(operation)?,
-            Operation::Permit { .. } | Operation::Bind { .. } => self.permit(operation)?,
+            Operation::Permit { .. } => self.permit(operation)?,
+            Operation::Bind { .. } => self.bind(operation)?,
             Operation::Data(operation) => self.relay(operation)?,
             Operation::Stream(operation) => self.stream(operation)?,
             Operation::Wait(secs) => self.wait(*secs)?,
@@ -413,38 +414,47 @@ impl Play {
         Ok(())
     }
 
-    /// Or bind.
     fn permit(&mut self, operation: &Operation) -> Result<(), TestCaseError> {
-        let (station, user, request, expected) = match operation {
-            Operation::Permit {
-                station,
-                user,
-                peers,
-            } if !self.is_spliced(*station) => {
-                let peers: Vec<_> = peers.iter().map(|peer| PEERS[*peer]).collect();
-                let request = Builder::request(CREATE_PERMISSION);
-                let request = peers
-                    .iter()
-                    .fold(request, |request, peer| request.peer(peer));
-                let peers: Vec<_> = peers.iter().map(|peer| peer.parse().unwrap()).collect();
-                let expected = self.model.permit(*station, *user, &peers);
-                (*station, *user, request, expected)
-            }
-            Operation::Bind {
-                station,
-                user,
-                number,
-                peer,
-            } if !self.is_spliced(*station) => {
-                let request = Builder::request(CHANNEL_BIND).channel(*number);
-                let request = request.peer(PEERS[*peer]);
-                let peer = PEERS[*peer].parse().unwrap();
-                let expected = self.model.bind(*station, *user, *number, peer);
-                (*station, *user, request, expected)
-            }
-            _ => return Ok(()),
+        let Operation::Permit {
+            station,
+            user,
+            peers,
+        } = operation
+        else {
+            return Ok(());
         };
-        let answer = self.ask(station, user, request);
+        if self.is_spliced(*station) {
+            return Ok(());
+        }
+        let peers: Vec<_> = peers.iter().map(|peer| PEERS[*peer]).collect();
+        let request = Builder::request(CREATE_PERMISSION);
+        let request = peers
+            .iter()
+            .fold(request, |request, peer| request.peer(peer));
+        let peers: Vec<_> = peers.iter().map(|peer| peer.parse().unwrap()).collect();
+        let expected = self.model.permit(*station, *user, &peers);
+        let answer = self.ask(*station, *user, request);
+        prop_assert_eq!(answer.code(), code_of(&expected));
+        Ok(())
+    }
+
+    fn bind(&mut self, operation: &Operation) -> Result<(), TestCaseError> {
+        let Operation::Bind {
+            station,
+            user,
+            number,
+            peer,
+        } = *operation
+        else {
+            return Ok(());
+        };
+        if self.is_spliced(station) {
+            return Ok(());
+        }
+        let request = Builder::request(CHANNEL_BIND).channel(number);
+        let answer = self.ask(station, user, request.peer(PEERS[peer]));
+        let peer = PEERS[peer].parse().unwrap();
+        let expected = self.model.bind(station, user, number, peer);
         prop_assert_eq!(answer.code(), code_of(&expected));
         Ok(())
     }
