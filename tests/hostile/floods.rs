@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::client::{Client, Over, tls_connect};
 use crate::common::{DEADLINE, Setu};
+use crate::hellos;
 use crate::mutated::{ALLOCATE, BINDING, Login, Random, allocate, bare, mutated};
 use crate::process::Process;
 use crate::start;
@@ -95,6 +96,35 @@ async fn r95_hostile_streams_leave_memory_descriptors_and_service_as_they_were()
         streams.join_all().await;
     }
     quiet.again(&setu, "streams").await;
+}
+
+#[tokio::test]
+async fn r92_floods_of_dtls_handshakes_leave_memory_and_service_as_they_were() {
+    let setu = start(&[]);
+    let server = setu.dtls.unwrap();
+    is_served_over_dtls(server).await;
+    let quiet = Quiet::after_warming(&setu).await;
+    let mut random = Random(7350);
+    let stranger = hellos::socket(server);
+    for _ in 0..10_000 * size() {
+        hellos::ask_for_cookie(&stranger, &mut random);
+    }
+    // Whoever brings its cookie back has proved an address, and no credential.
+    for _ in 0..2000 * size() {
+        hellos::shake_half_a_hand(server, &mut random);
+    }
+    is_served_over_dtls(server).await;
+    quiet.again(&setu, "DTLS handshakes").await;
+}
+
+async fn is_served_over_dtls(server: SocketAddr) {
+    let serving = async {
+        let mut client = Client::with(server, Over::Dtls, USER, PASSWORD).await;
+        client.bind().await;
+        client.allocate().await.unwrap();
+        client.refresh(0).await.unwrap();
+    };
+    timeout(DEADLINE, serving).await.unwrap();
 }
 
 /// Every deadline is ours to wait for: the connections stay open, and say nothing, or half of something.

@@ -5,6 +5,7 @@
 use common::Setu;
 
 mod floods;
+mod hellos;
 mod mutated;
 mod peers;
 mod process;

@@ -11,7 +11,7 @@ pub use identity::DtlsIdentity;
 pub(super) use moved::Moved;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     mem,
     rc::Rc,
     sync::Arc,
@@ -50,6 +50,9 @@ pub(super) struct Sessions {
     limits: Arc<Limits>,
     table: HashMap<FiveTuple, Session, FxBuildHasher>,
     agenda: Agenda,
+    /// The last handshakes that began, by the client's random; those that have not ended are half-finished.
+    begun: VecDeque<(FiveTuple, [u8; 32])>,
+    handshakes_max: usize,
     /// What the last datagram said, message by message.
     received: Messages,
     /// Where one record is put together or taken apart.
@@ -70,6 +73,8 @@ impl Sessions {
             limits,
             table: HashMap::default(),
             agenda: Agenda::default(),
+            begun: VecDeque::new(),
+            handshakes_max: HANDSHAKES_MAX,
             received: Messages::default(),
             room: vec![0; ROOM_BYTES].into_boxed_slice(),
             message: Vec::new(),
@@ -213,9 +218,23 @@ impl Sessions {
             return ended;
         };
         self.table.insert(client, session);
+        self.begun.push_back((client, hello.random()));
+        self.give_up_slow_handshakes();
         match self.go_on(now, client, Ok(())) {
             Heard::Handled => ended,
             heard @ (Heard::Ended | Heard::Stray) => heard,
+        }
+    }
+
+    /// Handshakes must end before too many others have begun: each takes memory that nobody has shown a credential for.
+    fn give_up_slow_handshakes(&mut self) {
+        while self.begun.len() > self.handshakes_max
+            && let Some((client, random)) = self.begun.pop_front()
+        {
+            let session = self.table.get(&client);
+            if session.is_some_and(|session| session.is_half_finished(random)) {
+                self.remove(&client);
+            }
         }
     }
 
@@ -259,11 +278,15 @@ fn send_from(sockets: &[Rc<ClientUdp>], client: FiveTuple, datagram: &[u8]) -> b
 const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long a handshake may take, from the cookie's return.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+/// How many may be half-finished at a time, on one worker; each takes about ten kilobytes.
+const HANDSHAKES_MAX: usize = 256;
 /// Holds the longest record.
 const ROOM_BYTES: usize = 20 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use dimpl::{Config, Dtls, DtlsCertificate, Output, crypto::rust_crypto};
 
     use super::*;
@@ -286,18 +309,7 @@ mod tests {
     fn r94_half_finished_handshakes_are_bounded_in_number_and_in_time() {
         let (now, mut sessions) = sessions();
         for port in 1..=3 * CONNECTIONS {
-            let mut client = client(now);
-            let mut datagram = [0; 2048];
-            let first = next_hello(&mut client, &mut datagram);
-            let first = ClientHello::parse(first).unwrap();
-            let identity = sessions.identity.as_ref().unwrap();
-            let cookie = identity.cookies.issue(now, at(port), &first);
-            client
-                .handle_packet(&first.verify_request(&cookie))
-                .unwrap();
-            let mut datagram = [0; 2048];
-            let second = next_hello(&mut client, &mut datagram);
-            sessions.receive(now, at(port), second);
+            begin(now, &mut sessions, at(port));
         }
         assert_eq!(sessions.len(), usize::from(CONNECTIONS));
         // They say nothing more; what the server has said is sent again in between.
@@ -308,6 +320,32 @@ mod tests {
             }
         }
         assert_eq!((sessions.len(), sessions.poll_timeout()), (0, None));
+    }
+
+    #[test]
+    fn r94_a_handshake_is_given_up_when_too_many_others_have_begun() {
+        let (now, mut sessions) = sessions();
+        sessions.handshakes_max = 4;
+        for port in 1..=6 {
+            begin(now, &mut sessions, at(port));
+        }
+        let known: Vec<_> = (1..=6).filter(|port| sessions.knows(&at(*port))).collect();
+        assert_eq!(known, [3, 4, 5, 6]);
+    }
+
+    /// A client that says no more once it has proved its address.
+    fn begin(now: Now, sessions: &mut Sessions, at: FiveTuple) {
+        let mut client = client(now);
+        let mut datagram = [0; 2048];
+        let first = next_hello(&mut client, &mut datagram);
+        let first = ClientHello::parse(first).unwrap();
+        let identity = sessions.identity.as_ref().unwrap();
+        let cookie = identity.cookies.issue(now, at, &first);
+        let request = first.verify_request(&cookie);
+        client.handle_packet(&request).unwrap();
+        let mut datagram = [0; 2048];
+        let second = next_hello(&mut client, &mut datagram);
+        sessions.receive(now, at, second);
     }
 
     fn sessions() -> (Now, Sessions) {
@@ -345,6 +383,11 @@ mod tests {
     }
 
     fn certificate() -> DtlsCertificate {
+        static MADE: OnceLock<DtlsCertificate> = OnceLock::new();
+        MADE.get_or_init(make_certificate).clone()
+    }
+
+    fn make_certificate() -> DtlsCertificate {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         DtlsCertificate {
             certificate: made.cert.der().to_vec(),

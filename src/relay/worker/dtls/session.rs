@@ -75,6 +75,11 @@ impl Session {
         self.random
     }
 
+    /// Whether it is the handshake that this random names, and the client has not ended it yet.
+    pub(super) fn is_half_finished(&self, random: [u8; 32]) -> bool {
+        !self.is_established && self.random == random
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(super) fn due(&self) -> Instant {
         self.quiet_until.min(self.resend_at)
@@ -194,3 +199,115 @@ fn guarded(call: impl FnOnce() -> Result<(), dimpl::Error>) -> Result<(), Ended>
 
 /// The largest that a client's handshake datagrams may be.
 const FLIGHT_DATAGRAM_BYTES_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use dimpl::{Config, DtlsCertificate, crypto::rust_crypto};
+
+    use super::*;
+    use crate::relay::engine::five_tuple::{FiveTuple, Transport};
+    use crate::relay::engine::limits::{self, Limits};
+    use crate::source::Source;
+
+    #[test]
+    fn r94_a_session_that_says_nothing_ends_unless_it_has_an_allocation() {
+        let now = Now::read();
+        let (_client, mut session) = established(now);
+        let later = |seconds| now.advanced(Duration::from_secs(seconds));
+        let idle = IDLE_TIME_MAX.as_secs();
+        assert!(session.handle_timeout(later(idle - 1), false).is_ok());
+        assert!(session.handle_timeout(later(idle), true).is_ok());
+        // From then on it has as long again.
+        assert!(session.handle_timeout(later(2 * idle - 1), false).is_ok());
+        assert!(session.due() <= later(2 * idle).mono);
+        assert!(session.handle_timeout(later(2 * idle), false).is_err());
+        // The client is told: an alert.
+        let (mut room, mut received) = (vec![0; 4096], Messages::default());
+        let mut said = Vec::new();
+        let tell = |datagram: &[u8]| said.push(datagram[0]);
+        let _ = session.pump(now, &mut room, &mut received, tell);
+        assert_eq!(said, [21]);
+    }
+
+    #[test]
+    fn what_is_said_lets_a_session_go_on() {
+        let now = Now::read();
+        let (mut client, mut session) = established(now);
+        let soon = now.advanced(IDLE_TIME_MAX - Duration::from_secs(1));
+        client.handle_timeout(soon.mono).unwrap();
+        client.send_application_data(b"still here").unwrap();
+        let (mut room, mut received) = (vec![0; 4096], Messages::default());
+        while let Output::Packet(datagram) = client.poll_output(&mut room) {
+            session.feed(soon, datagram).unwrap();
+        }
+        let nothing = |_: &[u8]| {};
+        session
+            .pump(soon, &mut room, &mut received, nothing)
+            .unwrap();
+        assert!(received.iter().eq([b"still here"]));
+        let late = now.advanced(IDLE_TIME_MAX);
+        assert!(session.handle_timeout(late, false).is_ok());
+    }
+
+    /// A client and its session, hands shaken.
+    fn established(now: Now) -> (Dtls, Session) {
+        let shown = certificate();
+        let identity = DtlsIdentity::new(&shown.certificate, &shown.private_key).unwrap();
+        let limits = Limits::new(now, limits::Settings::default());
+        let connected = limits.connect(now, Source([192, 0, 2, 1].into())).unwrap();
+        let at = FiveTuple {
+            transport: Transport::Dtls,
+            client: "192.0.2.1:5000".parse().unwrap(),
+            server: "198.51.100.1:5349".parse().unwrap(),
+        };
+        let config = Config::builder().with_crypto_provider(rust_crypto::default_provider());
+        let config = Arc::new(config.build().unwrap());
+        let mut client = Dtls::new_12(config, certificate(), now.mono);
+        client.set_active(true);
+        client.handle_timeout(now.mono).unwrap();
+        let mut room = vec![0; 4096];
+        let first = packet(&mut client, &mut room);
+        let hello = ClientHello::parse(&first).unwrap();
+        let cookie = identity.cookies.issue(now, at, &hello);
+        client
+            .handle_packet(&hello.verify_request(&cookie))
+            .unwrap();
+        let second = packet(&mut client, &mut room);
+        let hello = ClientHello::parse(&second).unwrap();
+        let mut session = Session::open(&identity, connected, now, &hello, &second).unwrap();
+        let mut received = Messages::default();
+        while !session.is_established {
+            let tell = |datagram: &[u8]| client.handle_packet(datagram).unwrap();
+            session.pump(now, &mut room, &mut received, tell).unwrap();
+            loop {
+                let said = client.poll_output(&mut room);
+                if let Output::Packet(datagram) = said {
+                    session.feed(now, datagram).unwrap();
+                } else if let Output::Timeout(_) = said {
+                    break;
+                }
+            }
+        }
+        let tell = |datagram: &[u8]| client.handle_packet(datagram).unwrap();
+        session.pump(now, &mut room, &mut received, tell).unwrap();
+        while !matches!(client.poll_output(&mut room), Output::Timeout(_)) {}
+        (client, session)
+    }
+
+    fn packet(client: &mut Dtls, room: &mut [u8]) -> Vec<u8> {
+        let Output::Packet(datagram) = client.poll_output(room) else {
+            panic!("it has nothing to say");
+        };
+        datagram.to_vec()
+    }
+
+    fn certificate() -> DtlsCertificate {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        DtlsCertificate {
+            certificate: made.cert.der().to_vec(),
+            private_key: made.signing_key.serialize_der(),
+        }
+    }
+}
