@@ -244,7 +244,7 @@ async fn relay(setu: &Setu, [username, password]: [&str; 2]) -> Client {
 }
 
 #[test]
-fn nobody_outside_can_add_a_series() {
+fn r99_nobody_outside_can_add_a_series() {
     let setu = start(&[("SETU_SIGNALING__EVENTS_PER_SECOND", "0")]);
     let (mut alice, _) = Polling::join(setu.http, "circle", "alice");
     let before = samples(setu.http);

@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn port_ranges() {
+    fn r63_port_ranges_lie_above_1023() {
         let cases = [
             ("49160-49200", Some(49160..=49200)),
             ("50000", Some(50000..=50000)),

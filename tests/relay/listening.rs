@@ -15,7 +15,7 @@ use crate::client::{Client, Over, message};
 use crate::world::{PATIENCE, World};
 
 #[tokio::test]
-async fn an_answer_comes_from_the_address_that_was_asked() {
+async fn r4_an_answer_comes_from_the_address_that_was_asked() {
     let world = World::with(on_every_address);
     for ip in ["127.0.0.1", "127.0.0.2", "127.8.9.10"] {
         let ip: IpAddr = ip.parse().unwrap();

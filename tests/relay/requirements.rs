@@ -14,7 +14,7 @@ use tokio::{
 };
 use turn::proto::relayaddr::RelayedAddress;
 
-use setu::relay::engine::PortSharing;
+use setu::relay::engine::{ChannelRange, PortSharing};
 
 use crate::client::{Client, Over, channel_data, message, peer_attribute};
 use crate::world::{PATIENCE, World};
@@ -64,6 +64,22 @@ async fn r17_a_stream_that_lost_its_way_is_closed() {
             client.bind().await;
             client.send_unpadded(case).await;
             client.until_closed(AT_ONCE).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn r0a_streams_step_over_reserved_numbers_whichever_channels_there_are() {
+    for channels in [ChannelRange::Rfc8656, ChannelRange::Rfc5766] {
+        let world = World::with(|settings| settings.engine.channels = channels);
+        for over in STREAMS {
+            let mut client = Client::new(&world, over).await;
+            client.allocate().await.unwrap();
+            for number in [0x4FFF, 0x5000, 0x7FFF] {
+                client.send_channel_data(number, b"nobody's").await;
+                client.bind().await;
+            }
+            client.refresh(600).await.unwrap();
         }
     }
 }

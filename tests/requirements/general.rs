@@ -90,7 +90,7 @@ fn r48_a_repeated_allocate_makes_one_allocation() {
 
 #[test]
 fn r49_every_transport_allocates_and_relays() {
-    for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
+    for transport in Transport::ALL {
         let mut desk = Desk::new();
         let from = at(transport, "192.0.2.1:5000");
         for method in [ALLOCATE, CHANNEL_BIND, REFRESH] {

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn even_port_gives_even_ports_only() {
+    fn r57_even_port_gives_even_ports_only() {
         let mut pool = Pool::new(49161..=49165, 0);
         assert_eq!(take(&mut pool, PortKind::Even, 4).unwrap().port % 2, 0);
         assert_eq!(take(&mut pool, PortKind::Even, 4).unwrap().port % 2, 0);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reservation_keeps_the_next_port_for_its_token_once() {
+    fn r57_a_reservation_keeps_the_next_port_for_its_token_once() {
         let (ports, now) = (Arc::new(Ports::new(49160..=49161, 0)), Now::read());
         let open = |now, kind| ports.open(now, 0, kind, Ok);
         let even = open(now, PortKind::EvenWithNext).unwrap();
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reservation_nobody_comes_for_ends() {
+    fn r57_a_reservation_nobody_comes_for_ends() {
         let (ports, now) = (Arc::new(Ports::new(49160..=49161, 0)), Now::read());
         let even = ports.open(now, 0, PortKind::EvenWithNext, Ok).unwrap();
         let later = now.advanced(RESERVATION_LIFETIME);
