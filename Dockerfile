@@ -4,10 +4,10 @@ FROM rust:1-alpine AS build
 RUN apk add --no-cache build-base
 WORKDIR /src
 # The dependencies in a layer of their own: a change in src does not build them again. The stand-ins for the
-# benchmarks stay: they are never built, but Cargo.toml names them.
+# benchmarks stay: they are never built, but Cargo.toml names them. build.rs makes manual pages, which nobody reads here.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src benches/relay benches/signaling && touch src/lib.rs \
-    && echo 'fn main() {}' | tee src/main.rs benches/engine.rs benches/relay/main.rs > benches/signaling/main.rs \
+    && echo 'fn main() {}' | tee build.rs src/main.rs benches/engine.rs benches/relay/main.rs > benches/signaling/main.rs \
     && cargo build --release --locked && rm -r src
 COPY src src
 COPY web web

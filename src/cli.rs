@@ -9,8 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use clap::{Parser, Subcommand};
-use clap_complete::Shell;
+use thiserror::Error;
 use tokio::runtime::Runtime;
 
 use crate::check::{self, Report, Status};
@@ -21,103 +20,12 @@ use crate::ident::ParticipantId;
 use crate::logging;
 use crate::server::{self, Server, Signals, health};
 
-use manual::NoSuchCommand;
+use arguments::{Command, ConfigCommand};
 
+pub use arguments::Cli;
+
+mod arguments;
 mod manual;
-
-/// Socket.IO signaling, a STUN/TURN relay and its credentials in one process.
-///
-/// Without a command it serves. Everything has a default: no configuration, certificate or database is needed.
-#[derive(Debug, Parser)]
-#[command(version, about, long_about, after_help = AFTER_HELP)]
-pub struct Cli {
-    /// The configuration file; without it, turn.toml in the working directory if there is one
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Serve until Ctrl-C or SIGTERM (what `setu` alone does)
-    Serve {
-        /// Once everything is bound, write the addresses to this file as one JSON object
-        #[arg(long, value_name = "FILE")]
-        addresses_file: Option<PathBuf>,
-    },
-    /// Print a TURN user name and password that are good for a while
-    ///
-    /// Signed with the configured credentials.secret, so a server with the same secret accepts them.
-    Credential {
-        /// The participant they are for
-        name: String,
-        /// How long they are good for: 30m, 24h; without it, credentials.ttl
-        #[arg(long, value_parser = config::credential_ttl)]
-        ttl: Option<Duration>,
-    },
-    /// Print the effective configuration as a turn.toml, secrets left out; or make one
-    Config {
-        #[command(subcommand)]
-        command: Option<ConfigCommand>,
-    },
-    /// Examine configuration and surroundings: ports, addresses, firewall, certificate, clock, Redis, a relayed packet
-    ///
-    /// One line for each: ok, note (can't be told from here), warning or failure, with the fix. Works beside a running
-    /// server and before the first start. Run it as root to see other users' processes and the firewall. Exit codes:
-    /// 0 nothing is wrong, 1 warnings, 2 failures.
-    Check {
-        /// Print an array of {check, status, found, fix}
-        #[arg(long)]
-        json: bool,
-        /// A STUN server elsewhere, to see how the internet sees this machine
-        #[arg(long, value_name = "HOST:PORT")]
-        stun: Option<String>,
-        /// An NTP server to compare the clock with
-        #[arg(long, value_name = "HOST[:PORT]")]
-        ntp: Option<String>,
-        /// A web server to compare the clock with, by the Date of its answer
-        #[arg(long, value_name = "http://HOST/")]
-        date: Option<String>,
-        /// How many people are relayed to each other at a time: whether turn.relay_ports carries them
-        #[arg(long, value_name = "N")]
-        people: Option<u32>,
-    },
-    /// Ask the running server whether it is ready; exit 0 if it is, 1 if not
-    Health {
-        /// What to ask; without it, /ready at the configured http.listen
-        #[arg(long)]
-        url: Option<String>,
-    },
-    /// Print a script that has a shell complete these commands and options
-    ///
-    /// For bash, into /usr/share/bash-completion/completions/setu; for zsh, into _setu in a folder of $fpath; for fish,
-    /// into ~/.config/fish/completions/setu.fish. The Debian package brings these three.
-    Completions {
-        /// The shell
-        shell: Shell,
-    },
-    /// Print a manual page: setu man check | man -l -
-    Man {
-        /// The command whose page it is; without it, the page of setu
-        command: Vec<String>,
-        /// Write all pages into this folder, as setu.1, setu-check.1 and so on
-        #[arg(long, value_name = "FOLDER", conflicts_with = "command")]
-        all: Option<PathBuf>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum ConfigCommand {
-    /// Print a turn.toml that does what coturn's configuration does, secrets and all
-    ///
-    /// What has no counterpart is a comment there, with the reason. Exit code 1: something that matters for safety or
-    /// connectivity could not be carried over, and is named on the standard error.
-    Import {
-        /// coturn's turnserver.conf
-        file: PathBuf,
-    },
-}
 
 impl Cli {
     /// Does what was asked. Exit codes: 0 done, 1 failed, 2 the arguments or the configuration are wrong.
@@ -148,11 +56,8 @@ impl Cli {
                 let (listen, tls) = config::http_listeners(path, env::vars_os())?;
                 health::ask(url.as_deref(), &listen, tls)
             }
-            Some(Command::Completions { shell }) => say(&manual::completions(shell)?),
-            Some(Command::Man {
-                all: Some(folder), ..
-            }) => manual::write_pages(&folder),
-            Some(Command::Man { command, all: None }) => say(&manual::page(&command)?),
+            Some(Command::Completions { shell }) => say(&manual::completions(shell)),
+            Some(Command::Man { command, all }) => manual(&command, all.as_deref()),
             Some(Command::Check {
                 json,
                 stun,
@@ -172,10 +77,6 @@ impl Cli {
         done.map(|()| ExitCode::SUCCESS)
     }
 }
-
-const AFTER_HELP: &str = "\
-Every key of turn.toml can be set in the environment: SETU_TURN__RELAY_PORTS=50000-50999.
-Exit codes: 0 done, 1 failed, 2 wrong arguments or configuration. Of check: 0 fine, 1 warnings, 2 failures.";
 
 fn serve(config: Config, addresses_file: Option<PathBuf>) -> anyhow::Result<()> {
     let inherited = server::inherited();
@@ -219,6 +120,20 @@ fn import(file: &Path) -> anyhow::Result<ExitCode> {
     }
     Ok(ExitCode::from(u8::from(!imported.lost.is_empty())))
 }
+
+fn manual(words: &[String], all: Option<&Path>) -> anyhow::Result<()> {
+    if let Some(folder) = all {
+        let written = manual::write_pages(folder);
+        return written.with_context(|| format!("{}: cannot be written to", folder.display()));
+    }
+    let page = manual::page(words).ok_or_else(|| NoSuchCommand(words.join(" ")))?;
+    say(&page)
+}
+
+/// Who asked for the page of a command that is none.
+#[derive(Debug, Error)]
+#[error("setu has no command {0:?}; setu help lists them")]
+struct NoSuchCommand(String);
 
 fn severity(report: &Report) -> ExitCode {
     ExitCode::from(match report.worst() {
