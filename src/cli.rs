@@ -118,6 +118,9 @@ fn import(file: &Path) -> anyhow::Result<ExitCode> {
     for lost in &imported.lost {
         eprintln!("setu: {shown}: {lost}");
     }
+    if let Some(missing) = &imported.missing {
+        eprintln!("setu: {shown}: what was made does not load on this machine yet: {missing}");
+    }
     Ok(ExitCode::from(u8::from(!imported.lost.is_empty())))
 }
 

@@ -192,7 +192,11 @@ const CASES: &[(&str, &str, &str)] = &[
 fn each_key_becomes_one_of_ours() {
     for (text, key, expected) in CASES {
         let imported = convert(text);
-        assert_eq!(imported.lost, [""; 0], "{text:?}");
+        assert_eq!(
+            (&imported.lost, &imported.missing),
+            (&vec![], &None),
+            "{text:?}"
+        );
         let table: Table = imported.toml.parse().unwrap();
         let (section, name) = key.split_once('.').unwrap();
         let value = table.get(section).and_then(|section| section.get(name));
@@ -263,6 +267,7 @@ fn what_matters_and_is_lost_is_named_with_its_line() {
         assert!(imported.toml.contains(&format!("# {line}\n")), "{text:?}");
         let mut lost = imported.lost.iter();
         assert!(!lost.any(|line| line.contains("does not load")), "{text:?}");
+        assert_eq!(imported.missing, None, "{text:?}");
     }
 }
 
@@ -374,11 +379,23 @@ fn relative_certificates_lie_beside_the_file() {
     let cert = folder.0.join("turn.pem").display().to_string();
     assert!(imported.toml.contains(&cert), "{}", imported.toml);
     assert!(imported.toml.contains(r#"tls_key_file = "/etc/turn.key""#));
-    // They are not there.
+    // They are not there, which is no fault of what was made.
+    let missing = imported.missing.unwrap();
+    assert!(missing.contains("turn.tls_cert_file"), "{missing}");
+    assert!(imported.toml.contains(&format!("# {missing}\n")));
+    assert_eq!(imported.lost, [""; 0]);
+}
+
+#[test]
+fn an_address_that_is_not_here_is_missing_and_a_contradiction_is_lost() {
+    let imported = convert("external-ip=203.0.113.5/10.99.99.99");
+    assert!(imported.missing.unwrap().contains("10.99.99.99") && imported.lost.is_empty());
+    let imported = convert("listening-port=50000");
     assert!(
-        imported.lost[0].contains("turn.tls_cert_file"),
+        imported.lost[0].contains("within turn.relay_ports"),
         "{imported:?}"
     );
+    assert_eq!(imported.missing, None);
 }
 
 #[test]
@@ -414,13 +431,14 @@ fn the_command_prints_a_configuration_and_says_by_its_exit_code_whether_that_is_
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig::with_cases(20))]
 
     #[test]
     fn whatever_is_read_what_comes_out_loads_or_says_why_not(bytes in conf()) {
         let imported = import(&bytes, Path::new("/"));
         let loaded = loads(&imported.toml);
-        let says = imported.lost.iter().any(|line| line.contains("does not load"));
+        let mut lost = imported.lost.iter();
+        let says = lost.any(|line| line.contains("does not load")) || imported.missing.is_some();
         prop_assert_eq!(loaded.is_ok(), !says, "{:?} of {}", loaded, imported.toml);
     }
 }

@@ -29,10 +29,12 @@ pub struct Imported {
     pub toml: String,
     /// A line for each thing that matters for safety or connectivity and could not be carried over.
     pub lost: Vec<String>,
+    /// Why it does not load on this machine, of things that another one may have: addresses, the certificate.
+    pub missing: Option<String>,
 }
 
-/// Converts `text`, the contents of a `turnserver.conf` that lies in `folder`. What comes out loads on this machine, or
-/// the last of what is lost says why it does not.
+/// Converts `text`, the contents of a `turnserver.conf` that lies in `folder`. What comes out loads on this machine,
+/// unless something is `missing`, or the last of what is `lost` says why it loads nowhere.
 #[must_use]
 pub fn import(text: &[u8], folder: &Path) -> Imported {
     let host = Host::read();
@@ -42,16 +44,28 @@ pub fn import(text: &[u8], folder: &Path) -> Imported {
     addresses::convert(&coturn, has_v6, &mut draft);
     access::convert(&coturn, &mut draft);
     rest::convert(&coturn, folder, &mut draft);
-    let loaded = Source::of_text(&draft.to_toml()).and_then(|source| resolve(&source, &host));
-    if let Err(error) = loaded {
-        let why = format!("what was made does not load on this machine: {error}");
-        draft.lost.push(why);
+    let complaint = |text: &str, host: &Host| {
+        let loaded = Source::of_text(text).and_then(|source| resolve(&source, host));
+        loaded.err().map(|error| error.to_string())
+    };
+    // One without a list of its addresses takes any for its own.
+    let elsewhere = Host::default();
+    if let Some(error) = complaint(&draft.without(&FILES).to_toml(), &elsewhere) {
+        draft
+            .lost
+            .push(format!("what was made does not load: {error}"));
+    } else {
+        draft.missing = complaint(&draft.to_toml(), &host);
     }
     Imported {
         toml: draft.to_toml(),
         lost: draft.lost,
+        missing: draft.missing,
     }
 }
+
+/// The keys whose files may come later.
+const FILES: [&str; 2] = ["tls_cert_file", "tls_key_file"];
 
 /// The lines that ask for something; what becomes of the others is told.
 fn read(lines: Vec<Line>, draft: &mut Draft) -> Coturn {

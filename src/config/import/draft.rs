@@ -7,16 +7,18 @@ use toml::Value;
 use super::lines::Line;
 
 /// What has been carried over so far, and what has not.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Draft {
     keys: Vec<Entry>,
     /// What matters for safety or connectivity and could not be carried over.
     pub(super) lost: Vec<String>,
+    /// Why it does not load here, although it might elsewhere.
+    pub(super) missing: Option<String>,
     dropped: Vec<String>,
     itself: Vec<String>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     section: &'static str,
     key: &'static str,
@@ -56,6 +58,13 @@ impl Draft {
         self.itself.push(told(line, why));
     }
 
+    /// The same but for some keys.
+    pub(super) fn without(&self, keys: &[&str]) -> Self {
+        let mut draft = self.clone();
+        draft.keys.retain(|entry| !keys.contains(&entry.key));
+        draft
+    }
+
     /// As a file.
     pub(super) fn to_toml(&self) -> String {
         let mut text = "# Made from coturn's configuration by setu config import.\n".to_owned();
@@ -71,6 +80,9 @@ impl Draft {
             for remark in remarks {
                 let _ = writeln!(text, "# {remark}");
             }
+        }
+        if let Some(missing) = &self.missing {
+            let _ = writeln!(text, "#\n# Does not load on this machine yet:\n# {missing}");
         }
         for section in SECTIONS {
             let mut keys = self.keys.iter().filter(|entry| entry.section == section);
