@@ -23,12 +23,15 @@ fn main() {
         ];
         write("stream", name, &[&[7], &padded.concat()[..]].concat());
         let datagram = [&[0, 0, u8::try_from(message.len()).unwrap()], &message[..]].concat();
-        write("engine", &format!("raw-{name}"), &datagram);
+        write("engine", &format!("raw-{name}"), &with_defaults(&datagram));
     }
     write("wire", "dtls-hello", &dtls_hello(0, b""));
     write("wire", "dtls-hello-with-cookie", &dtls_hello(1, &[7; 32]));
     for (name, script) in SCRIPTS {
-        write("engine", name, script);
+        write("engine", name, &with_defaults(script));
+    }
+    for (name, script) in DATAGRAMS {
+        write("dtls", name, script);
     }
     for (name, text) in TEXTS {
         write("candidates", name, text.as_bytes());
@@ -36,6 +39,11 @@ fn main() {
     for (name, frame) in FRAMES {
         write("engine_io", name, frame);
     }
+}
+
+/// The last byte says what the operator wants otherwise.
+fn with_defaults(script: &[u8]) -> Vec<u8> {
+    [script, &[0]].concat()
 }
 
 /// Offers DTLS 1.2 and one cipher suite.
@@ -192,6 +200,20 @@ const SCRIPTS: &[(&str, &[u8])] = &[
         "even-and-token",
         &[1, 0, 0, 0, 0, 2, 0, 7, 0x80, 1, 1, 0, 0, 0, 2, 0, 8],
     ),
+];
+
+/// Steps of the DTLS target: shake hands (0), one datagram there (1) or back (2), bent (3), cut (4), again (5), invented
+/// (6), said by the client (7) or the server (8), time (9), the end (10), noise (11).
+const DATAGRAMS: &[(&str, &[u8])] = &[
+    ("talk", &[0, 7, 4, 1, 2, 3, 4, 1, 8, 3, 5, 6, 7, 2, 10, 1]),
+    ("lost-and-again", &[1, 2, 1, 9, 8, 0, 0, 5, 0, 5, 1, 0]),
+    ("bent-hello", &[3, 0, 20, 1, 1, 2, 0]),
+    ("cut-flight", &[1, 2, 1, 2, 4, 0, 40, 0]),
+    ("bent-record", &[0, 7, 2, 1, 2, 3, 0, 14, 1, 7, 1, 9, 1]),
+    ("replayed-record", &[0, 7, 2, 1, 2, 1, 5, 0, 5, 0]),
+    ("alert-in-clear", &[0, 6, 2, 0, 9, 2, 2, 40, 7, 1, 1, 1]),
+    ("data-in-clear", &[1, 2, 6, 4, 0, 9, 2, 1, 2, 0]),
+    ("noise", &[11, 5, 1, 2, 3, 4, 5, 0]),
 ];
 
 const TEXTS: &[(&str, &str)] = &[

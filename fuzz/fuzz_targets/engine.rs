@@ -17,10 +17,12 @@ use std::net::SocketAddr;
 
 use libfuzzer_sys::fuzz_target;
 use setu::clock::UnixSeconds;
+use setu::credentials::Tokens;
 use setu::ident::UserId;
+use setu::logging::Redacted;
 use setu::relay::engine::five_tuple::{FiveTuple, RelayKey, Transport};
 use setu::relay::engine::tcp::Towards;
-use setu::relay::engine::{AllocationId, Effect};
+use setu::relay::engine::{AllocationId, Auth, ChannelRange, Effect};
 use setu::relay::wire::attributes::ATTR_MOBILITY_TICKET;
 use setu::relay::wire::connection::ConnectionId;
 use setu::relay::wire::icmp::Icmp;
@@ -31,8 +33,9 @@ use tape::Tape;
 use world::{ALICE, BOB, Did, REALM, World, seconds};
 
 fuzz_target!(|script: &[u8]| {
+    let (wishes, script) = script.split_last().unwrap_or((&0, &[]));
     let mut tape = Tape(script);
-    let mut play = Play::new();
+    let mut play = Play::new(*wishes);
     for _ in 0..STEPS_MAX {
         if tape.is_over() {
             break;
@@ -56,16 +59,38 @@ fuzz_target!(|script: &[u8]| {
 /// The world, and what its clients were told that nobody could guess.
 struct Play {
     world: World,
+    /// Whether credentials are asked for.
+    has_strangers: bool,
     carol: (String, String),
     tickets: Vec<Vec<u8>>,
     connections: Vec<ConnectionId>,
 }
 
 impl Play {
-    fn new() -> Self {
-        let mut world = World::new();
+    /// Each bit is something that the operator wants otherwise.
+    fn new(wishes: u8) -> Self {
+        let wants = |bit: u8| wishes & bit != 0;
+        let mut world = World::with(|settings| {
+            settings.strict_expiry = wants(1);
+            if wants(2) {
+                settings.channels = ChannelRange::Rfc5766;
+            }
+            if wants(4) {
+                let key = ("kid".to_owned(), Redacted::new(vec![7; 32]));
+                settings.tokens = Tokens::new("turn", vec![key]);
+            }
+            settings.tcp_relay = !wants(8);
+            settings.mobility = !wants(16);
+            if wants(32) {
+                settings.software = Some("fuzzed".to_owned());
+            }
+            if wants(64) {
+                settings.auth = Auth::None;
+            }
+        });
         world.has_ipv6 = true;
         Self {
+            has_strangers: !wants(64),
             carol: world.issue("carol"),
             world,
             tickets: Vec::new(),
@@ -77,7 +102,12 @@ impl Play {
         match tape.byte() % 17 {
             0 => {
                 let (from, count) = (station(tape), tape.byte());
-                stranger(&mut self.world, from, tape.bytes(count.into()));
+                let datagram = tape.bytes(count.into());
+                if self.has_strangers {
+                    stranger(&mut self.world, from, datagram);
+                } else {
+                    self.world.answer_to(from, datagram);
+                }
             }
             1..=4 => self.request(tape),
             5 => {
