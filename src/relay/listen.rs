@@ -1,7 +1,7 @@
 //! The listening sockets of all workers, bound before any of them runs.
 
 use std::{
-    io,
+    io::{self, ErrorKind},
     net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
 };
 
@@ -219,10 +219,24 @@ impl<S> Group<S> {
             self.bound.push(addr);
             return Ok(());
         }
-        // Port 0 becomes a port here: with SO_REUSEPORT the kernel may choose one that is taken.
+        // Port 0 becomes a port here: with SO_REUSEPORT the kernel may choose one that is taken. Somebody else may take it
+        // meanwhile; then another one will do.
+        let mut tries = if addr.port() == 0 { PORT_TRIES } else { 1 };
+        loop {
+            tries -= 1;
+            match self.open_all(addr) {
+                Err(error) if error.kind() == ErrorKind::AddrInUse && tries > 0 => {}
+                opened => return opened,
+            }
+        }
+    }
+
+    fn open_all(&mut self, addr: SocketAddr) -> io::Result<()> {
         let local = (self.kind.probe)(addr)?;
-        for sockets in &mut self.sockets {
-            sockets.push((self.kind.open)(local)?);
+        let opened = self.sockets.iter().map(|_| (self.kind.open)(local));
+        let opened = opened.collect::<io::Result<Vec<_>>>()?;
+        for (sockets, socket) in self.sockets.iter_mut().zip(opened) {
+            sockets.push(socket);
         }
         self.bound.push(local);
         Ok(())
@@ -256,6 +270,9 @@ fn adopt_datagrams(
     Ok(vec![adopt_udp(socket)?])
 }
 
+/// How many ports of the kernel's choice may be taken by others before they are bound.
+const PORT_TRIES: usize = 8;
+
 fn is_family_missing(error: &io::Error) -> bool {
     let missing = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL];
     missing
@@ -265,7 +282,44 @@ fn is_family_missing(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        static CHOSEN: Cell<u16> = const { Cell::new(0) };
+    }
+
+    /// The kernel's first two choices are taken meanwhile.
+    const BUSY: Kind<u16> = Kind {
+        probe: |addr| {
+            let port = match addr.port() {
+                0 => CHOSEN.get() + 1,
+                port => port,
+            };
+            CHOSEN.set(port);
+            Ok(SocketAddr::new(addr.ip(), port))
+        },
+        open: |addr| match addr.port() {
+            ..=2 => Err(ErrorKind::AddrInUse.into()),
+            port => Ok(port),
+        },
+        adopt: |_, _, _| Ok(Vec::new()),
+    };
+
+    #[test]
+    fn a_port_that_anybody_may_choose_is_chosen_again_when_it_is_taken() {
+        let mut group = Group::new(Transport::Udp, &BUSY, 2);
+        let nobody = &mut Inherited::default();
+        let on = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        group.bind_one(on(0), nobody).unwrap();
+        assert_eq!(
+            (group.sockets.as_slice(), group.bound.as_slice()),
+            ([vec![3], vec![3]].as_slice(), [on(3)].as_slice())
+        );
+        let taken = group.bind_one(on(2), nobody).unwrap_err();
+        assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+    }
 
     #[test]
     fn each_reason_has_its_own_fix() {
