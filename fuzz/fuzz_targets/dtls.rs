@@ -3,6 +3,7 @@
 
 #![no_main]
 
+#[allow(dead_code, reason = "other scripts choose, too")]
 mod tape;
 
 use std::collections::VecDeque;
