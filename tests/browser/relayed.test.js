@@ -2,6 +2,9 @@
 
 import { after, afterEach, before, test } from 'node:test';
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:tls';
 import { eventually, staysGood } from './support/call.js';
 import { closePages, launchChromium, openCall } from './support/chromium.js';
 import { startSetu } from './support/setu.js';
@@ -59,7 +62,7 @@ for (const { transport, watched } of CASES) {
 }
 
 test('four people call each other with the relay forced for some, and two ports for all', async () => {
-  const crowded = await startSetu({}, 2);
+  const crowded = await startSetu({}, { relayPorts: 2 });
   try {
     const pages = [];
     for (const [index, name] of NAMES.entries()) {
@@ -78,3 +81,47 @@ test('four people call each other with the relay forced for some, and two ports 
     await crowded.stop();
   }
 });
+
+test('a certificate, a secret and limits are exchanged in a call over TLS, and nobody notices', async () => {
+  const limits = (perUser) => `[limits]\nallocations_per_user = ${perUser}\n`;
+  const config = (credentials, perUser) => `[credentials]\n${credentials}\n${limits(perUser)}`;
+  const setu = await startSetu(
+    { SETU_TURN__TLS_CERT_FILE: 'cert.pem', SETU_TURN__TLS_KEY_FILE: 'key.pem' },
+    { files: { ...certificate(), 'turn.toml': config('secret = "the first one, which is long enough"', 60) } },
+  );
+  try {
+    const pages = [];
+    for (const name of NAMES) {
+      pages.push(await openCall(browser, setu.origin, { session: 'exchange', name, relay: 1, transport: 'tls', join: 1 }));
+      await Promise.all(pages.map((page) => page.connectedWith(pages.length - 1)));
+    }
+    const earlier = await shownAt(setu.addresses.tls[0]);
+    const good = staysGood(pages, 12, { localType: 'relay', relayProtocol: 'tls' });
+    const secrets = 'secret = "the second one, which is long too"\nprevious_secrets = ["the first one, which is long enough"]';
+    const line = await setu.reload({ ...certificate(), 'turn.toml': config(secrets, 50) });
+    assert.match(line, /credentials\.secret.*limits\.allocations_per_user/);
+    assert.notEqual(await shownAt(setu.addresses.tls[0]), earlier);
+    await setu.reload({ 'turn.toml': config(secrets, 40) });
+    await good;
+    assert.deepEqual(pages.flatMap((page) => page.complaints), []);
+  } finally {
+    await setu.stop();
+  }
+});
+
+/** A new one, for this machine. */
+function certificate() {
+  const options = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -keyout - -out -';
+  const pem = execFileSync('openssl', options.split(' '), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+  const at = pem.indexOf('-----BEGIN CERTIFICATE');
+  return { 'key.pem': pem.slice(0, at), 'cert.pem': pem.slice(at) };
+}
+
+/** The fingerprint of the certificate that is shown to whoever connects now. */
+async function shownAt(address) {
+  const socket = connect({ host: '127.0.0.1', port: Number(address.split(':').at(-1)), rejectUnauthorized: false });
+  await once(socket, 'secureConnect');
+  const { fingerprint256 } = socket.getPeerCertificate();
+  socket.destroy();
+  return fingerprint256;
+}

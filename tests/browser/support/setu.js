@@ -3,17 +3,22 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createSocket } from 'node:dgram';
-import { existsSync, mkdtempSync, readFileSync, rmSync, watch } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { eventually } from './call.js';
 
 const RELAY_PORTS = 41;
 const START_DEADLINE_MS = 10_000;
 const STOP_DEADLINE_MS = 5_000;
 
-/** Starts a server; `environment` adds to or overrides its settings. */
-export async function startSetu(environment = {}, relayPorts = RELAY_PORTS) {
+/**
+ * Starts a server; `environment` adds to or overrides its settings, `files` lie in its folder, each under its name with
+ * its text.
+ */
+export async function startSetu(environment = {}, { relayPorts = RELAY_PORTS, files = {} } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'setu-browser-'));
+  write(folder, files);
   const addressesFile = join(folder, 'addresses.json');
   const first = await freeRange(relayPorts);
   const child = spawn(binary(), ['serve', '--addresses-file', addressesFile], {
@@ -63,6 +68,15 @@ class Setu {
   /** What the server printed so far. */
   get output() { return Buffer.concat(this.#output).toString(); }
 
+  /** Writes these files and has the configuration read again; answers what the log says of it. */
+  async reload(files) {
+    const before = this.output.length;
+    write(this.#folder, files);
+    this.#child.kill('SIGHUP');
+    const told = () => this.output.slice(before).split('\n').find((line) => line.includes('applied='));
+    return eventually(told, (line) => line !== undefined, START_DEADLINE_MS);
+  }
+
   async health() {
     const response = await fetch(`http://127.0.0.1:${this.port}/health`);
     return response.json();
@@ -76,6 +90,10 @@ class Setu {
     clearTimeout(late);
     rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+function write(folder, files) {
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
 }
 
 function binary() {
