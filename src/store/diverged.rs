@@ -24,14 +24,19 @@ impl Diverged {
         self.0.insert(id.clone(), Stage::After(appended));
     }
 
-    /// The sessions that can be made anew once the entry `read` has been read.
+    /// Sessions that can be made anew once the entry `read` has been read, as many as may be on their way at once.
     pub(super) fn due(&self, read: u64) -> Vec<SessionId> {
         let due = |stage: &Stage| match stage {
             Stage::After(appended) => *appended < read,
             Stage::Anew(_) => false,
         };
+        let on_their_way = self
+            .0
+            .values()
+            .filter(|stage| matches!(stage, Stage::Anew(_)));
+        let room = AT_ONCE_MAX.saturating_sub(on_their_way.count());
         let due = self.0.iter().filter(|(_, stage)| due(stage));
-        due.map(|(id, _)| id.clone()).collect()
+        due.take(room).map(|(id, _)| id.clone()).collect()
     }
 
     /// The entry `number` makes a session anew.
@@ -62,6 +67,9 @@ impl Diverged {
         is_valid
     }
 }
+
+/// Other entries wait beside them.
+const AT_ONCE_MAX: usize = 64;
 
 impl Stage {
     fn interrupt(&mut self, appended: u64) {

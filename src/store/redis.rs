@@ -13,6 +13,7 @@ mod news;
 mod outbox;
 mod part;
 mod reader;
+mod recent;
 mod restore;
 mod stats;
 mod supervisor;

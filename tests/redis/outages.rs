@@ -68,6 +68,20 @@ async fn a_server_that_comes_back_empty_is_told_everything_that_waited() {
     assert!(node.returned().await);
 }
 
+/// Redis may have confirmed what nobody had read before it forgot everything.
+#[tokio::test]
+async fn what_was_confirmed_and_not_yet_read_is_sent_again() {
+    let mut server = Server::start(&[]);
+    let mut node = Node::join(&server.url()).await;
+    // More than wait for a consumer that is slow.
+    node.append(0..1800);
+    node.flush().await;
+    server.kill();
+    node.append(1800..1803);
+    server.restart();
+    assert_eq!(node.texts(1803).await, numbers(0..1803));
+}
+
 #[tokio::test]
 async fn a_server_that_comes_back_empty_and_was_filled_by_another_node_is_noticed() {
     let mut server = Server::start(&[]);

@@ -175,6 +175,39 @@ describe('Redis goes and comes back', { concurrency: true }, () => {
     await redis.kill()
   })
 
+  test('what one node had read, and another had not, when Redis forgot it, all know in the end', async () => {
+    const redis = await startRedis()
+    const variables = { SETU_STORE__REDIS_URL: redis.url }
+    const nodes = [await startSetu(variables), await startSetu(variables)]
+    const session = unique('s')
+    const join = (id, node) => member(session, id, { url: nodes[node].url })
+    const [alice, bob] = [await join('alice', 0), await join('bob', 1)]
+    await next(alice, 'participant-joined')
+    nodes[1].freeze()
+    await done(alice, 'change-verse', { verse: 'half read' })
+    const carol = await join('carol', 0)
+    // Written after it was read.
+    await eventually(async () => (await redis.json(`participants:${session}`))?.length === 3, 'carol is listed')
+    await redis.kill()
+    nodes[1].wake()
+    await eventually(async () => (await nodes[1].health()).status === 'degraded', 'it knows')
+    await redis.start()
+
+    assert.equal((await next(bob, 'verse-changed')).verse, 'half read')
+    assert.deepEqual((await next(bob, 'session-joined', ({ participants }) => participants.length === 3)).participants,
+      ['alice', 'bob', 'carol'])
+    await done(bob, 'webrtc-offer', signal(bob, 'offer', 'carol', 'hello'))
+    assert.equal((await next(carol, 'webrtc-offer')).data, 'hello')
+    await eventually(async () =>
+      (await redis.json(`participants:${session}`))?.join() === 'alice,bob,carol', 'the key is right')
+    for (const client of [alice, bob, carol]) {
+      assert.equal(client.told.some(([event]) => event === 'participant-left'), false, 'nobody was thought gone')
+      client.disconnect()
+    }
+    for (const setu of nodes) await setu.stop()
+    await redis.kill()
+  })
+
   test('after an outage longer than what can wait the nodes agree again', async () => {
     const redis = await startRedis()
     // All that waited comes at once, which a busy client may take slowly.

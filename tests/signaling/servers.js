@@ -144,6 +144,9 @@ class Setu {
 
   stop() { return kill(this.#child, 'SIGTERM') }
   kill() { return kill(this.#child, 'SIGKILL') }
+  /** It does nothing until it is woken. */
+  freeze() { this.#child.kill('SIGSTOP') }
+  wake() { this.#child.kill('SIGCONT') }
 }
 
 function run(program, args, options) {

@@ -172,19 +172,26 @@ impl Service {
         }
         if let Some(log) = self.store.log() {
             log.interrupt_all();
+            if !self.nodes().is_empty() {
+                // What was read here before it was lost, others may never read.
+                self.kept().iter().for_each(|id| log.diverged(id));
+            }
         }
         self.touch_all();
     }
 
     /// The keys of all sessions that this node keeps are written again, and live on.
     pub(in crate::signaling) fn touch_all(&self) {
-        let node = self.store.node();
-        let kept = self
-            .store
-            .find(|session| session.keeper().is_none_or(|keeper| keeper == node));
-        for id in kept {
+        for id in self.kept() {
             self.store.touch(&id, None);
         }
+    }
+
+    /// The sessions whose keys this node writes.
+    fn kept(&self) -> Vec<SessionId> {
+        let node = self.store.node();
+        self.store
+            .find(|session| session.keeper().is_none_or(|keeper| keeper == node))
     }
 
     fn follow(&self, now: Now, id: EntryId, session: &SessionId, step: &Step, is_own: bool) {

@@ -25,6 +25,7 @@ use super::{
     entry_id::EntryId,
     keys::{FIELD, LOG},
     line::Line,
+    recent::Recent,
     trouble::{Backoff, Complaint, ends_connection},
 };
 
@@ -116,6 +117,13 @@ impl Outbox {
         self.confirmed.notify_waiters();
     }
 
+    /// Confirmed entries are so no more.
+    fn take_back(&self, batch: &[String]) {
+        let mut waiting = self.waiting();
+        waiting.count += batch.len();
+        waiting.bytes += bytes_of(batch);
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,6 +135,7 @@ pub(super) struct Carrier {
     batch: Vec<String>,
     /// The last entry that Redis has confirmed.
     pub(super) confirmed: Option<EntryId>,
+    recent: Recent,
     average_bytes: usize,
     expiry_set: Option<Instant>,
     refused: Complaint,
@@ -159,9 +168,10 @@ impl Carrier {
             }
             let sent = Now::read().mono;
             match self.send(line).await {
-                Ok(()) => {
+                Ok(ids) => {
                     append.observe(Now::read().mono.saturating_duration_since(sent));
-                    outbox.confirm(&mem::take(&mut self.batch));
+                    outbox.confirm(&self.batch);
+                    self.recent.keep(&ids, mem::take(&mut self.batch));
                     if outbox.is_refused.swap(false, Ordering::Relaxed) {
                         self.refused.forget();
                     }
@@ -179,7 +189,17 @@ impl Carrier {
         }
     }
 
-    async fn send(&mut self, line: &mut Line) -> RedisResult<()> {
+    /// Redis has lost what it confirmed: whatever was not read until then goes before everything else. Who did read it
+    /// knows its number.
+    pub(super) fn send_again(&mut self, read: EntryId, outbox: &Outbox) {
+        self.confirmed = None;
+        let mut batch = self.recent.unread(read);
+        outbox.take_back(&batch);
+        batch.append(&mut self.batch);
+        self.batch = batch;
+    }
+
+    async fn send(&mut self, line: &mut Line) -> RedisResult<Vec<EntryId>> {
         let now = Now::read().mono;
         self.average_bytes = smoothed(
             self.average_bytes,
@@ -204,11 +224,12 @@ impl Carrier {
             pipeline.atomic();
         }
         let ids: Vec<String> = pipeline.query_async(line).await?;
-        self.confirmed = ids.last().and_then(|id| id.parse().ok());
+        let ids: Vec<EntryId> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+        self.confirmed = ids.last().copied();
         if needs_expiry {
             self.expiry_set = Some(now);
         }
-        Ok(())
+        Ok(ids)
     }
 }
 

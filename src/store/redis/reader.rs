@@ -27,6 +27,11 @@ impl Reader {
         self.has_caught_up
     }
 
+    /// The last entry that was delivered.
+    pub(super) fn position(&self) -> EntryId {
+        self.position.unwrap_or(EntryId::START)
+    }
+
     /// Delivers what comes after `from`, or after the last entry delivered, until the connection ends.
     pub(super) async fn run(
         &mut self,

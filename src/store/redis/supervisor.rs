@@ -80,10 +80,10 @@ impl Supervisor {
             info!("connected to Redis");
             self.news.restored(restored).await;
         } else {
-            let confirmed = self.carrier.confirmed;
+            let (confirmed, read) = (self.carrier.confirmed, self.reader.position());
             let data_lost = self.reader.has_lost_entries(confirmed, &mut other).await?;
             if data_lost {
-                self.carrier.confirmed = None;
+                self.carrier.send_again(read, &self.shared.outbox);
             }
             info!(data_lost, "connected to Redis again");
             self.news.returned(data_lost);
