@@ -34,6 +34,7 @@ pub mod node_info;
 pub mod nodes;
 mod offered;
 mod protocol;
+pub mod reckoning;
 mod service;
 pub mod session;
 mod socket;
@@ -62,7 +63,6 @@ use tokio::{
 };
 
 use crate::access::{Access, HostOnly};
-use crate::clock::Now;
 use crate::credentials::Credentials;
 use crate::relay::Relay;
 use crate::source::PerSource;
@@ -76,6 +76,7 @@ use leases::Leases;
 use nodes::Nodes;
 use offered::Offered;
 use protocol::Event;
+use reckoning::Reckoning;
 use service::{Job, Service};
 use socket::{Sockets, Transport};
 use traffic::Questions;
@@ -155,6 +156,7 @@ impl Signaling {
             nodes,
             offered: Offered::default(),
             questions: Questions::default(),
+            reckoning: Reckoning::default(),
             redis: redis.as_ref().map(|(redis, _)| redis.clone()),
             draining: AtomicBool::new(false),
             counters: Counters::default(),
@@ -226,7 +228,7 @@ impl Signaling {
 
     /// What the clients' credentials are signed with has changed: they get others within the next seconds.
     pub fn reissue(&self) {
-        let now = Now::read();
+        let now = self.service.now();
         self.transport.for_each(|connection| connection.doubt(now));
     }
 
@@ -246,7 +248,8 @@ impl Signaling {
         };
         self.tell_draining(wait + RECONNECT_AFTER);
         let relay = self.service.relay.snapshot().await;
-        self.service.greet(Now::read(), self.service.info(&relay));
+        let now = self.service.now();
+        self.service.greet(now, self.service.info(&relay));
     }
 
     /// How many members of sessions are connected to this node.
@@ -267,14 +270,16 @@ impl Signaling {
         self.transport.close().await;
         self.service.say_farewell();
         if let Some(redis) = &self.redis {
-            self.write_stale(Now::read(), redis);
+            self.write_stale(self.service.now(), redis);
             redis.flush(FLUSH_WITHIN).await;
         }
     }
 
     fn tell_draining(&self, reconnect_after: Duration) {
         let event = Event::draining(reconnect_after);
-        self.service.sockets.deliver_to_all(Now::read(), &event);
+        self.service
+            .sockets
+            .deliver_to_all(self.service.now(), &event);
     }
 
     /// Does what was put off, for as long as the process lives.
@@ -282,7 +287,7 @@ impl Signaling {
         let service = &self.service;
         loop {
             let due = service.agenda.due().await;
-            let now = Now::read();
+            let now = service.now();
             for job in due {
                 match job {
                     Job::Chore(chore) => self.transport.see_to(&chore),
@@ -307,13 +312,13 @@ impl Signaling {
     /// A few sockets at a time: events do not wait until thousands have been seen.
     async fn sweep(&self) {
         let service = &self.service;
-        let now = Now::read();
+        let now = service.now();
         for session in service.store.sweep(now) {
             service.forget_addresses(&session);
         }
         service.sockets.expire_lost(now);
         for some in service.sockets.all().chunks(SWEPT_AT_ONCE) {
-            let now = Now::read();
+            let now = service.now();
             service.sockets.expire(now, some);
             self.transport
                 .visit(some, |connection| service.refresh(now, connection));

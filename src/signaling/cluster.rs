@@ -1,7 +1,7 @@
 //! In step with other nodes, and with earlier processes, over Redis. Nothing here is on the way of an event: what
 //! happens is in memory first, in Redis a moment later.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -43,8 +43,9 @@ impl Signaling {
 
     async fn read_log(self, redis: Redis, mut events: mpsc::Receiver<LogEvent>) {
         let service = &self.service;
+        let mut is_at_end = false;
         while let Some(event) = events.recv().await {
-            let now = Now::read();
+            let now = service.now();
             match event {
                 LogEvent::Restored(restored) => {
                     let from = self.take_up(now, restored);
@@ -53,7 +54,7 @@ impl Signaling {
                 LogEvent::Entry { id, text } => service.read_entry(now, id, &text),
                 LogEvent::CaughtUp => {
                     tracing::info!("in step with Redis");
-                    self.caught_up.send_replace(true);
+                    is_at_end = true;
                 }
                 LogEvent::Lost => {
                     tracing::warn!("Redis is away: this node goes on alone");
@@ -62,6 +63,11 @@ impl Signaling {
                     tracing::info!(data_lost, "Redis is back");
                     service.reunite(data_lost);
                 }
+            }
+            // What is stored is told by the time that all nodes agree on.
+            if is_at_end && service.reckoning.is_known() {
+                self.caught_up
+                    .send_if_modified(|caught_up| !mem::replace(caught_up, true));
             }
         }
     }
@@ -114,7 +120,7 @@ impl Signaling {
             ticks.tick().await;
             let relay = self.service.relay.snapshot().await;
             let info = self.service.info(&relay);
-            self.service.greet(Now::read(), info);
+            self.service.greet(self.service.now(), info);
         }
     }
 
@@ -124,7 +130,7 @@ impl Signaling {
         let mut renewed = Now::read().mono;
         loop {
             ticks.tick().await;
-            let now = Now::read();
+            let now = self.service.now();
             if now.mono > renewed + RENEW_EVERY {
                 renewed = now.mono;
                 self.service.touch_all();

@@ -33,6 +33,7 @@ use super::leases::{Absence, Leases};
 use super::nodes::Nodes;
 use super::offered::Offered;
 use super::protocol::{Event, Join, Limit, Refusal, Reply, Request, SessionJoined};
+use super::reckoning::Reckoning;
 use super::session::Session;
 use super::session::change::{Change, News, Trespass};
 use super::session::json::Json;
@@ -58,6 +59,8 @@ pub(super) struct Service {
     pub(super) offered: Offered,
     /// What other nodes are being asked.
     pub(super) questions: Questions,
+    /// What time it is.
+    pub(super) reckoning: Reckoning,
     /// For other keys than those of sessions.
     pub(super) redis: Option<Redis>,
     /// Whether this node is about to stop: nobody new may join.
@@ -88,6 +91,11 @@ pub(super) struct Returning {
 }
 
 impl Service {
+    /// What time it is for all nodes.
+    pub(super) fn now(&self) -> Now {
+        self.reckoning.correct(Now::read())
+    }
+
     /// What the operator has decided, last.
     pub(super) fn settings(&self) -> Guard<Arc<Settings>> {
         self.settings.load()

@@ -169,13 +169,13 @@ impl Handler for Reception {
 
     fn closed(&self, socket: &Arc<Socket>) {
         self.engines.fetch_sub(1, Ordering::Relaxed);
-        self.part(Now::read(), socket, Parting::Lost);
+        self.part(self.service.now(), socket, Parting::Lost);
     }
 }
 
 impl Reception {
     fn receive(&self, socket: &Arc<Socket>, packet: &Packet) {
-        let now = Now::read();
+        let now = self.service.now();
         socket
             .data
             .attachments

@@ -51,7 +51,7 @@ impl Signaling {
     /// The sessions with members, in the order of their names.
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionView> {
-        let (now, mut views) = (Now::read().unix, Vec::new());
+        let (now, mut views) = (self.service.now().unix, Vec::new());
         self.service.store.for_each(|id, session| {
             if !session.is_empty() {
                 views.push(SessionView::of(now, id, session));
@@ -67,7 +67,7 @@ impl Signaling {
     /// A session; nothing where nobody is in it and nothing is remembered.
     #[must_use]
     pub fn session_view(&self, id: &SessionId) -> Option<SessionView> {
-        let now = Now::read().unix;
+        let now = self.service.now().unix;
         let view = self.service.store.view(id, |session| {
             let is_known = session.is_known(now);
             is_known.then(|| SessionView::of(now, id, session))
@@ -115,14 +115,15 @@ impl Signaling {
     #[must_use]
     pub fn end(&self, session: &SessionId, reason: Option<&str>) -> bool {
         let reason = protocol::reason(reason);
-        let ended = self.service.end(Now::read(), None, session, reason);
+        let ended = self.service.end(self.service.now(), None, session, reason);
         ended.is_ok()
     }
 
     /// The operator shows a participant out of a session; their relay ends. False if nobody knew them there.
     #[must_use]
     pub fn remove(&self, session: &SessionId, participant: &ParticipantId) -> bool {
-        self.service.remove(Now::read(), session, participant)
+        self.service
+            .remove(self.service.now(), session, participant)
     }
 }
 

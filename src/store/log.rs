@@ -148,6 +148,12 @@ impl Log {
         appended
     }
 
+    /// The number of the last entry.
+    #[must_use]
+    pub fn appended(&self) -> u64 {
+        self.state().appended
+    }
+
     /// A session goes its own way until it is made anew.
     pub fn diverged(&self, id: &SessionId) {
         let mut state = self.state();

@@ -138,6 +138,11 @@ fn a_redis_cluster() {
 }
 
 #[test]
+fn nodes_whose_clocks_differ() {
+    run_alone("clocks.test.js");
+}
+
+#[test]
 fn a_node_is_killed() {
     run_alone("failover.test.js");
 }

@@ -43,7 +43,12 @@ impl Service {
                 }
             }
             Body::Gone(dead) => self.bury(now, id, dead),
-            Body::Hello(info) => self.greeted(now, node, info),
+            Body::Hello(info) => {
+                if is_own {
+                    self.compare_clocks(number, UnixMillis(id.0));
+                }
+                self.greeted(now, node, info);
+            }
             Body::Monitors(monitors) => self.nodes().set_monitors(now, node, monitors),
             Body::Signal { .. } | Body::Monitor { .. } | Body::AskTraffic { .. } if is_own => {}
             Body::Signal {
@@ -144,7 +149,11 @@ impl Service {
             tracing::warn!(%node, "a node has not been heard of: its connections are gone");
             log.append(Body::Gone(node));
         }
-        log.append(Body::Hello(info));
+        let sent = Now::read();
+        if log.append(Body::Hello(info)) {
+            // Of another entry, where one came between: then nothing is found out this time.
+            self.reckoning.sent(sent, log.appended());
+        }
     }
 
     /// This node stops: its connections are gone for the others at once.
@@ -240,6 +249,24 @@ impl Service {
                 name: None,
             };
             self.come_back(now, connection, join);
+        }
+    }
+
+    /// This node's greeting is back, with the time at which Redis had it.
+    fn compare_clocks(&self, number: u64, stamped: UnixMillis) {
+        if !self.reckoning.read(Now::read(), number, stamped) {
+            return;
+        }
+        let offset_ms = self.reckoning.offset_ms();
+        tracing::warn!(
+            offset_ms,
+            "this node's clock is not that of Redis, which all nodes go by"
+        );
+        let now = self.now();
+        for id in self.store.find(|session| session.last_timer().is_some()) {
+            self.store.clockface(&id, |session, clock| {
+                self.set_clock(now, &id, session, clock);
+            });
         }
     }
 
