@@ -151,7 +151,7 @@ impl Store {
         let departed = change.departed.clone();
         let answer = entry.commit(change, commit);
         self.recount(was_busy, entry.session());
-        self.mark(now, id, &step, departed);
+        self.mark(now, id, entry.session(), &step, departed);
         let is_blank = entry.session().is_blank(now.unix) && !entry.replica.is_ahead();
         if entry.session().is_empty() && !is_blank {
             self.retain(now, id, entry);
@@ -197,7 +197,7 @@ impl Store {
             departed.clone_from(&change.departed);
             entry.commit(change, commit);
         }
-        self.mark(now, id, step, departed);
+        self.mark(now, id, entry.session(), step, departed);
         self.recount(was_busy, entry.session());
         self.settle(now, sessions, id);
     }
@@ -439,13 +439,21 @@ impl Store {
         }
     }
 
-    fn mark(&self, now: Now, id: &SessionId, step: &Step, departed: Vec<(ParticipantId, Parting)>) {
+    fn mark(
+        &self,
+        now: Now,
+        id: &SessionId,
+        session: &Session,
+        step: &Step,
+        departed: Vec<(ParticipantId, Parting)>,
+    ) {
         if self.log.is_none() {
             return;
         }
         let mut stale = self.stale();
         let stale = stale.entry(id.clone()).or_default();
         stale.state = true;
+        stale.timed |= session.had_timer(now.unix);
         if matches!(step.op, Op::End { .. }) {
             stale.end(now.mono);
         }

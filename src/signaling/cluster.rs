@@ -181,6 +181,8 @@ fn change(now: UnixMillis, id: &SessionId, stale: Stale, left: Option<Left<'_>>)
     let present = session.into_iter().flat_map(|session| session.roster().0);
     let present = present.map(|(who, _)| who.as_str().to_owned()).collect();
     let timer = session.and_then(|session| session.timer(now));
+    let timer = timer.map(|timer| (keys::timer(now, id, timer), KEY_LIVES));
+    let is_timed = stale.timed || session.is_some_and(|session| session.had_timer(now));
     let snapshot = left.as_ref().and_then(|left| snapshot(now, left));
     let absent = stale.departed.iter().map(|who| who.as_str().to_owned());
     let absent = absent.collect();
@@ -189,7 +191,7 @@ fn change(now: UnixMillis, id: &SessionId, stale: Stale, left: Option<Left<'_>>)
             true => Participants::Replace { present },
             false => Participants::Update { present, absent },
         }),
-        timer: Some(timer.map(|timer| (keys::timer(now, id, timer), KEY_LIVES))),
+        timer: (is_timed || stale.ended).then_some(timer),
         signaling,
         snapshot: Some(snapshot),
     }

@@ -189,6 +189,14 @@ impl Session {
         self.timer.as_ref()
     }
 
+    /// Whether there is a timer, or was one until a moment ago.
+    #[must_use]
+    pub fn had_timer(&self, now: UnixMillis) -> bool {
+        let lately = UnixMillis(now.0.saturating_sub(TIMER_REMEMBERED_MS));
+        let timer = self.timer.as_ref();
+        timer.is_some_and(|timer| !timer.is_over(lately))
+    }
+
     /// The connection that holds this ticket.
     #[must_use]
     pub fn holder(&self, ticket: Ticket) -> Option<SocketId> {
@@ -551,6 +559,8 @@ impl Session {
     }
 }
 
+/// Longer than it takes to notice that a timer has run out.
+const TIMER_REMEMBERED_MS: u64 = 60_000;
 /// How many may be awaited back in one session.
 const LOST_MAX: usize = 256;
 

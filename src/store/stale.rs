@@ -14,6 +14,8 @@ use crate::signaling::session::json::Json;
 pub struct Stale {
     /// Participants, timer and the rest.
     pub state: bool,
+    /// It has, or had, a timer of ours: where it has none, a timer that is stored is the application's.
+    pub timed: bool,
     /// It was ended since the keys were written.
     pub ended: bool,
     /// The last signaling message.
@@ -48,6 +50,10 @@ impl Stale {
         is_alone: bool,
         is_ahead: bool,
     ) -> (Option<Self>, Option<Self>) {
+        if is_ahead {
+            // Others read what it did no sooner than this node does.
+            self.settled = self.settled.map(|_| now + SETTLING);
+        }
         let is_settled = self.settled.is_none_or(|settled| settled <= now) && !is_ahead;
         let signal = self.signal.take();
         let is_last = is_settled && self.settled.is_some();
@@ -55,6 +61,7 @@ impl Stale {
         let keeps = self.settled.is_some() && !is_settled && !(writes && is_alone);
         let later = keeps.then(|| Self {
             state: false,
+            timed: self.timed,
             ended: self.ended && !writes,
             signal: None,
             departed: self.departed.clone(),
@@ -79,6 +86,7 @@ impl Stale {
     /// Puts back what was kept; this is newer.
     pub(super) fn after(&mut self, older: Self) {
         self.state |= older.state;
+        self.timed |= older.timed;
         self.ended |= older.ended;
         self.signal = self.signal.take().or(older.signal);
         self.departed.splice(..0, older.departed);
@@ -87,7 +95,7 @@ impl Stale {
 }
 
 /// Longer than nodes take to read each other's steps, and to write what they come to.
-const SETTLING: Duration = Duration::from_secs(3);
+const SETTLING: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -115,7 +123,9 @@ mod tests {
         assert_eq!(due, None);
         let (due, later) = later.unwrap().split(now + SETTLING, false, false, true);
         assert_eq!(due, None, "its own steps are not yet read");
-        let (due, later) = later.unwrap().split(now + SETTLING, true, false, false);
+        let (due, later) = later.unwrap().split(now + SETTLING, false, false, false);
+        assert_eq!(due, None, "others may read them later");
+        let (due, later) = later.unwrap().split(now + 2 * SETTLING, true, false, false);
         assert!(due.unwrap().departed == [alice()] && later.is_none());
         let (due, later) = left(now).split(now + SETTLING, false, false, false);
         assert!(due.is_none() && later.is_none(), "the other one has");

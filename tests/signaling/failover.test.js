@@ -162,3 +162,73 @@ test('health counts this node, and in cluster all', async () => {
     return answers.every(({ cluster }) => cluster?.activeParticipants === 2 && cluster?.activeSessions === 1)
   }, 'two in one session')
 })
+
+test('of three nodes one is killed: its clients, who know two, are on the other one, and nobody speaks of it', async () => {
+  const third = await startSetu({ SETU_STORE__REDIS_URL: redis.url })
+  const session = unique('s')
+  const stays = [await first(session, 'alice'), await member(session, 'dave', { url: third.url })]
+  const urls = [nodes[1].url, third.url]
+  const lost = []
+  for (const id of ['bob', 'carol']) {
+    const client = await member(session, id, { url: urls[0], ...RECONNECTION })
+    let attempts = 0
+    client.io.on('reconnect_attempt', () => { client.io.uri = urls[++attempts % 2] })
+    lost.push(client)
+  }
+  const [alice, dave] = stays
+  await next(dave, 'participant-joined', ({ participantId }) => participantId === 'carol')
+  await done(lost[0], 'start-session-timer', { duration: 300 })
+  const started = Date.now()
+  // Each node knows the others by their first greetings.
+  for (const client of stays) await eventually(async () => (await relays(client)).length === 2, 'two relays')
+  const dead = relayOf((await done(lost[0], 'get-ice-servers')).iceServers)[0]
+  for (const client of [...stays, ...lost]) await heard(client)
+
+  const killed = Date.now()
+  const back = lost.map((client) => occurs(client, 'connect'))
+  await nodes[1].kill()
+  await within(Promise.all(back), () => 'both', BACK_WITHIN_MS)
+  for (const client of lost) {
+    assert.equal(client.recovered, true)
+    await next(client, 'session-joined', ({ iceServers }) => iceServers)
+  }
+  assert.equal(Date.now() - killed < BACK_WITHIN_MS, true, `${Date.now() - killed} ms`)
+  // Until then the others' nodes know them where they were.
+  for (const client of stays) for (let joins = 0; joins < lost.length; joins++) await next(client, 'session-joined')
+  for (const [from, to] of [[alice, lost[0]], [lost[0], lost[1]], [lost[1], dave]]) {
+    await done(from, 'webrtc-offer', signal(from, 'offer', to.id_, `to ${to.id_}`))
+    assert.equal((await next(to, 'webrtc-offer')).data, `to ${to.id_}`)
+  }
+
+  // Whoever is told where to relay, or who is here, hears nothing of the dead one.
+  for (const client of [...stays, ...lost]) {
+    await eventually(async () => !(await relays(client)).includes(dead), `${client.id_} is not sent to the dead node`)
+  }
+  assert.equal(Date.now() - killed < NOTICED_WITHIN_MS, true, `${Date.now() - killed} ms until nobody is sent there`)
+  for (const setu of [nodes[0], third]) {
+    await eventually(async () => (await view(setu, session)).nodes === 2, 'two nodes have its participants')
+    const { ids, timer } = await view(setu, session)
+    assert.deepEqual(ids, ['alice', 'bob', 'carol', 'dave'])
+    assert.equal(Math.abs(timer.timeRemaining - (300 - (Date.now() - started) / 1000)) < 2, true, JSON.stringify(timer))
+  }
+  for (const client of stays) {
+    const left = (await heard(client)).filter(([event]) => event === 'participant-left')
+    assert.deepEqual(left, [], `${client.id_} thinks that nobody left`)
+  }
+  await eventually(async () => (await redis.json(`participants:${session}`)).length === 4, 'four')
+  await third.stop()
+})
+
+/** The relays that a client is told of, by their UDP addresses. */
+async function relays(client) { return relayOf((await done(client, 'get-ice-servers')).iceServers) }
+
+function relayOf(iceServers) {
+  const urls = iceServers.flatMap(({ urls }) => urls)
+  return urls.flatMap((url) => /^turn:(.+)\?transport=udp$/.exec(url)?.[1] ?? [])
+}
+
+async function view(setu, session) {
+  const answer = await (await fetch(`${setu.url}/api/sessions/${session}`)).json()
+  const ids = answer.participants.map(({ participantId }) => participantId).sort()
+  return { ids, timer: answer.timer, nodes: new Set(answer.participants.flatMap(({ nodes }) => nodes)).size }
+}

@@ -109,6 +109,26 @@ test('a timer that has run out leaves no key', async () => {
   await keyBecomes(`timer:${session}`, undefined)
 })
 
+test("the application's own timer is left alone, until the session ends", async () => {
+  const session = unique('s')
+  const key = `timer:${session}`
+  const own = { startTime: Date.now(), duration: 300 }
+  await redis.command('SET', key, JSON.stringify(own), 'EX', 300)
+  const [alice, bob] = [await joins(session, 'alice'), await joins(session, 'bob')]
+  await done(alice, 'update-queue', { queue: ['alice', 'bob'] })
+  await leaves(bob)
+  await keyBecomes(`participants:${session}`, ['alice'])
+  assert.deepEqual(await redis.json(key), own)
+  await lives(key, 300)
+  await leaves(alice)
+  await keyBecomes(`participants:${session}`, undefined)
+  assert.deepEqual(await redis.json(key), own)
+  const carol = await joins(session, 'carol')
+  await keyBecomes(`participants:${session}`, ['carol'])
+  await done(carol, 'end-session')
+  await keyBecomes(key, undefined)
+})
+
 test('the last signaling message is kept', async () => {
   const session = unique('s')
   const key = `signaling:${session}`
