@@ -13,6 +13,7 @@ fn the_package_serves_once_installed_and_leaves_nothing_behind() {
     let before = files(&machine);
 
     machine.run("dpkg -i /shared/setu.deb");
+    machine.run("test -s /usr/share/man/man1/setu-check.1 && bash -n /usr/share/bash-completion/completions/setu");
     serves(&machine);
     may_do_little(&machine);
     let secrets = secrets(&machine);

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod compose;
 mod debian;
 mod dockerfile;
 mod machine;
@@ -15,3 +16,6 @@ mod common;
 #[path = "../netns/namespace.rs"]
 #[allow(dead_code, reason = "each test target uses its part")]
 mod namespace;
+#[path = "../common/redis.rs"]
+#[allow(dead_code, reason = "each test target uses its part")]
+mod redis;
