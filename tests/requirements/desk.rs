@@ -228,14 +228,53 @@ fn check(request: &[u8], answer: &Parsed) {
         let reason = str::from_utf8(&value[4..]).unwrap();
         assert!(reason.chars().count() < 128);
     }
+    assert_eq!(
+        answer.has(attr::FINGERPRINT),
+        ends_with_fingerprint(request)
+    );
     if answer.has(attr::FINGERPRINT) {
         assert!(answer.has_right_fingerprint());
     }
+    check_attributes(answer);
     let types = answer.types();
     let integrity = types.iter().position(|typ| *typ == attr::MESSAGE_INTEGRITY);
     let tail = [attr::MESSAGE_INTEGRITY_SHA256, attr::FINGERPRINT];
     let behind = integrity.map(|at| &types[at + 1..]).unwrap_or_default();
     assert!(behind.iter().all(|typ| tail.contains(typ)), "{types:x?}");
+}
+
+/// What belongs into which answers, and into no others.
+#[track_caller]
+fn check_attributes(answer: &Parsed) {
+    let is_challenge = matches!(answer.code(), 401 | 438);
+    for typ in [attr::REALM, attr::NONCE, attr::PASSWORD_ALGORITHMS] {
+        assert_eq!(answer.has(typ), is_challenge, "{typ:#x}: {answer:?}");
+    }
+    for typ in [attr::MESSAGE_INTEGRITY, attr::MESSAGE_INTEGRITY_SHA256] {
+        assert!(!answer.has(typ) || !is_challenge, "{answer:?}");
+    }
+    for typ in [attr::USERNAME, attr::USERHASH, attr::DATA] {
+        assert!(!answer.has(typ), "{typ:#x}: {answer:?}");
+    }
+    let told = [
+        attr::LIFETIME,
+        attr::XOR_RELAYED_ADDRESS,
+        attr::XOR_MAPPED_ADDRESS,
+        attr::RESERVATION_TOKEN,
+    ];
+    for typ in told {
+        assert!(
+            !answer.has(typ) || answer.code() == 0,
+            "{typ:#x}: {answer:?}"
+        );
+    }
+    let is_of_unknown = answer.code() == 420;
+    assert_eq!(answer.has(attr::UNKNOWN_ATTRIBUTES), is_of_unknown);
+}
+
+fn ends_with_fingerprint(request: &[u8]) -> bool {
+    let tail = request.len().checked_sub(8).map(|at| &request[at..at + 4]);
+    tail == Some(&[0x80, 0x28, 0, 4])
 }
 
 /// The header alone, as a message without attributes.
