@@ -220,7 +220,7 @@ fn one_node_writes_the_keys_of_a_session() {
     assert_eq!(stale(&cluster, 0, start), written);
     assert_eq!(stale(&cluster, 1, start), []);
     // Once more when what another node may have written, that knew less, is there.
-    let later = start.advanced(Duration::from_secs(5));
+    let later = start.advanced(Duration::from_secs(10));
     assert_eq!(stale(&cluster, 0, later), written);
     for node in [0, 1] {
         assert_eq!(stale(&cluster, node, later), []);
