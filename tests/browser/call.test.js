@@ -24,7 +24,7 @@ after(async () => {
 
 afterEach(async () => {
   await closePages(browser);
-  await eventually(() => setu.health(), (health) => health.relay.portsInUse === 0, REVOCATION_GRACE_MS + 2_000);
+  await eventually(() => setu.health(), (health) => health.relay.portsInUse === 0, REVOCATION_GRACE_MS + 10_000);
 });
 
 function enter(query, options) {
@@ -121,7 +121,7 @@ test('a page that is closed without a leave disappears, and the relay lets go', 
   await asha.close();
   await ben.peersAre((peers) => peers.length === 0);
   await ben.page.getByText('You’re the only one here.').waitFor();
-  await eventually(() => setu.health(), (health) => health.relay.portsInUse === 0, REVOCATION_GRACE_MS + 2_000);
+  await eventually(() => setu.health(), (health) => health.relay.portsInUse === 0, REVOCATION_GRACE_MS + 10_000);
   assert.equal((await setu.health()).activeParticipants, 1);
 });
 
@@ -131,7 +131,7 @@ test('a page whose process dies disappears, and the relay lets go after the grac
   asha.page.goto('chrome://crash').catch(() => {});
   await died;
   await ben.peersAre((peers) => peers.length === 0);
-  await eventually(() => setu.health(), (health) => health.relay.portsInUse === 0, REVOCATION_GRACE_MS + 2_000);
+  await eventually(() => setu.health(), (health) => health.relay.portsInUse === 0, REVOCATION_GRACE_MS + 10_000);
 });
 
 test('a call whose signaling connection breaks is whole again by itself', async () => {

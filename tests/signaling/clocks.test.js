@@ -6,6 +6,8 @@ import { eventually, member, next, unique, within } from './harness.js'
 import { startRedis, startSetu } from './servers.js'
 
 const UPDATE = 'session-timer-update'
+// Far less than the clocks differ; this process may be busy.
+const BUSY_MS = 5000
 const LIBRARY = '/usr/lib/$LIB/faketime/libfaketime.so.1'
 const wrong = (by) => ({ LD_PRELOAD: LIBRARY, FAKETIME: by, FAKETIME_DONT_FAKE_MONOTONIC: '1' })
 
@@ -23,21 +25,24 @@ describe('clocks that differ', { concurrency: true }, () => {
         await next(members[0], 'participant-joined')
         const doomed = members[victim]
         const stays = members[1 - victim]
-        const started = Date.now()
+        const asked = Date.now()
         await doomed.emitWithAck('start-session-timer', { sessionId: session, duration: 12 })
-        for (const client of members) await shows(client, 12, started, session)
+        const started = (await next(doomed, UPDATE)).timestamp
+        assert.equal(Math.abs(started - asked) < BUSY_MS, true, `it started ${started - asked} ms later`)
+        await shows(stays, 12, started)
         const { startTime } = await stored(redis, session)
         assert.equal(Math.abs(startTime - started) < 1000, true, `stored as started ${startTime - started} ms later`)
-        for (const client of members) await shows(client, 7, started, session)
+        for (const client of members) await shows(client, 7, started)
         await nodes[victim].kill()
-        await shows(stays, 2, started, session)
+        await shows(stays, 2, started)
         const late = await join('carol', 1 - victim)
         const { timeLeft, timestamp } = await next(late, UPDATE)
-        assert.equal(Math.abs(timeLeft * 1000 - (started + 12_000 - Date.now())) < 1500, true, `${timeLeft} s for carol`)
-        assert.equal(Math.abs(timestamp - Date.now()) < 1000, true, 'whatever a node believes')
+        assert.equal(Math.abs(timestamp + timeLeft * 1000 - started - 12_000) < 1500, true, `${timeLeft} s for carol`)
+        assert.equal(Math.abs(timestamp - Date.now()) < BUSY_MS, true, 'whatever a node believes')
         const last = await within(next(stays, UPDATE, ({ isActive }) => !isActive), () => 'the end')
         assert.equal(last.timeLeft, 0)
-        assert.equal(Math.abs(Date.now() - started - 12_000) < 1000, true, `it ended after ${Date.now() - started} ms`)
+        const took = last.timestamp - started
+        assert.equal(Math.abs(took - 12_000) < 1000, true, `it ended after ${took} ms`)
         for (const client of [stays, late]) client.disconnect()
         for (const setu of nodes) await setu.stop()
         await redis.kill()
@@ -46,10 +51,10 @@ describe('clocks that differ', { concurrency: true }, () => {
   }
 })
 
-async function shows(client, timeLeft, started, session) {
+async function shows(client, timeLeft, started) {
   const { timestamp } = await next(client, UPDATE, (payload) => payload.timeLeft === timeLeft)
   const due = started + (12 - timeLeft) * 1000
-  assert.equal(Math.abs(Date.now() - due) < 1000, true, `${timeLeft} s left ${Date.now() - due} ms late in ${session}`)
+  assert.equal(Math.abs(Date.now() - due) < BUSY_MS, true, `${timeLeft} s left is told ${Date.now() - due} ms late`)
   assert.equal(Math.abs(timestamp - due) < 1000, true, `stamped ${timestamp - due} ms late`)
 }
 

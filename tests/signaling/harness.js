@@ -98,9 +98,10 @@ export async function next(client, event, wanted = () => true) {
   }
 }
 
-/** The same for an event that is stamped: the server's clock, and the payload without it. */
+/** The same for an event that is stamped: the payload without its stamp, which is the client's `stamp` from then on. */
 export async function told(client, event, wanted) {
   const { timestamp, ...payload } = await next(client, event, wanted)
+  client.stamp = timestamp
   assert.equal(Number.isInteger(timestamp), true, `${event}: ${timestamp}`)
   const age = Date.now() - timestamp
   assert.equal(age >= -5 && age < DEADLINE_MS, true, `${event} is ${age} ms old`)

@@ -214,7 +214,7 @@ async function keyBecomes(key, expected) {
     await eventually(async () => {
       found = await redis.json(key).catch((error) => error.message)
       return JSON.stringify(found) === JSON.stringify(expected)
-    }, key, 5000)
+    }, key)
   } catch {
     assert.deepEqual(found, expected, key)
   }

@@ -26,7 +26,7 @@ describe('timers', { concurrency: true }, () => {
     for (const client of members) await told(client, UPDATE)
     for (const [seconds, left] of [[5, 25], [10, 20]]) {
       for (const client of members) assert.deepEqual(await told(client, UPDATE), running(client, left))
-      soonAfter(started + seconds * 1000, `the tick at ${seconds} s`)
+      soonAfter(members[0], started + seconds * 1000, `the tick at ${seconds} s`)
     }
     await passes(2500)
     for (const client of members) assert.deepEqual(await heard(client), [])
@@ -36,38 +36,39 @@ describe('timers', { concurrency: true }, () => {
     const members = await room('alice', 'bob')
     const [alice, bob] = members
     const started = await start(alice, 4)
-    await passes(started + 1300 - Date.now())
+    await passes(started + 1000 - Date.now())
     await done(bob, 'pause-session-timer')
-    const paused = Date.now()
     for (const client of members) {
       assert.equal((await told(client, UPDATE)).timeRemaining, 4)
       assert.deepEqual(await told(client, UPDATE), { ...running(client, 3), isPaused: true })
     }
+    const paused = alice.stamp
     await passes(4000)
     for (const client of members) assert.deepEqual(await heard(client), [], 'no tick, no end')
     await done(alice, 'resume-session-timer')
-    const stood = Date.now() - paused
-    for (const client of members) {
-      assert.deepEqual(await told(client, UPDATE), running(client, 3))
-      assert.deepEqual(await told(client, UPDATE), over(client))
-    }
-    soonAfter(started + 4000 + stood, 'the end', 300)
+    for (const client of members) assert.deepEqual(await told(client, UPDATE), running(client, 3))
+    const stood = alice.stamp - paused
+    for (const client of members) assert.deepEqual(await told(client, UPDATE), over(client))
+    soonAfter(alice, started + 4000 + stood, 'the end')
   })
 
   test('many pauses cost no time and give none', async () => {
     const [alice, bob] = await room('alice', 'bob')
     const started = await start(alice, 3)
     let stood = 0
+    await told(bob, UPDATE)
     for (let round = 0; round < 8; round++) {
       await ask(bob, 'pause-session-timer', { sessionId: bob.session })
-      const paused = Date.now()
+      await told(bob, UPDATE, ({ isPaused }) => isPaused)
+      const paused = bob.stamp
       await passes(200)
       await ask(bob, 'resume-session-timer', { sessionId: bob.session })
-      stood += Date.now() - paused
+      await told(bob, UPDATE, ({ isPaused }) => !isPaused)
+      stood += bob.stamp - paused
       await passes(50)
     }
     await told(bob, UPDATE, ({ isActive }) => !isActive)
-    soonAfter(started + 3000 + stood, 'the end', 500)
+    soonAfter(bob, started + 3000 + stood, 'the end')
   })
 
   test('a second pause and a second resume change nothing and are told to nobody', async () => {
@@ -99,7 +100,7 @@ describe('timers', { concurrency: true }, () => {
         if (duration > 5) assert.deepEqual(await told(client, UPDATE), running(client, duration - 5))
         assert.deepEqual(await told(client, UPDATE), over(client))
       }
-      soonAfter(started + duration * 1000, 'the end')
+      soonAfter(members[0], started + duration * 1000, 'the end')
       const late = await member(members[0].session, 'late')
       assert.deepEqual(await heard(late), [], 'no timer is left')
       await passes(5500)
@@ -133,7 +134,7 @@ describe('timers', { concurrency: true }, () => {
   test('a newcomer is told the time that is left, and that it stands still', async () => {
     const [alice] = await room('alice')
     await start(alice, 30)
-    await passes(2200)
+    await passes(1800)
     const bob = await member(alice.session, 'bob')
     assert.deepEqual(await told(bob, UPDATE), running(bob, 28))
     await done(alice, 'pause-session-timer')
@@ -146,9 +147,9 @@ describe('timers', { concurrency: true }, () => {
     const started = await start(alice, 7)
     alice.disconnect()
     await told(bob, UPDATE, ({ timeLeft }) => timeLeft === 2)
-    soonAfter(started + 5000, 'the tick')
+    soonAfter(bob, started + 5000, 'the tick')
     await told(bob, UPDATE, ({ isActive }) => !isActive)
-    soonAfter(started + 7000, 'the end')
+    soonAfter(bob, started + 7000, 'the end')
   })
 
   test('a joiner again after the end makes no noise', async () => {
@@ -183,7 +184,7 @@ describe('timers', { concurrency: true }, () => {
     await passes(1600)
     bob.emit(UPDATE, echo)
     for (const client of [alice, bob]) await told(client, UPDATE, ({ isActive }) => !isActive)
-    soonAfter(started + 4000, 'the end')
+    soonAfter(bob, started + 4000, 'the end')
     assert.deepEqual((await heard(bob)), [])
   })
 
@@ -202,9 +203,9 @@ describe('timers', { concurrency: true }, () => {
 })
 
 async function start(client, duration) {
-  const before = Date.now()
   await ask(client, 'start-session-timer', { sessionId: client.session, duration })
-  return before + (Date.now() - before) / 2
+  // The server's own time, however busy this process is.
+  return client.told.findLast(([event]) => event === UPDATE)[1].timestamp
 }
 
 const running = ({ session: sessionId }, seconds) =>
@@ -212,7 +213,8 @@ const running = ({ session: sessionId }, seconds) =>
 
 const over = (client) => ({ ...running(client, 0), isActive: false })
 
-function soonAfter(due, what, more = 0) {
-  const late = Date.now() - due
-  assert.equal(late > -EARLY_MS - more && late < LATE_MS + more, true, `${what} is ${late} ms late`)
+/** What a client was told last was told in time. */
+function soonAfter(client, due, what) {
+  const late = client.stamp - due
+  assert.equal(late > -EARLY_MS && late < LATE_MS, true, `${what} is ${late} ms late`)
 }
