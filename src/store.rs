@@ -356,6 +356,16 @@ impl Store {
         stale.signal = signal.or(stale.signal.take());
     }
 
+    /// The session's keys are as they were some time ago, if they are there at all.
+    pub fn renew(&self, id: &SessionId) {
+        if self.log.is_none() {
+            return;
+        }
+        let mut stale = self.stale();
+        let stale = stale.entry(id.clone()).or_default();
+        (stale.state, stale.anew) = (true, true);
+    }
+
     /// Takes what is to be written, with each session as it is now. The first member's node writes; where there is none,
     /// every node does. `is_alone`: no other node does so at the moment.
     pub fn take_stale(

@@ -187,11 +187,11 @@ fn change(now: UnixMillis, id: &SessionId, stale: Stale, left: Option<Left<'_>>)
     let absent = stale.departed.iter().map(|who| who.as_str().to_owned());
     let absent = absent.collect();
     KeyChange {
-        participants: Some(match stale.ended {
+        participants: Some(match stale.ended || stale.anew {
             true => Participants::Replace { present },
             false => Participants::Update { present, absent },
         }),
-        timer: (is_timed || stale.ended).then_some(timer),
+        timer: (is_timed || stale.ended || stale.anew).then_some(timer),
         signaling,
         snapshot: Some(snapshot),
     }

@@ -18,6 +18,8 @@ pub struct Stale {
     pub timed: bool,
     /// It was ended since the keys were written.
     pub ended: bool,
+    /// Redis may have an older copy: whatever stands there is replaced.
+    pub anew: bool,
     /// The last signaling message.
     pub signal: Option<Json>,
     /// Who left lately.
@@ -63,6 +65,7 @@ impl Stale {
             state: false,
             timed: self.timed,
             ended: self.ended && !writes,
+            anew: self.anew && !writes,
             signal: None,
             departed: self.departed.clone(),
             settled: self.settled,
@@ -88,6 +91,7 @@ impl Stale {
         self.state |= older.state;
         self.timed |= older.timed;
         self.ended |= older.ended;
+        self.anew |= older.anew;
         self.signal = self.signal.take().or(older.signal);
         self.departed.splice(..0, older.departed);
         self.settled = self.settled.max(older.settled);

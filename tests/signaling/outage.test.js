@@ -80,6 +80,24 @@ describe('Redis goes and comes back', { concurrency: true }, () => {
     })
   }
 
+  test('of who left since its copy was made, a Redis that comes back with an older one keeps nobody', async () => {
+    const redis = await startRedis()
+    const setu = await startSetu({ SETU_STORE__REDIS_URL: redis.url })
+    const session = unique('s')
+    const [alice, bob] = [await member(session, 'alice', { url: setu.url }), await member(session, 'bob', { url: setu.url })]
+    const participants = async () => (await redis.json(`participants:${session}`))?.join()
+    await eventually(async () => (await participants()) === 'alice,bob', 'both')
+    await redis.command('SAVE')
+    await done(bob, 'leave-session', { participantId: 'bob' })
+    await eventually(async () => (await participants()) === 'alice', 'one')
+    await redis.kill()
+    await redis.start()
+    await eventually(async () => (await participants()) === 'alice', 'one again')
+    for (const client of [alice, bob]) client.disconnect()
+    await setu.stop()
+    await redis.kill()
+  })
+
   test('a Setu that starts without its Redis serves, and writes when it comes', async () => {
     const redis = await startRedis()
     await redis.kill()

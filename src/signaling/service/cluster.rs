@@ -179,14 +179,15 @@ impl Service {
         if !data_lost {
             return;
         }
+        let kept = self.kept();
         if let Some(log) = self.store.log() {
             log.interrupt_all();
             if !self.nodes().is_empty() {
                 // What was read here before it was lost, others may never read.
-                self.kept().iter().for_each(|id| log.diverged(id));
+                kept.iter().for_each(|id| log.diverged(id));
             }
         }
-        self.touch_all();
+        kept.iter().for_each(|id| self.store.renew(id));
     }
 
     /// The keys of all sessions that this node keeps are written again, and live on.

@@ -25,7 +25,7 @@ pub enum Participants {
         /// Who has left since the last change, some of whom may be present again.
         absent: Vec<String>,
     },
-    /// Whatever stood there is dropped: a session that has ended, with nobody present.
+    /// Whatever stood there is dropped: a session that has ended, or a Redis that came back with an older copy.
     Replace {
         /// Who is there, in join order.
         present: Vec<String>,
