@@ -2,7 +2,7 @@
 
 use super::call;
 use super::machine::{Machine, Start, vps_section};
-use super::page::{self, Page};
+use super::page::{self, Block, Page};
 
 /// The pages that have commands, and the machine that each is for.
 const PAGES: &[(&str, Start)] = &[
@@ -37,6 +37,11 @@ fn every_command_succeeds_word_for_word() {
                 let page = Page::read(file.as_ref());
                 let mut machine = Machine::new(*start);
                 for block in &page.blocks {
+                    if is_package(block) {
+                        // Instead of what stands before it.
+                        installed(block);
+                        continue;
+                    }
                     match block.language.as_str() {
                         "yaml" => machine.write("setu.yaml", &block.text),
                         "sh" => {
@@ -59,4 +64,24 @@ fn who_follows_the_readme_on_a_vps_has_a_relayed_call() {
     assert!(said.contains("\"status\":\"ok\""), "{said}");
     assert!(machine.calls().contains("docker-compose up -d --build"));
     call::relayed(&machine.world);
+}
+
+#[test]
+fn who_installs_the_package_on_a_vps_has_a_relayed_call() {
+    let readme = Page::read("README.md".as_ref());
+    let block = readme.blocks.iter().find(|block| is_package(block));
+    call::relayed(&installed(block.unwrap()).world);
+}
+
+fn is_package(block: &Block) -> bool {
+    block.text.starts_with("apt-get install -y ./")
+}
+
+fn installed(block: &Block) -> Machine {
+    let mut machine = Machine::new(Start::Bare);
+    let words = block.text.split_whitespace();
+    let package = words.clone().find_map(|word| word.strip_prefix("./"));
+    machine.write(package.unwrap(), "");
+    machine.run("the package", &block.text);
+    machine
 }

@@ -1,3 +1,5 @@
+# The container runs as another user, who must get here.
+umask 022
 # What is written below these folders stays on this stage.
 mkdir "$STAGE/disk" "$STAGE/home" "$STAGE/bin"
 mount -t tmpfs tmpfs "$STAGE/disk"
