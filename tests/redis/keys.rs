@@ -48,6 +48,39 @@ async fn the_keys_of_a_session_are_written_with_their_lives_and_deleted() {
     assert_eq!(server.ask::<usize>(&["DBSIZE"]), 0);
 }
 
+/// After an outage two nodes bring the last message that each of them knows, in any order.
+#[tokio::test]
+async fn the_newest_signaling_message_stays() {
+    let server = Server::start(&[]);
+    let node = Node::join(&server.url()).await;
+    let message = |stamp: u64| format!(r#"{{"timestamp":{stamp},"data":{{"timestamp":9e15}}}}"#);
+    const NOW: u64 = 1_700_000_000_000;
+    let cases = [
+        ("no JSON".to_owned(), message(NOW), message(NOW)),
+        (
+            r#"{"timestamp":"9e15"}"#.to_owned(),
+            message(NOW),
+            message(NOW),
+        ),
+        (message(NOW), message(NOW), message(NOW)),
+        (message(NOW), message(NOW + 1), message(NOW + 1)),
+        (message(NOW + 30_000), message(NOW), message(NOW + 30_000)),
+        // Of a clock that was wrong.
+        (message(NOW + 7_200_000), message(NOW), message(NOW)),
+    ];
+    for (stored, written, expected) in cases {
+        server.ask::<()>(&["SET", "signaling:s", &stored]);
+        let change = KeyChange {
+            signaling: Some(Some(written.clone())),
+            ..KeyChange::default()
+        };
+        node.redis.write("s", change);
+        node.flush().await;
+        let found: String = server.ask(&["GET", "signaling:s"]);
+        assert_eq!(found, expected, "{written} after {stored}");
+    }
+}
+
 /// Name, stored before, present, absent, stored afterwards.
 type Case = (
     &'static str,

@@ -71,9 +71,13 @@ impl Part {
                 set_or_delete(&format!("{PARTICIPANTS}{name}"), list.as_deref(), KEY_TTL)
             }
             Self::Timer(value) => with_ttl(&format!("{TIMER}{name}"), value.as_ref()),
-            Self::Signaling(value) => {
-                set_or_delete(&format!("{SIGNALING}{name}"), value.as_deref(), KEY_TTL)
+            Self::Signaling(Some(message)) => {
+                let key = format!("{SIGNALING}{name}");
+                let mut command = call(&NEWEST, NEWEST_TEXT, &key, calling);
+                command.arg(KEY_TTL.as_millis() as u64).arg(message);
+                command
             }
+            Self::Signaling(None) => set_or_delete(&format!("{SIGNALING}{name}"), None, KEY_TTL),
             Self::Snapshot(value) => {
                 set_or_delete(&format!("{SNAPSHOT}{name}"), value.as_deref(), KEY_TTL)
             }
@@ -85,13 +89,21 @@ impl Part {
 static MERGE: LazyLock<Script> = LazyLock::new(|| Script::new(MERGE_TEXT));
 const MERGE_TEXT: &str = include_str!("participants.lua");
 
-fn merge(key: &str, present: &[String], absent: &[String], calling: Calling) -> Cmd {
+static NEWEST: LazyLock<Script> = LazyLock::new(|| Script::new(NEWEST_TEXT));
+const NEWEST_TEXT: &str = include_str!("signaling.lua");
+
+fn call(script: &Script, text: &str, key: &str, calling: Calling) -> Cmd {
     let (name, script) = match calling {
-        Calling::ByHash => ("EVALSHA", MERGE.get_hash()),
-        Calling::ByText => ("EVAL", MERGE_TEXT),
+        Calling::ByHash => ("EVALSHA", script.get_hash()),
+        Calling::ByText => ("EVAL", text),
     };
     let mut command = cmd(name);
     command.arg(script).arg(1).arg(key);
+    command
+}
+
+fn merge(key: &str, present: &[String], absent: &[String], calling: Calling) -> Cmd {
+    let mut command = call(&MERGE, MERGE_TEXT, key, calling);
     command
         .arg(KEY_TTL.as_secs())
         .arg(absent.len())
