@@ -98,7 +98,7 @@ fn secrets(machine: &Machine) -> [String; 2] {
 fn reloads(machine: &Machine) {
     machine.run(&format!("printf %s '{CHANGE}' >> /etc/setu/turn.toml"));
     machine.run("systemctl reload setu && systemctl is-active setu");
-    let log = machine.run("journalctl --unit setu --no-pager");
+    let log = machine.run("journalctl --sync && journalctl --unit setu --no-pager");
     assert!(log.contains("credentials.ttl"), "{log}");
 }
 
