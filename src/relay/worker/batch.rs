@@ -111,7 +111,7 @@ impl Arrivals {
                 fd,
                 free,
                 count as libc::c_uint,
-                libc::MSG_DONTWAIT,
+                libc::MSG_DONTWAIT as _,
                 ptr::null_mut(),
             )
         };
@@ -542,7 +542,8 @@ unsafe fn send_trains(
         let sent = unsafe {
             let first = headers[next].as_mut_ptr();
             let count = (loaded.len() - next) as libc::c_uint;
-            libc::sendmmsg(fd, first, count, libc::MSG_DONTWAIT)
+            // Not by the function: musl's has no batch, and sends one by one.
+            libc::syscall(libc::SYS_sendmmsg, fd, first, count, libc::MSG_DONTWAIT)
         };
         if let Ok(sent @ 1..) = usize::try_from(sent) {
             next += sent;
@@ -618,11 +619,12 @@ unsafe fn describe(train: &Train<'_>, header: &mut libc::msghdr, control: *mut S
         // SAFETY: SentControl has room for one message of each kind; CMSG_SPACE keeps each aligned.
         unsafe {
             let message = control.cast::<u8>().add(bytes).cast::<libc::cmsghdr>();
-            message.write(libc::cmsghdr {
-                cmsg_len: libc::CMSG_LEN(value.len() as _) as _,
-                cmsg_level: level,
-                cmsg_type: kind,
-            });
+            // Zeros where musl has padding: there the kernel's fields are wider.
+            let mut head: libc::cmsghdr = mem::zeroed();
+            head.cmsg_len = libc::CMSG_LEN(value.len() as _) as _;
+            head.cmsg_level = level;
+            head.cmsg_type = kind;
+            message.write(head);
             ptr::copy_nonoverlapping(value.as_ptr(), libc::CMSG_DATA(message), value.len());
             bytes += libc::CMSG_SPACE(value.len() as _) as usize;
         }
