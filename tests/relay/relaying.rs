@@ -1,8 +1,10 @@
 //! Data between clients and peers, over every transport.
 
+use stun::message::METHOD_CHANNEL_BIND;
 use tokio::{net::UdpSocket, time::timeout};
+use turn::proto::channum::ChannelNumber;
 
-use crate::client::{Client, Over};
+use crate::client::{Client, Over, parsed, peer_attribute};
 use crate::world::{PATIENCE, World};
 
 #[tokio::test]
@@ -106,6 +108,26 @@ async fn two_clients_meet_through_their_relayed_addresses() {
         assert_eq!(bob.receive_channel_data(0x4002).await, [n; 100]);
         bob.send_channel_data(0x4002, &[n; 33]).await;
         assert_eq!(alice.receive_channel_data(0x4001).await, [n; 33]);
+    }
+}
+
+#[tokio::test]
+async fn a_channel_is_confirmed_before_anything_comes_on_it() {
+    let world = World::start();
+    for over in Over::ALL {
+        let mut client = Client::new(&world, over).await;
+        // What it sends there comes back to itself.
+        let relayed = client.allocate().await.unwrap();
+        client.bind_channel(0x4000, relayed).await.unwrap();
+        for _ in 0..50 {
+            let number = Box::new(ChannelNumber(0x4000));
+            let again = client.signed(METHOD_CHANNEL_BIND, vec![number, peer_attribute(relayed)]);
+            client.send(&again.raw).await;
+            client.send_channel_data(0x4000, b"at once").await;
+            let answer = parsed(&client.receive().await);
+            assert_eq!(answer.transaction_id, again.transaction_id, "{over:?}");
+            assert_eq!(client.receive_channel_data(0x4000).await, b"at once");
+        }
     }
 }
 

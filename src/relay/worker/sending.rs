@@ -99,6 +99,10 @@ impl<'b> Outgoing<'b> {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.to_clients.is_empty() && self.to_peers.is_empty() && self.to_neighbours.is_empty()
+    }
+
     fn is_full(&self) -> bool {
         self.to_clients.is_full() || self.to_peers.is_full() || self.to_neighbours.is_full()
     }
@@ -118,8 +122,10 @@ impl Sockets {
         }
     }
 
-    /// Sends what is gathered.
+    /// Sends what is gathered, behind the answers that wait: these are older. Nothing comes on a channel before it is
+    /// confirmed.
     pub(super) fn deliver_all(&mut self, outgoing: &mut Outgoing<'_>) {
+        self.send_answers();
         if !outgoing.to_clients.is_empty() {
             self.deliver_to_clients(&outgoing.to_clients);
             outgoing.to_clients.clear();
