@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use stun::attributes::{ATTR_NONCE, ATTR_REALM, ATTR_USERNAME};
 use stun::integrity::MessageIntegrity;
 use stun::message::{
@@ -31,28 +31,35 @@ pub(crate) struct TurnClient {
 }
 
 impl TurnClient {
-    /// Connects, and asks for the nonce.
+    /// Connects, and asks for the nonce; from another port where the server still has this one's last allocation in mind.
     pub(crate) fn connect(transport: Transport, server: SocketAddr) -> anyhow::Result<Self> {
+        for _ in 0..PORTS_MAX {
+            let mut client = Self::over(Wire::connect(transport, server)?);
+            let transport = RequestedTransport {
+                protocol: PROTO_UDP,
+            };
+            let challenge = client.exchange(METHOD_ALLOCATE, &[&transport])?;
+            if let Ok(nonce) = TextAttribute::get_from_as(&challenge, ATTR_NONCE) {
+                client.nonce = nonce.text;
+                return Ok(client);
+            }
+        }
+        bail!("no nonce from {PORTS_MAX} ports")
+    }
+
+    fn over(wire: Wire) -> Self {
         let (user, password) = USER;
         let key = MessageIntegrity::new_long_term_integrity(
             user.to_owned(),
             REALM.to_owned(),
             password.to_owned(),
         );
-        let mut client = Self {
-            wire: Wire::connect(transport, server)?,
+        Self {
+            wire,
             nonce: String::new(),
             key,
             transactions: 0,
-        };
-        let transport = RequestedTransport {
-            protocol: PROTO_UDP,
-        };
-        let challenge = client.exchange(METHOD_ALLOCATE, &[&transport])?;
-        client.nonce = TextAttribute::get_from_as(&challenge, ATTR_NONCE)
-            .context("no nonce")?
-            .text;
-        Ok(client)
+        }
     }
 
     /// One that speaks to the forwarder.
@@ -143,3 +150,6 @@ fn at(peer: SocketAddr) -> PeerAddress {
         port: peer.port(),
     }
 }
+
+/// How many ports are tried.
+const PORTS_MAX: usize = 5;
