@@ -19,7 +19,7 @@ use crate::relay::engine::icmp::IcmpBudget;
 use crate::relay::engine::limits::Place;
 use crate::relay::engine::made::Made;
 use crate::relay::engine::mobility::Mobility;
-use crate::relay::engine::outcome::{OpenedRelay, RelayTransport, Sender};
+use crate::relay::engine::outcome::{OpenedRelay, RelayTransport};
 use crate::relay::engine::permission::Permissions;
 use crate::relay::engine::relays::{Incoming, Relays, Taken};
 use crate::relay::engine::traces::Traces;
@@ -253,14 +253,6 @@ impl Allocations {
             Some(slot) => self.relays.claim(now, slot, peers, &mut self.table),
             None => Ok(()),
         }
-    }
-
-    /// Who sends from this relay, for others of this process.
-    pub(super) fn sender(&self, slot: usize, relay: RelayKey, peer: PeerAddr) -> Option<Sender> {
-        Some(Sender {
-            id: self.table.get(slot)?.id,
-            is_sole: self.relays.is_sole(relay, peer),
-        })
     }
 
     pub(super) fn relays(&self) -> &Relays {

@@ -3,12 +3,13 @@
 
 use crate::clock::Now;
 use crate::relay::engine::Engine;
-use crate::relay::engine::allocations::{Allocation, Allocations};
+use crate::relay::engine::allocations::Allocation;
 use crate::relay::engine::counters::DropReason;
 use crate::relay::engine::five_tuple::{Family, FiveTuple, PeerAddr, RelayKey, RelayedAddr};
 use crate::relay::engine::limits::Limits;
-use crate::relay::engine::outcome::Outcome;
+use crate::relay::engine::outcome::{Outcome, Sender};
 use crate::relay::engine::relays::{Incoming, Taken, Way};
+use crate::relay::engine::view::AllocationId;
 use crate::relay::wire::channel_data::ChannelData;
 use crate::relay::wire::frame::Frame;
 use crate::relay::wire::message::{Message, TransactionId};
@@ -38,7 +39,7 @@ impl Engine {
         if datagram.may_be_check() && self.allocations.relays().may_be_shared(datagram.relay) {
             let _ = self.allocations.leave_traces(now, slot, peer, data.payload);
         }
-        self.leave(now, slot, datagram)
+        self.leave(now, datagram)
     }
 
     pub(super) fn forward_send<'d>(
@@ -71,28 +72,25 @@ impl Engine {
         spend(now, &self.limits, allocation, send.payload.len())?;
         allocation.to_peers.count(send.payload.len());
         self.counters.to_peers.count(send.payload.len());
-        self.leave(now, slot, datagram)
+        self.leave(now, datagram)
     }
 
     /// Sends a datagram on its way: to a relayed transport address of this process without leaving it.
-    fn leave<'d>(
-        &mut self,
-        now: Now,
-        slot: usize,
-        datagram: Leaving<'d>,
-    ) -> Result<Outcome<'d>, DropReason> {
+    fn leave<'d>(&mut self, now: Now, datagram: Leaving<'d>) -> Result<Outcome<'d>, DropReason> {
         let Leaving {
+            sender: id,
             relay,
             from,
             peer,
             payload,
             dont_fragment,
         } = datagram;
-        let sender = |allocations: &Allocations| {
-            let sender = allocations.sender(slot, relay, peer);
-            sender.ok_or(DropReason::NoAllocation)
+        let relays = self.allocations.relays();
+        let sender = || Sender {
+            id,
+            is_sole: relays.is_sole(relay, peer),
         };
-        match self.allocations.relays().way_to(peer.0) {
+        match relays.way_to(peer.0) {
             Way::Outside => Ok(Outcome::ToPeer {
                 relay,
                 peer,
@@ -102,7 +100,7 @@ impl Engine {
             Way::Inside(theirs) => {
                 let incoming = Incoming {
                     peer: PeerAddr(from.0),
-                    sender: Some(sender(&self.allocations)?),
+                    sender: Some(sender()),
                     payload,
                 };
                 self.forward_to_client(now, theirs, incoming)
@@ -111,7 +109,7 @@ impl Engine {
                 worker,
                 to: RelayedAddr(peer.0),
                 from,
-                sender: sender(&self.allocations)?,
+                sender: sender(),
                 payload,
             }),
         }
@@ -141,6 +139,7 @@ impl Engine {
 
 /// A datagram that its client may send.
 struct Leaving<'d> {
+    sender: AllocationId,
     relay: RelayKey,
     from: RelayedAddr,
     peer: PeerAddr,
@@ -169,6 +168,7 @@ fn leaving<'d>(
     let half = allocation.halves.of(now, Family::of(peer.0.ip()));
     let half = half.ok_or(DropReason::NoPermission)?;
     Ok(Leaving {
+        sender: allocation.id,
         relay: half.relay,
         from: half.relayed,
         peer,

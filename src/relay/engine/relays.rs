@@ -255,7 +255,17 @@ impl Relays {
             }
             let is_alone = relay.crowd.is_none();
             let is_inside = self.addrs.covers(peer.0);
-            let is_contested = is_inside && relay.is_named_by_another(slot, *peer, table);
+            let has_named = |slot: usize| {
+                let holder = table.get(slot);
+                holder.is_some_and(|holder| holder.traces.knows(*peer))
+            };
+            // Looked for once: with the first datagram, or before.
+            let is_contested = is_inside
+                && !has_named(slot)
+                && relay
+                    .holders
+                    .iter()
+                    .any(|holder| has_named(*holder as usize));
             let Some(allocation) = table.get_mut(slot) else {
                 continue;
             };
@@ -269,10 +279,10 @@ impl Relays {
             if let Some(Some(relay)) = self.open.get_mut(key.0 as usize)
                 && let Some(crowd) = &mut relay.crowd
             {
-                match is_inside {
-                    false => crowd.claim(slot as u32, *peer, relay.holders.len(), table),
-                    true if is_contested => crowd.contest(*peer),
-                    true => {}
+                if is_contested {
+                    crowd.contest(*peer);
+                } else if !is_inside {
+                    crowd.claim(slot as u32, *peer, relay.holders.len(), table);
                 }
             }
         }
@@ -348,15 +358,5 @@ impl Relay {
         if let Some(crowd) = &mut self.crowd {
             crowd.leave(slot, self.holders.len());
         }
-    }
-
-    /// Whether an allocation other than this one has named the peer.
-    fn is_named_by_another(&self, slot: usize, peer: PeerAddr, table: &Slab<Allocation>) -> bool {
-        let others = self.holders.iter().map(|holder| *holder as usize);
-        let mut others = others.filter(|holder| *holder != slot);
-        others.any(|holder| {
-            let other = table.get(holder);
-            other.is_some_and(|other| other.traces.knows(peer))
-        })
     }
 }
