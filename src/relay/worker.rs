@@ -230,6 +230,7 @@ impl Worker {
     /// All of a batch is served: what it comes to leaves.
     fn end_turn(&mut self, outgoing: &mut Outgoing<'_>) {
         self.sockets.deliver_all(outgoing);
+        self.sockets.send_answers();
         self.rearm();
     }
 
@@ -243,9 +244,7 @@ impl Worker {
     ) {
         self.sockets.gather(outgoing, outcome, traffic_class);
         if self.engine.has_effects() {
-            if !outgoing.is_empty() {
-                self.sockets.deliver_all(outgoing);
-            }
+            self.sockets.deliver_all(outgoing);
             self.carry_out_effects(now);
         }
     }

@@ -62,11 +62,6 @@ impl Inbound {
         }
     }
 
-    /// Puts the message taken last back: it is the next one again.
-    pub fn put_back(&mut self) {
-        self.messages().put_back();
-    }
-
     /// What has come behind the message taken last: no messages any more.
     #[must_use]
     pub fn into_rest(mut self) -> Vec<u8> {
@@ -225,7 +220,7 @@ mod tests {
         inbound.room(0).extend_from_slice(&bytes);
         for message in &messages {
             assert_eq!(inbound.next_message(), Ok(Some(&message[..])));
-            inbound.put_back();
+            inbound.messages().put_back();
             assert_eq!(inbound.next_message(), Ok(Some(&message[..])));
         }
         assert_eq!(inbound.into_rest(), b"raw bytes");

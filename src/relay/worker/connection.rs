@@ -33,6 +33,11 @@ enum Wire {
 /// One message, in pieces that lie apart; any may be empty.
 pub(super) type Parts<'m> = [&'m [u8]; 3];
 
+/// How long a message is.
+pub(super) fn bytes_of(message: &Parts<'_>) -> usize {
+    message.iter().map(|part| part.len()).sum()
+}
+
 /// How much of some messages has left.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
@@ -89,7 +94,7 @@ impl Connection {
                     let written = session.writer().write_vectored(&slices([message]));
                     let written = written.unwrap_or(0);
                     bytes += written;
-                    if written < message.iter().map(|part| part.len()).sum() {
+                    if written < bytes_of(message) {
                         break;
                     }
                 }

@@ -13,7 +13,7 @@ use tokio::{
     sync::Notify,
 };
 
-use crate::relay::worker::connection::{Connection, Parts};
+use crate::relay::worker::connection::{Connection, Parts, bytes_of};
 use crate::relay::worker::messages::Messages;
 
 /// One connection, read and written through a shared reference: all of a worker is one thread.
@@ -188,10 +188,6 @@ fn fitting(messages: &[Parts<'_>]) -> usize {
         bytes <= AT_ONCE_BYTES_MAX
     });
     fitting.count().max(1)
-}
-
-fn bytes_of(message: &Parts<'_>) -> usize {
-    message.iter().map(|part| part.len()).sum()
 }
 
 /// About a second of video: what is older is worthless to the client.

@@ -99,7 +99,7 @@ impl<'b> Outgoing<'b> {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.to_clients.is_empty() && self.to_peers.is_empty() && self.to_neighbours.is_empty()
     }
 
@@ -125,6 +125,9 @@ impl Sockets {
     /// Sends what is gathered, behind the answers that wait: these are older. Nothing comes on a channel before it is
     /// confirmed.
     pub(super) fn deliver_all(&mut self, outgoing: &mut Outgoing<'_>) {
+        if outgoing.is_empty() {
+            return;
+        }
         self.send_answers();
         if !outgoing.to_clients.is_empty() {
             self.deliver_to_clients(&outgoing.to_clients);
