@@ -201,7 +201,8 @@ fn one_node_writes_the_keys_of_a_session() {
         let mut found = Vec::new();
         cluster.stores[node].take_stale(now, false, |id, stale, left| {
             let present = left.map_or(0, |left| left.confirmed.participants());
-            found.push((id.clone(), stale.ended, present, stale.departed));
+            let departed = stale.departed().cloned().collect();
+            found.push((id.clone(), stale.ended, present, departed));
         });
         found
     };

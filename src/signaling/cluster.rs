@@ -166,7 +166,7 @@ fn read_snapshot(id: &str, text: &str) -> Option<(SessionId, EntryId, Session)> 
 
 /// What the keys of a session are to become.
 fn change(now: UnixMillis, id: &SessionId, stale: Stale, left: Option<Left<'_>>) -> KeyChange {
-    let signaling = match (stale.signal, stale.ended) {
+    let signaling = match (&stale.signal, stale.ended) {
         (Some(message), _) => Some(Some(message.raw().get().to_owned())),
         (None, true) => Some(None),
         (None, false) => None,
@@ -184,7 +184,7 @@ fn change(now: UnixMillis, id: &SessionId, stale: Stale, left: Option<Left<'_>>)
     let timer = timer.map(|timer| (keys::timer(now, id, timer), KEY_LIVES));
     let is_timed = stale.timed || session.is_some_and(|session| session.had_timer(now));
     let snapshot = left.as_ref().and_then(|left| snapshot(now, left));
-    let absent = stale.departed.iter().map(|who| who.as_str().to_owned());
+    let absent = stale.departed().map(|who| who.as_str().to_owned());
     let absent = absent.collect();
     KeyChange {
         participants: Some(match stale.ended || stale.anew {
