@@ -61,7 +61,8 @@ impl Reckoning {
         }
         state.stamped = stamped;
         let took = own.mono.saturating_duration_since(sent.mono);
-        if took > TRIP_MAX {
+        // Something is better than nothing: a node that knows nothing is not ready.
+        if took > TRIP_MAX && state.is_known {
             return false;
         }
         state.is_known = true;
@@ -140,6 +141,25 @@ mod tests {
             assert!(!reckoning.read(own, number as u64, stamped));
         }
         assert_eq!(reckoning.correct(own), own);
+    }
+
+    #[test]
+    fn a_slow_first_comparison_counts_and_a_quick_one_betters_it() {
+        let reckoning = Reckoning::default();
+        let mut own = Now::read();
+        let truth = |own: Now| moved(own.unix, 90_000);
+        let off_ms = |own| difference(reckoning.correct(own).unix, truth(own)).abs();
+        for (number, (back_ms, is_news, off_ms_max)) in
+            [(4000, true, 2000), (2000, false, 2000), (10, true, 5)]
+                .into_iter()
+                .enumerate()
+        {
+            reckoning.sent(own, number as u64);
+            let stamped = truth(own);
+            own = own.advanced(ms(back_ms));
+            assert_eq!(reckoning.read(own, number as u64, stamped), is_news);
+            assert!(reckoning.is_known() && off_ms(own) <= off_ms_max);
+        }
     }
 
     #[test]
