@@ -10,6 +10,11 @@ const AWAY_MS = 30_000
 const LAST = 40
 const UPDATE = 'session-timer-update'
 
+async function twoNodes(redis, more = {}) {
+  const variables = { SETU_STORE__REDIS_URL: redis.url, ...more }
+  return [await startSetu(variables), await startSetu(variables)]
+}
+
 // Each waits most of the time: side by side they take no longer than one.
 describe('Redis goes and comes back', { concurrency: true }, () => {
   for (const [what, options] of [
@@ -118,8 +123,7 @@ describe('Redis goes and comes back', { concurrency: true }, () => {
 
   test('two nodes agree again when their Redis is back', async () => {
     const redis = await startRedis()
-    const variables = { SETU_STORE__REDIS_URL: redis.url }
-    const nodes = [await startSetu(variables), await startSetu(variables)]
+    const nodes = await twoNodes(redis)
     const session = unique('s')
     const join = (id, node) => member(session, id, { url: nodes[node].url })
     const [alice, bob] = [await join('alice', 0), await join('bob', 1)]
@@ -155,8 +159,7 @@ describe('Redis goes and comes back', { concurrency: true }, () => {
 
   test('whoever leaves meanwhile, on whatever node, is in no key afterwards', async () => {
     const redis = await startRedis()
-    const variables = { SETU_STORE__REDIS_URL: redis.url }
-    const nodes = [await startSetu(variables), await startSetu(variables)]
+    const nodes = await twoNodes(redis)
     const session = unique('s')
     const join = (id, node, name = session) => member(name, id, { url: nodes[node].url })
     const [alice, bob, carol] = [await join('alice', 0), await join('bob', 1), await join('carol', 1)]
@@ -196,8 +199,7 @@ describe('Redis goes and comes back', { concurrency: true }, () => {
 
   test('what one node had read, and another had not, when Redis forgot it, all know in the end', async () => {
     const redis = await startRedis()
-    const variables = { SETU_STORE__REDIS_URL: redis.url }
-    const nodes = [await startSetu(variables), await startSetu(variables)]
+    const nodes = await twoNodes(redis)
     const session = unique('s')
     const join = (id, node) => member(session, id, { url: nodes[node].url })
     const [alice, bob] = [await join('alice', 0), await join('bob', 1)]
@@ -230,8 +232,7 @@ describe('Redis goes and comes back', { concurrency: true }, () => {
   test('after an outage longer than what can wait the nodes agree again', async () => {
     const redis = await startRedis()
     // All that waited comes at once, which a busy client may take slowly.
-    const variables = { SETU_STORE__REDIS_URL: redis.url, SETU_SIGNALING__OUTBOX_BYTES: '0' }
-    const nodes = [await startSetu(variables), await startSetu(variables)]
+    const nodes = await twoNodes(redis, { SETU_SIGNALING__OUTBOX_BYTES: '0' })
     const session = unique('s')
     const join = (id, node) => member(session, id, { url: nodes[node].url })
     const [alice, bob] = [await join('alice', 0), await join('bob', 1)]
