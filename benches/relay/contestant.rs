@@ -13,8 +13,8 @@ use anyhow::{bail, ensure};
 use clap::ValueEnum;
 use setu::clock::Now;
 
+use crate::case::{Case, Direction};
 use crate::cores::Cores;
-use crate::flows::{Case, Direction};
 use crate::process::{Folder, Process, START_POLL, START_WITHIN, setu_binary};
 use crate::turn_client::TurnClient;
 use crate::wire::Transport;

@@ -4,26 +4,47 @@ use std::time::Duration;
 
 use crate::Plan;
 use crate::contestant::Running;
+use crate::report::Section;
 use crate::turn_client::TurnClient;
 use crate::wire::Transport;
 
-/// Measures one figure of a server.
-pub(crate) type Figure = fn(&Running, &Plan) -> anyhow::Result<f64>;
+/// Figures of a server that are had together.
+pub(crate) struct Figures {
+    /// Where and under which name each value stands.
+    pub(crate) rows: &'static [(Section, &'static str)],
+    /// A value for each row.
+    pub(crate) measure: fn(&Running, &Plan) -> anyhow::Result<Vec<f64>>,
+}
 
-/// Name and how it is had.
-pub(crate) const FIGURES: [(&str, Figure); 3] = [
-    (
-        "CPU µs per cycle of Allocate, CreatePermission, Refresh 0",
-        cycles,
-    ),
-    ("CPU µs per Binding", bindings),
-    (
-        "KiB per idle allocation with a permission and a channel",
-        memory,
-    ),
+pub(crate) const FIGURES: [Figures; 4] = [
+    Figures {
+        rows: &[(
+            Section::RequestCpu,
+            "Allocate, CreatePermission, Refresh 0, with the challenge before",
+        )],
+        measure: cycles,
+    },
+    Figures {
+        rows: &[
+            (Section::RequestCpu, "Allocate, 64 clients at a time"),
+            (Section::RequestRate, "Allocate, 64 clients at a time"),
+        ],
+        measure: allocations,
+    },
+    Figures {
+        rows: &[(Section::RequestCpu, "Binding")],
+        measure: bindings,
+    },
+    Figures {
+        rows: &[(
+            Section::Memory,
+            "Idle allocation with a permission and a channel",
+        )],
+        measure: memory,
+    },
 ];
 
-fn cycles(server: &Running, plan: &Plan) -> anyhow::Result<f64> {
+fn cycles(server: &Running, plan: &Plan) -> anyhow::Result<Vec<f64>> {
     let peer = ([127, 0, 0, 1], 9).into();
     let cycles = plan.requests / 4;
     let (cpu, _, ()) = server.spent(|| {
@@ -36,10 +57,39 @@ fn cycles(server: &Running, plan: &Plan) -> anyhow::Result<f64> {
         }
         Ok(())
     })?;
-    Ok(micros_each(cpu, cycles))
+    Ok(vec![micros_each(cpu, cycles)])
 }
 
-fn bindings(server: &Running, plan: &Plan) -> anyhow::Result<f64> {
+/// Signed before they count, and sent at once: the server is never idle.
+fn allocations(server: &Running, plan: &Plan) -> anyhow::Result<Vec<f64>> {
+    let (mut cpu, mut wall, mut allocated) = (Duration::ZERO, Duration::ZERO, Vec::new());
+    while allocated.len() < plan.requests / 4 {
+        let mut together = Vec::new();
+        for _ in 0..TOGETHER {
+            let mut client = TurnClient::connect(Transport::Udp, server.address(Transport::Udp))?;
+            let request = client.signed_allocate()?;
+            together.push((client, request));
+        }
+        let (cpu_more, wall_more, ()) = server.spent(|| {
+            for (client, request) in &mut together {
+                client.wire.send(&request.raw)?;
+            }
+            for (client, request) in &mut together {
+                client.success_of(request)?;
+            }
+            Ok(())
+        })?;
+        (cpu, wall) = (cpu + cpu_more, wall + wall_more);
+        allocated.extend(together);
+    }
+    let count = allocated.len();
+    Ok(vec![
+        micros_each(cpu, count),
+        count as f64 / wall.as_secs_f64(),
+    ])
+}
+
+fn bindings(server: &Running, plan: &Plan) -> anyhow::Result<Vec<f64>> {
     let mut client = TurnClient::connect(Transport::Udp, server.address(Transport::Udp))?;
     let (cpu, _, ()) = server.spent(|| {
         for _ in 0..plan.requests {
@@ -47,10 +97,10 @@ fn bindings(server: &Running, plan: &Plan) -> anyhow::Result<f64> {
         }
         Ok(())
     })?;
-    Ok(micros_each(cpu, plan.requests))
+    Ok(vec![micros_each(cpu, plan.requests)])
 }
 
-fn memory(server: &Running, plan: &Plan) -> anyhow::Result<f64> {
+fn memory(server: &Running, plan: &Plan) -> anyhow::Result<Vec<f64>> {
     let allocate = |number: usize| {
         let mut client = TurnClient::connect(Transport::Udp, server.address(Transport::Udp))?;
         client.allocate()?;
@@ -66,9 +116,12 @@ fn memory(server: &Running, plan: &Plan) -> anyhow::Result<f64> {
         kept.push(allocate(number)?);
     }
     let grown = server.resident_bytes()?.saturating_sub(before);
-    Ok(grown as f64 / plan.idle as f64 / 1024.0)
+    Ok(vec![grown as f64 / plan.idle as f64 / 1024.0])
 }
 
 fn micros_each(cpu: Duration, count: usize) -> f64 {
     cpu.as_secs_f64() * 1e6 / count as f64
 }
+
+/// Clients that ask at the same time.
+const TOGETHER: usize = 64;

@@ -1,18 +1,15 @@
 //! A forwarder of datagrams, batched, without any TURN: what the kernel's sockets cost by themselves.
 //!
 //! A client's first datagram is the address of its peer, as text; the answer is the address that the peer sees. From
-//! then on every datagram goes from one to the other, unchanged.
+//! then on every datagram goes from one to the other, unchanged. Sockets are not connected, as a relay's cannot be.
 
-use std::{
-    collections::HashMap,
-    io::{ErrorKind, IoSliceMut},
-    net::SocketAddr,
-    str,
-};
+use std::{collections::HashMap, net::SocketAddr, str};
 
 use mio::{Events, Interest, Poll, Token, net::UdpSocket};
-use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
-use rustix::net::{SendFlags, sendto};
+use quinn_udp::{BATCH_SIZE, Transmit, UdpSocketState};
+use rustix::net::{SendFlags, SocketAddrAny, sendto};
+
+use crate::batch::{BUFFER_BYTES, Batch, send_all};
 
 /// Forwards until it is killed.
 pub(crate) fn run(address: SocketAddr) -> anyhow::Result<()> {
@@ -20,11 +17,16 @@ pub(crate) fn run(address: SocketAddr) -> anyhow::Result<()> {
     let mut events = Events::with_capacity(1024);
     loop {
         forwarder.poll.poll(&mut events, None)?;
+        let mut have_clients_sent = false;
         for event in &events {
             match event.token().0 {
-                0 => forwarder.clients_sent()?,
-                number => forwarder.peers_sent(number - 1)?,
+                0 => have_clients_sent = true,
+                number => forwarder.peer_sent(number - 1)?,
             }
+        }
+        forwarder.flush_to_clients();
+        if have_clients_sent {
+            forwarder.clients_sent()?;
         }
     }
 }
@@ -36,10 +38,15 @@ struct Forwarder {
     flows: Vec<Flow>,
     by_client: HashMap<SocketAddr, usize, rustc_hash::FxBuildHasher>,
     batch: Batch,
+    /// What is in the batch.
+    order: Vec<Arrived>,
+    /// Where trains of one flow are joined.
+    joined: Vec<u8>,
 }
 
 struct Flow {
     client: SocketAddr,
+    client_raw: SocketAddrAny,
     peer: SocketAddr,
     socket: UdpSocket,
     state: UdpSocketState,
@@ -62,47 +69,83 @@ impl Forwarder {
             flows: Vec::new(),
             by_client: HashMap::default(),
             batch: Batch::new(),
+            order: Vec::new(),
+            joined: Vec::new(),
         })
     }
 
     fn clients_sent(&mut self) -> anyhow::Result<()> {
         loop {
-            let Some(received) = self.batch.receive(&self.clients, &self.state)? else {
-                return Ok(());
-            };
+            let received = self.batch.receive(&self.clients, &self.state, BATCH_SIZE)?;
             for index in 0..received {
-                let (from, stride, bytes) = self.batch.train(index);
-                let Some(flow) = self.by_client.get(&from).map(|flow| &self.flows[*flow]) else {
-                    let peer = str::from_utf8(bytes)?.parse()?;
-                    self.open(from, peer)?;
-                    continue;
-                };
-                for datagram in bytes.chunks(stride) {
-                    // What the kernel has no room for is lost, as on any network.
-                    let _ = sendto(&flow.socket, datagram, SendFlags::DONTWAIT, &flow.peer);
+                let train = self.batch.train(index);
+                match self.by_client.get(&train.from) {
+                    Some(flow) => self.order.push((*flow, index)),
+                    None => {
+                        let peer = str::from_utf8(train.bytes)?.parse()?;
+                        self.open(train.from, peer)?;
+                    }
                 }
+            }
+            self.flush_to_peers();
+            // A short batch was all: what comes later is another event.
+            if received < BATCH_SIZE {
+                return Ok(());
             }
         }
     }
 
-    fn peers_sent(&mut self, number: usize) -> anyhow::Result<()> {
-        let flow = &self.flows[number];
+    fn peer_sent(&mut self, number: usize) -> anyhow::Result<()> {
+        let mut most = AT_FIRST;
         loop {
-            let Some(received) = self.batch.receive(&flow.socket, &flow.state)? else {
+            if self.batch.free() == 0 {
+                self.flush_to_clients();
+            }
+            let (free, flow) = (self.batch.free(), &self.flows[number]);
+            let asked = most.min(free);
+            let received = self.batch.receive(&flow.socket, &flow.state, asked)?;
+            let first = BATCH_SIZE - free;
+            self.order
+                .extend((first..first + received).map(|index| (number, index)));
+            if received < asked {
                 return Ok(());
-            };
-            for index in 0..received {
-                let (_, stride, bytes) = self.batch.train(index);
-                let transmit = Transmit {
-                    destination: flow.client,
-                    ecn: None,
-                    contents: bytes,
-                    segment_size: (bytes.len() > stride).then_some(stride),
-                    src_ip: None,
-                };
-                let _ = self.state.try_send((&self.clients).into(), &transmit);
+            }
+            most = BATCH_SIZE;
+        }
+    }
+
+    /// From each flow's socket what came for its peer.
+    fn flush_to_peers(&mut self) {
+        self.order.sort_unstable();
+        for run in runs(&self.order) {
+            let flow = &self.flows[run[0].0];
+            match lone(&self.batch, run) {
+                Some(datagram) => {
+                    let _ = sendto(&flow.socket, datagram, SendFlags::DONTWAIT, &flow.peer);
+                }
+                None => {
+                    let to = (&flow.socket, &flow.state, flow.peer);
+                    send_joined(to, &self.batch, run, &mut self.joined);
+                }
             }
         }
+        self.order.clear();
+        self.batch.clear();
+    }
+
+    /// From the one socket what came for all clients.
+    fn flush_to_clients(&mut self) {
+        for run in runs(&self.order).filter(|run| lone(&self.batch, run).is_none()) {
+            let to = (&self.clients, &self.state, self.flows[run[0].0].client);
+            send_joined(to, &self.batch, run, &mut self.joined);
+        }
+        let lone = runs(&self.order).filter_map(|run| {
+            let datagram = lone(&self.batch, run)?;
+            Some((&self.flows[run[0].0].client_raw, datagram))
+        });
+        send_all(&self.clients, lone);
+        self.order.clear();
+        self.batch.clear();
     }
 
     fn open(&mut self, client: SocketAddr, peer: SocketAddr) -> anyhow::Result<()> {
@@ -118,6 +161,7 @@ impl Forwarder {
             .send_to(socket.local_addr()?.to_string().as_bytes(), client)?;
         self.flows.push(Flow {
             client,
+            client_raw: client.into(),
             peer,
             socket,
             state,
@@ -127,44 +171,67 @@ impl Forwarder {
     }
 }
 
-/// Room for one batch of datagrams, or of trains that the kernel joined.
-pub(crate) struct Batch {
-    storage: Box<[u8]>,
-    meta: [RecvMeta; BATCH_SIZE],
+/// What came for one flow, and then for the next.
+fn runs(order: &[Arrived]) -> impl Iterator<Item = &[Arrived]> {
+    order.chunk_by(|(one, _), (next, _)| one == next)
 }
 
-impl Batch {
-    pub(crate) fn new() -> Self {
-        Self {
-            storage: vec![0; BATCH_SIZE * TRAIN_BYTES_MAX].into_boxed_slice(),
-            meta: [RecvMeta::default(); BATCH_SIZE],
-        }
-    }
-
-    /// How many trains came; `None` when nothing waits.
-    pub(crate) fn receive(
-        &mut self,
-        socket: &UdpSocket,
-        state: &UdpSocketState,
-    ) -> anyhow::Result<Option<usize>> {
-        let mut rooms = self.storage.chunks_exact_mut(TRAIN_BYTES_MAX);
-        let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
-            std::array::from_fn(|_| IoSliceMut::new(rooms.next().unwrap_or_default()));
-        let received = socket.try_io(|| state.recv(socket.into(), &mut slices, &mut self.meta));
-        match received {
-            Ok(received) => Ok(Some(received)),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Who sent the train, the length of each of its datagrams, and the datagrams.
-    pub(crate) fn train(&self, index: usize) -> (SocketAddr, usize, &[u8]) {
-        let meta = &self.meta[index];
-        let room = &self.storage[index * TRAIN_BYTES_MAX..];
-        (meta.addr, meta.stride.max(1), &room[..meta.len])
-    }
+/// The only datagram of a run.
+fn lone<'a>(batch: &'a Batch, run: &[Arrived]) -> Option<&'a [u8]> {
+    let &[(_, index)] = run else {
+        return None;
+    };
+    let train = batch.train(index);
+    (train.bytes.len() <= train.stride).then_some(train.bytes)
 }
 
-const TRAIN_BYTES_MAX: usize = 65_536;
-pub(crate) const BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Sends a run as one train, which the kernel cuts up, where its datagrams are of one length. What the kernel has no room
+/// for is lost, as on any network.
+fn send_joined(
+    (socket, state, destination): (&UdpSocket, &UdpSocketState, SocketAddr),
+    batch: &Batch,
+    run: &[Arrived],
+    joined: &mut Vec<u8>,
+) {
+    let send = |bytes: &[u8], stride: usize| {
+        let transmit = Transmit {
+            destination,
+            ecn: None,
+            contents: bytes,
+            segment_size: (bytes.len() > stride).then_some(stride),
+            src_ip: None,
+        };
+        let _ = state.try_send(socket.into(), &transmit);
+    };
+    if let &[(_, index)] = run {
+        let train = batch.train(index);
+        return send(train.bytes, train.stride);
+    }
+    joined.clear();
+    let mut stride = 1;
+    for &(_, index) in run {
+        let train = batch.train(index);
+        let bytes = joined.len() + train.bytes.len();
+        let fits = train.stride == stride
+            && joined.len().is_multiple_of(stride)
+            && bytes <= JOINED_BYTES_MAX
+            && bytes.div_ceil(stride) <= state.max_gso_segments();
+        if !fits {
+            if !joined.is_empty() {
+                send(joined, stride);
+            }
+            joined.clear();
+            stride = train.stride;
+        }
+        joined.extend_from_slice(train.bytes);
+    }
+    send(joined, stride);
+}
+
+/// The number of a flow, and where its train is in the batch.
+type Arrived = (usize, usize);
+
+/// How many are asked of a peer's socket at first: few flows have more waiting, and room for many is costly to describe.
+const AT_FIRST: usize = 4;
+/// What UDP over IPv4 can carry.
+const JOINED_BYTES_MAX: usize = 65_507;

@@ -3,30 +3,40 @@
 //! `cargo bench --bench relay`. The forwarder is the floor of any relay that goes through kernel sockets. Each round
 //! starts every server anew, one after the other, on a core of their own; this program, the load, has another. Compare
 //! the ratios: the absolute figures are this machine's.
+//!
+//! Paced cases give latency, beside that of a direct hop over loopback, and CPU where a server is mostly idle. Saturated
+//! ones give CPU where it never is: with so many packets under way that none is lost, and then at the highest rate that
+//! can be offered, whether the server keeps up or not, with less than one in a hundred lost or late.
 
 #[path = "../common/cores.rs"]
 mod cores;
 #[path = "../common/process.rs"]
 mod process;
 
+mod batch;
+mod case;
 mod contestant;
 mod control;
-mod flows;
+mod ends;
 mod forwarder;
+mod load;
 mod report;
+mod search;
+mod setup;
 mod turn_client;
 mod wire;
 
 use std::{net::SocketAddr, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Parser;
 
+use case::{Case, Pace};
 use contestant::{Contestant, Running};
 use cores::Cores;
-use flows::{Case, Direction, Load};
+use load::{LOST_AFTER, Load};
 use report::Report;
-use wire::Transport;
+use setup::Route;
 
 /// What can be said behind `cargo bench --bench relay --`.
 #[derive(Parser)]
@@ -34,6 +44,9 @@ struct Arguments {
     /// Few clients, a moment for each case, one round: shows that it works, and no figure to trust.
     #[arg(long)]
     quick: bool,
+    /// Every combination of transport, direction, clients and size instead of the telling ones: hours.
+    #[arg(long)]
+    all: bool,
     /// How often all of it is measured; the medians are shown.
     #[arg(long)]
     rounds: Option<usize>,
@@ -54,6 +67,12 @@ struct Arguments {
     bench: bool,
 }
 
+impl Arguments {
+    fn wants(&self, name: &str) -> bool {
+        self.case.as_ref().is_none_or(|part| name.contains(part))
+    }
+}
+
 /// How much of everything.
 pub(crate) struct Plan {
     rounds: usize,
@@ -69,7 +88,7 @@ pub(crate) struct Plan {
 impl Plan {
     fn of(arguments: &Arguments) -> Self {
         let (rounds, seconds, warm_up, idle, requests) = if arguments.quick {
-            (1, 0.2, 50, 100, 200)
+            (1, 0.1, 50, 100, 200)
         } else {
             (5, 2.0, 300, 5_000, 20_000)
         };
@@ -95,6 +114,7 @@ fn main() -> anyhow::Result<()> {
     let cases = cases(&arguments);
     let mut report = Report::new(&contestants);
     for round in 1..=plan.rounds {
+        measure_direct(&plan, &cases, &mut report)?;
         for &contestant in &contestants {
             eprintln!("round {round} of {}: {contestant}", plan.rounds);
             measure(contestant, cores, &plan, &arguments, &cases, &mut report)
@@ -120,21 +140,53 @@ fn measure(
 ) -> anyhow::Result<()> {
     for case in cases.iter().filter(|case| contestant.serves(case)) {
         let server = Running::start(contestant, cores)?;
-        let mut load = Load::set_up(&server, case).with_context(|| format!("setting up {case}"))?;
-        load.run(plan.warm_up)?;
-        let (cpu, wall, tally) = server.spent(|| load.run(plan.phase))?;
-        report.add_case(contestant, case, cpu, wall, tally);
+        measure_case(&server, plan, case, report).with_context(|| case.to_string())?;
     }
-    for (name, figure) in control::FIGURES {
-        let wanted = arguments
-            .case
-            .as_ref()
-            .is_none_or(|part| name.contains(part.as_str()));
-        if wanted && contestant.is_turn() {
+    for figures in control::FIGURES {
+        let wanted = |(_, name): &(_, &str)| arguments.wants(name);
+        if figures.rows.iter().any(wanted) && contestant.is_turn() {
             let server = Running::start(contestant, cores)?;
-            let value = figure(&server, plan).with_context(|| format!("measuring {name}"))?;
-            report.add_figure(contestant, name, value);
+            let values = (figures.measure)(&server, plan)
+                .with_context(|| format!("measuring {}", figures.rows[0].1))?;
+            for ((section, name), value) in figures.rows.iter().zip(values) {
+                report.add(contestant, *section, name, value);
+            }
         }
+    }
+    Ok(())
+}
+
+fn measure_case(
+    server: &Running,
+    plan: &Plan,
+    case: &Case,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let mut load = Load::set_up(Route::Through(server), case).context("setting up")?;
+    load.run(case.pace, plan.warm_up, LOST_AFTER)?;
+    let (cpu, wall, tally) = server.spent(|| load.run(case.pace, plan.phase, LOST_AFTER))?;
+    ensure!(tally.delivered > 0, "nothing arrived");
+    let near = tally.delivered as f64 / wall.as_secs_f64();
+    report.add_case(server.contestant, case, (cpu, wall), tally);
+    if case.pace == Pace::Saturated {
+        let trial = plan.phase / TRIALS_A_PHASE;
+        match search::highest_rate(server, &mut load, near, trial)? {
+            Some(held) => report.add_held(server.contestant, case, held),
+            None => eprintln!(
+                "{case}: {} holds no rate that was offered",
+                server.contestant
+            ),
+        }
+    }
+    Ok(())
+}
+
+/// The same load without a server, where latency is measured.
+fn measure_direct(plan: &Plan, cases: &[Case], report: &mut Report) -> anyhow::Result<()> {
+    for case in cases.iter().filter(|case| case.pace != Pace::Saturated) {
+        let mut load = Load::set_up(Route::Direct, case)?;
+        load.run(case.pace, plan.warm_up, LOST_AFTER)?;
+        report.add_direct(case, load.run(case.pace, plan.phase, LOST_AFTER)?);
     }
     Ok(())
 }
@@ -152,56 +204,22 @@ fn contestants(arguments: &Arguments) -> Vec<Contestant> {
     found
 }
 
-/// Every case, the most telling ones first.
 fn cases(arguments: &Arguments) -> Vec<Case> {
-    use Direction::{Down, RelayToRelay, Up};
-    use Transport::{Tcp, Tls, Udp};
-    let paced = Some(50_000);
-    let all = [
-        (Udp, Up, 100, 160, paced, 1),
-        (Udp, Down, 100, 160, paced, 1),
-        (Udp, RelayToRelay, 100, 160, Some(25_000), 1),
-        (Udp, Up, 1, 160, None, 1),
-        (Udp, Up, 10, 160, None, 1),
-        (Udp, Up, 100, 160, None, 1),
-        (Udp, Up, 1000, 160, None, 1),
-        (Udp, Up, 100, 160, None, 16),
-        (Udp, Up, 100, 1200, None, 1),
-        (Udp, Down, 1, 160, None, 1),
-        (Udp, Down, 10, 160, None, 1),
-        (Udp, Down, 100, 160, None, 1),
-        (Udp, Down, 1000, 160, None, 1),
-        (Udp, Down, 100, 160, None, 16),
-        (Udp, Down, 100, 1200, None, 1),
-        (Udp, RelayToRelay, 100, 160, None, 1),
-        (Udp, RelayToRelay, 100, 1200, None, 1),
-        (Tcp, Up, 100, 160, None, 1),
-        (Tcp, Down, 100, 160, None, 1),
-        (Tls, Up, 100, 160, None, 1),
-        (Tls, Down, 100, 160, None, 1),
-    ];
-    all.into_iter()
-        .map(
-            |(transport, direction, clients, payload_bytes, packets_per_second, train)| Case {
-                transport,
-                direction,
-                clients: if arguments.quick {
-                    clients.min(10)
-                } else {
-                    clients
-                },
-                payload_bytes,
-                packets_per_second: packets_per_second
-                    .map(|rate| if arguments.quick { rate / 10 } else { rate }),
-                train,
-            },
-        )
-        .filter(|case| {
-            let part = arguments.case.as_ref();
-            part.is_none_or(|part| case.to_string().contains(part.as_str()))
-        })
-        .collect()
+    let mut cases = if arguments.all {
+        Case::all()
+    } else {
+        Case::telling()
+    };
+    if arguments.quick {
+        cases = cases.into_iter().map(Case::in_brief).collect();
+        // What differed in the number of clients alone.
+        cases.dedup();
+    }
+    cases.retain(|case| arguments.wants(&case.to_string()));
+    cases
 }
 
 /// Peers, listeners, and what the load opens besides.
 const SOCKETS_BESIDE: usize = 4_096;
+/// How many trials at a rate of their own take as long as one case.
+const TRIALS_A_PHASE: u32 = 8;

@@ -62,25 +62,31 @@ impl TurnClient {
         }
     }
 
-    /// One that speaks to the forwarder.
-    pub(crate) fn without_turn(wire: Wire) -> Self {
-        Self {
-            wire,
-            nonce: String::new(),
-            key: MessageIntegrity(Vec::new()),
-            transactions: 0,
-        }
-    }
-
     /// The relayed transport address.
     pub(crate) fn allocate(&mut self) -> anyhow::Result<SocketAddr> {
-        let transport = RequestedTransport {
-            protocol: PROTO_UDP,
-        };
-        let answer = self.ask(METHOD_ALLOCATE, &[&transport])?;
+        let request = self.signed_allocate()?;
+        self.wire.send(&request.raw)?;
+        let answer = self.success_of(&request)?;
         let mut relayed = RelayedAddress::default();
         relayed.get_from(&answer)?;
         Ok(SocketAddr::new(relayed.ip, relayed.port))
+    }
+
+    /// An Allocate request, to be sent at once or later.
+    pub(crate) fn signed_allocate(&mut self) -> anyhow::Result<Message> {
+        let transport = RequestedTransport {
+            protocol: PROTO_UDP,
+        };
+        self.signed(METHOD_ALLOCATE, &[&transport])
+    }
+
+    /// The answer, which must not refuse.
+    pub(crate) fn success_of(&mut self, request: &Message) -> anyhow::Result<Message> {
+        let answer = self.answer_to(request)?;
+        if answer.typ.class != CLASS_SUCCESS_RESPONSE {
+            bail!("refused: {answer} {:?}", answer.attributes);
+        }
+        Ok(answer)
     }
 
     pub(crate) fn bind(&mut self, peer: SocketAddr) -> anyhow::Result<()> {
@@ -106,6 +112,18 @@ impl TurnClient {
     }
 
     fn ask(&mut self, method: Method, attributes: &[&dyn Setter]) -> anyhow::Result<Message> {
+        let request = self.signed(method, attributes)?;
+        self.wire.send(&request.raw)?;
+        self.success_of(&request)
+    }
+
+    fn exchange(&mut self, method: Method, attributes: &[&dyn Setter]) -> anyhow::Result<Message> {
+        let request = self.request(method, attributes)?;
+        self.wire.send(&request.raw)?;
+        self.answer_to(&request)
+    }
+
+    fn signed(&mut self, method: Method, attributes: &[&dyn Setter]) -> anyhow::Result<Message> {
         let text = |typ, text: &str| TextAttribute {
             attr: typ,
             text: text.to_owned(),
@@ -116,15 +134,13 @@ impl TurnClient {
             text(ATTR_NONCE, &self.nonce),
         );
         let key = MessageIntegrity(self.key.0.clone());
-        let all = [attributes, &[&user, &realm, &nonce, &key]].concat();
-        let answer = self.exchange(method, &all)?;
-        if answer.typ.class != CLASS_SUCCESS_RESPONSE {
-            bail!("refused: {answer} {:?}", answer.attributes);
-        }
-        Ok(answer)
+        self.request(
+            method,
+            &[attributes, &[&user, &realm, &nonce, &key]].concat(),
+        )
     }
 
-    fn exchange(&mut self, method: Method, attributes: &[&dyn Setter]) -> anyhow::Result<Message> {
+    fn request(&mut self, method: Method, attributes: &[&dyn Setter]) -> anyhow::Result<Message> {
         self.transactions += 1;
         let mut request = Message::new();
         request.typ = MessageType::new(method, CLASS_REQUEST);
@@ -133,7 +149,10 @@ impl TurnClient {
         for attribute in attributes {
             attribute.add_to(&mut request)?;
         }
-        self.wire.send(&request.raw)?;
+        Ok(request)
+    }
+
+    fn answer_to(&mut self, request: &Message) -> anyhow::Result<Message> {
         loop {
             let mut answer = Message::new();
             answer.unmarshal_binary(&self.wire.receive()?)?;

@@ -3,6 +3,7 @@
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream, UdpSocket},
+    os::fd::{AsRawFd, RawFd},
     sync::Arc,
     time::Duration,
 };
@@ -113,11 +114,30 @@ impl Wire {
         }
     }
 
+    /// Writes what a stream takes without waiting; nothing for datagrams.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Udp(_) => Ok(0),
+            Self::Tcp(stream, _) => stream.write(bytes),
+            Self::Tls(stream, _) => stream.write(bytes),
+        }
+    }
+
     pub(crate) fn set_nonblocking(&self) -> io::Result<()> {
         match self {
             Self::Udp(socket) => socket.set_nonblocking(true),
             Self::Tcp(stream, _) => stream.set_nonblocking(true),
             Self::Tls(stream, _) => stream.sock.set_nonblocking(true),
+        }
+    }
+}
+
+impl AsRawFd for Wire {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Udp(socket) => socket.as_raw_fd(),
+            Self::Tcp(stream, _) => stream.as_raw_fd(),
+            Self::Tls(stream, _) => stream.sock.as_raw_fd(),
         }
     }
 }
