@@ -13,6 +13,8 @@ use rustix::net::sockopt::{
 };
 use socket2::{Domain, SockRef, Socket, Type};
 
+use crate::relay::engine::five_tuple::Family;
+
 /// Binds `addr` for us alone, for a moment; says where, for port 0.
 ///
 /// `SO_REUSEPORT`, which our workers need, would let a second server bind the same address unnoticed.
@@ -78,11 +80,12 @@ pub(crate) fn client_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
 
 /// A relay socket: this port is ours alone.
 pub(crate) fn relay_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let family = Family::of(addr.ip());
     let socket = open(addr, Type::DGRAM)?;
     socket.bind(&addr.into())?;
     let socket = socket.into();
-    fragmenting(&socket)?;
-    tell_traffic_class(&socket)?;
+    discover_no_mtu(&socket, family)?;
+    tell_traffic_class_of(&socket, family)?;
     // Where the kernel has no GRO, datagrams arrive one by one.
     let _ = join_datagrams(&socket);
     Ok(socket)
@@ -111,42 +114,52 @@ pub(crate) fn peer_tcp(addr: SocketAddr) -> io::Result<TcpStream> {
 
 /// Lets datagrams of any size out, in fragments where they must
 /// ([RFC 8656 §15](https://www.rfc-editor.org/rfc/rfc8656#section-15): DF is 0 unless the client asks).
-pub(crate) fn fragmenting(socket: impl AsFd) -> io::Result<()> {
-    if is_ipv4(&socket)? {
-        set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DONT)?;
-    } else {
-        set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::DONT)?;
-        setsockopt(&socket.as_fd(), sockopt::Ipv6DontFrag, &false)?;
+pub(crate) fn fragmenting(socket: &UdpSocket) -> io::Result<()> {
+    let family = family_of(socket)?;
+    discover_no_mtu(socket, family)?;
+    match family {
+        Family::V4 => {}
+        Family::V6 => setsockopt(&socket.as_fd(), sockopt::Ipv6DontFrag, &false)?,
+    }
+    Ok(())
+}
+
+/// All that a new socket needs to be told.
+fn discover_no_mtu(socket: &UdpSocket, family: Family) -> io::Result<()> {
+    match family {
+        Family::V4 => set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT)?,
+        Family::V6 => set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DONT)?,
     }
     Ok(())
 }
 
 /// Lets nothing out but whole datagrams: what is too big for the path is refused.
-pub(crate) fn unfragmented(socket: impl AsFd) -> io::Result<()> {
-    if is_ipv4(&socket)? {
-        set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DO)?;
-    } else {
-        setsockopt(&socket.as_fd(), sockopt::Ipv6DontFrag, &true)?;
+pub(crate) fn unfragmented(socket: &UdpSocket) -> io::Result<()> {
+    match family_of(socket)? {
+        Family::V4 => set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DO)?,
+        Family::V6 => setsockopt(&socket.as_fd(), sockopt::Ipv6DontFrag, &true)?,
     }
     Ok(())
 }
 
 /// Tells with each datagram which address it was sent to.
 pub(super) fn tell_destination(socket: &UdpSocket) -> io::Result<()> {
-    if is_ipv4(socket)? {
-        setsockopt(&socket.as_fd(), sockopt::Ipv4PacketInfo, &true)?;
-    } else {
-        setsockopt(&socket.as_fd(), sockopt::Ipv6RecvPacketInfo, &true)?;
+    match family_of(socket)? {
+        Family::V4 => setsockopt(&socket.as_fd(), sockopt::Ipv4PacketInfo, &true)?,
+        Family::V6 => setsockopt(&socket.as_fd(), sockopt::Ipv6RecvPacketInfo, &true)?,
     }
     Ok(())
 }
 
 /// Tells DSCP and ECN with each datagram that has any.
 pub(super) fn tell_traffic_class(socket: &UdpSocket) -> io::Result<()> {
-    if is_ipv4(socket)? {
-        setsockopt(&socket.as_fd(), sockopt::IpRecvTos, &true)?;
-    } else {
-        setsockopt(&socket.as_fd(), sockopt::Ipv6RecvTClass, &true)?;
+    tell_traffic_class_of(socket, family_of(socket)?)
+}
+
+fn tell_traffic_class_of(socket: &UdpSocket, family: Family) -> io::Result<()> {
+    match family {
+        Family::V4 => setsockopt(&socket.as_fd(), sockopt::IpRecvTos, &true)?,
+        Family::V6 => setsockopt(&socket.as_fd(), sockopt::Ipv6RecvTClass, &true)?,
     }
     Ok(())
 }
@@ -159,10 +172,9 @@ pub(super) fn join_datagrams(socket: &UdpSocket) -> io::Result<()> {
 
 /// Keeps what is said about datagrams sent earlier in the socket's error queue.
 pub(super) fn keep_errors(socket: &UdpSocket) -> io::Result<()> {
-    if is_ipv4(socket)? {
-        setsockopt(&socket.as_fd(), sockopt::Ipv4RecvErr, &true)?;
-    } else {
-        setsockopt(&socket.as_fd(), sockopt::Ipv6RecvErr, &true)?;
+    match family_of(socket)? {
+        Family::V4 => setsockopt(&socket.as_fd(), sockopt::Ipv4RecvErr, &true)?,
+        Family::V6 => setsockopt(&socket.as_fd(), sockopt::Ipv6RecvErr, &true)?,
     }
     Ok(())
 }
@@ -172,16 +184,15 @@ pub(super) fn trains_are_cut(socket: &UdpSocket) -> bool {
     getsockopt(&socket.as_fd(), sockopt::UdpGsoSegment).is_ok()
 }
 
-fn is_ipv4(socket: impl AsFd) -> io::Result<bool> {
-    Ok(SockRef::from(&socket).local_addr()?.is_ipv4())
+fn family_of(socket: &UdpSocket) -> io::Result<Family> {
+    Ok(Family::of(socket.local_addr()?.ip()))
 }
 
 fn open(addr: SocketAddr, kind: Type) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(addr), kind, None)?;
+    let socket = Socket::new(Domain::for_address(addr), kind.nonblocking(), None)?;
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    socket.set_nonblocking(true)?;
     Ok(socket)
 }
 
