@@ -354,9 +354,28 @@ impl Trains {
 pub(super) fn send<'d>(
     socket: impl AsFd,
     trains: &Trains,
-    departures: impl Iterator<Item = Departure<'d>>,
+    mut departures: impl Iterator<Item = Departure<'d>>,
 ) -> usize {
     let fd = socket.as_fd().as_raw_fd();
+    let Some(first) = departures.next() else {
+        return 0;
+    };
+    match departures.next() {
+        None => usize::from(!send_alone(fd, &first)),
+        Some(second) => {
+            let all = [first, second].into_iter().chain(departures);
+            send_many(fd, trains, all)
+        }
+    }
+}
+
+/// Apart from what sends a single datagram, which has no use for so much room on the stack.
+#[inline(never)]
+fn send_many<'d>(
+    fd: libc::c_int,
+    trains: &Trains,
+    departures: impl Iterator<Item = Departure<'d>>,
+) -> usize {
     let (mut loading, mut unsent) = (Loading::new(), 0);
     for departure in departures {
         if loading.is_full() {
@@ -367,7 +386,66 @@ pub(super) fn send<'d>(
     unsent + loading.send(fd, trains)
 }
 
-/// Trains, each a message to the kernel. A single datagram is a short one.
+/// Sends a single datagram; says whether it was sent.
+fn send_alone(fd: libc::c_int, departure: &Departure<'_>) -> bool {
+    let is_plain = departure.from.is_none() && departure.traffic_class == 0;
+    let attempt = || {
+        let sent = match departure.parts {
+            [only, [], []] if is_plain => send_plain(fd, only, departure.to),
+            _ => send_described(fd, departure),
+        };
+        (sent < 0).then(errno)
+    };
+    let failed = match attempt() {
+        Some(error) if is_about_another(error) => attempt(),
+        outcome => outcome,
+    };
+    failed.is_none()
+}
+
+/// Sends a datagram of which the kernel needs to know nothing but the bytes and where to.
+fn send_plain(fd: libc::c_int, bytes: &[u8], to: SocketAddr) -> libc::ssize_t {
+    let (to, to_bytes) = Address::of(to);
+    // SAFETY: bytes and address are borrowed for the call.
+    unsafe {
+        libc::sendto(
+            fd,
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            libc::MSG_DONTWAIT,
+            (&raw const to).cast(),
+            to_bytes,
+        )
+    }
+}
+
+/// Sends a datagram with all that is to be said of it.
+fn send_described(fd: libc::c_int, departure: &Departure<'_>) -> libc::ssize_t {
+    let mut parts = departure.parts.map(part);
+    let used = departure.parts.iter().rposition(|part| !part.is_empty());
+    let (mut to, to_bytes) = Address::of(departure.to);
+    let mut control = MaybeUninit::uninit();
+    // SAFETY: all zeros are a header; all that it leads to lives, and what the parts lead to is borrowed for the call.
+    unsafe {
+        let mut header: libc::msghdr = mem::zeroed();
+        header.msg_name = (&raw mut to).cast();
+        header.msg_namelen = to_bytes;
+        header.msg_iov = parts.as_mut_ptr();
+        header.msg_iovlen = used.map_or(0, |last| last + 1) as _;
+        describe(departure, None, &mut header, control.as_mut_ptr());
+        libc::sendmsg(fd, &raw const header, libc::MSG_DONTWAIT)
+    }
+}
+
+/// The kernel reads only.
+fn part(bytes: &[u8]) -> libc::iovec {
+    libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    }
+}
+
+/// Trains, each a message to the kernel. One datagram is a short one.
 struct Loading<'d> {
     trains: [MaybeUninit<Train<'d>>; DEPARTURES_MAX],
     count: usize,
@@ -408,12 +486,8 @@ impl<'d> Loading<'d> {
     /// The caller has seen to it that there is room.
     fn add(&mut self, departure: &Departure<'d>, in_trains: bool) {
         let (bytes, first_part) = (departure.bytes(), self.parts_count);
-        for part in departure.parts.iter().filter(|part| !part.is_empty()) {
-            self.parts[self.parts_count].write(libc::iovec {
-                // The kernel reads only.
-                iov_base: part.as_ptr().cast_mut().cast(),
-                iov_len: part.len(),
-            });
+        for bytes in departure.parts.iter().filter(|bytes| !bytes.is_empty()) {
+            self.parts[self.parts_count].write(part(bytes));
             self.parts_count += 1;
         }
         self.datagrams += 1;
@@ -452,11 +526,7 @@ impl<'d> Loading<'d> {
         let unsent = unsafe {
             let loaded = self.trains[..self.count].assume_init_ref();
             let parts = self.parts[..self.parts_count].assume_init_ref();
-            match loaded {
-                [] => 0,
-                [only] if only.is_plain() => send_plain(fd, only, parts),
-                loaded => send_trains(fd, trains, loaded, parts),
-            }
+            send_trains(fd, trains, loaded, parts)
         };
         (self.count, self.parts_count, self.datagrams) = (0, 0, 0);
         unsent
@@ -473,40 +543,10 @@ impl Train<'_> {
             && self.head.traffic_class == departure.traffic_class
     }
 
-    /// Whether the kernel needs to know nothing but the bytes and where to.
-    fn is_plain(&self) -> bool {
-        self.datagrams == 1
-            && self.parts == 1
-            && self.head.from.is_none()
-            && self.head.traffic_class == 0
+    /// Where the kernel is to cut it up.
+    fn cut_at(&self) -> Option<u16> {
+        (self.datagrams > 1).then_some(self.stride as u16)
     }
-}
-
-/// Sends one datagram of one part.
-///
-/// # Safety
-/// The train's parts are within `parts`, and lead to readable bytes.
-unsafe fn send_plain(fd: libc::c_int, train: &Train<'_>, parts: &[libc::iovec]) -> usize {
-    let (part, (to, to_bytes)) = (&parts[train.first_part], Address::of(train.head.to));
-    let attempt = || {
-        // SAFETY: the caller's promise.
-        let sent = unsafe {
-            libc::sendto(
-                fd,
-                part.iov_base,
-                part.iov_len,
-                libc::MSG_DONTWAIT,
-                (&raw const to).cast(),
-                to_bytes,
-            )
-        };
-        (sent < 0).then(errno)
-    };
-    let failed = match attempt() {
-        Some(error) if is_about_another(error) => attempt(),
-        outcome => outcome,
-    };
-    usize::from(failed.is_some())
 }
 
 /// Sends trains.
@@ -532,7 +572,7 @@ unsafe fn send_trains(
         header.msg_hdr.msg_iovlen = train.parts as _;
         let control = controls[number].as_mut_ptr();
         // SAFETY: the control's room is of the size that `describe` needs, and is the header's as long as it lives.
-        unsafe { describe(train, &mut header.msg_hdr, control) };
+        unsafe { describe(&train.head, train.cut_at(), &mut header.msg_hdr, control) };
         headers[number].write(header);
     }
     let (mut next, mut unsent, mut is_retry) = (0, 0, false);
@@ -608,11 +648,16 @@ unsafe fn send_one_by_one(fd: libc::c_int, train: &Train<'_>, parts: &[libc::iov
     unsent
 }
 
-/// Writes what the kernel is told beside a train's bytes.
+/// Writes what the kernel is told beside the bytes, those of a train with where to cut it.
 ///
 /// # Safety
 /// `control` leads to room for a [`SentControl`].
-unsafe fn describe(train: &Train<'_>, header: &mut libc::msghdr, control: *mut SentControl) {
+unsafe fn describe(
+    head: &Departure<'_>,
+    cut_at: Option<u16>,
+    header: &mut libc::msghdr,
+    control: *mut SentControl,
+) {
     header.msg_control = control.cast();
     let mut bytes = 0;
     let mut add = |level, kind, value: &[u8]| {
@@ -620,16 +665,16 @@ unsafe fn describe(train: &Train<'_>, header: &mut libc::msghdr, control: *mut S
         unsafe {
             let message = control.cast::<u8>().add(bytes).cast::<libc::cmsghdr>();
             // Zeros where musl has padding: there the kernel's fields are wider.
-            let mut head: libc::cmsghdr = mem::zeroed();
-            head.cmsg_len = libc::CMSG_LEN(value.len() as _) as _;
-            head.cmsg_level = level;
-            head.cmsg_type = kind;
-            message.write(head);
+            let mut told: libc::cmsghdr = mem::zeroed();
+            told.cmsg_len = libc::CMSG_LEN(value.len() as _) as _;
+            told.cmsg_level = level;
+            told.cmsg_type = kind;
+            message.write(told);
             ptr::copy_nonoverlapping(value.as_ptr(), libc::CMSG_DATA(message), value.len());
             bytes += libc::CMSG_SPACE(value.len() as _) as usize;
         }
     };
-    match train.head.from {
+    match head.from {
         None => {}
         Some(IpAddr::V4(ip)) => {
             // in_pktinfo: the interface, which is the kernel's to choose, the address, and one that is ignored.
@@ -644,16 +689,15 @@ unsafe fn describe(train: &Train<'_>, header: &mut libc::msghdr, control: *mut S
             add(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
         }
     }
-    if train.head.traffic_class != 0 {
-        let class = libc::c_int::from(train.head.traffic_class).to_ne_bytes();
-        match train.head.to {
+    if head.traffic_class != 0 {
+        let class = libc::c_int::from(head.traffic_class).to_ne_bytes();
+        match head.to {
             SocketAddr::V4(_) => add(libc::IPPROTO_IP, libc::IP_TOS, &class),
             SocketAddr::V6(_) => add(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, &class),
         }
     }
-    if train.datagrams > 1 {
-        let stride = (train.stride as u16).to_ne_bytes();
-        add(libc::SOL_UDP, libc::UDP_SEGMENT, &stride);
+    if let Some(stride) = cut_at {
+        add(libc::SOL_UDP, libc::UDP_SEGMENT, &stride.to_ne_bytes());
     }
     header.msg_controllen = bytes as _;
     if bytes == 0 {
@@ -728,6 +772,27 @@ mod tests {
     }
 
     #[test]
+    fn a_single_datagram_arrives_in_one_piece() {
+        for bind in ["127.0.0.1:0", "[::1]:0"] {
+            let (from, to) = (socket(bind), socket(bind));
+            let to_addr = to.local_addr().unwrap();
+            let empty: &[u8] = b"";
+            for parts in [
+                [empty, empty, empty],
+                [b"whole", empty, empty],
+                [b"head", b"payload", empty],
+                [b"head", empty, b"padding"],
+                [b"head", b"payload", b"padding"],
+            ] {
+                let alone = [departure(to_addr, parts)].into_iter();
+                assert_eq!(send(&from, &Trains::new(true), alone), 0);
+                let received = receive_all(&to, &mut Arrivals::new(), 1);
+                assert_eq!(received, [parts.concat()]);
+            }
+        }
+    }
+
+    #[test]
     fn more_than_one_system_call_takes_leave_all_the_same() {
         let (from, to) = (socket("127.0.0.1:0"), socket("127.0.0.1:0"));
         let payloads: Vec<_> = (0..200_u8).map(|number| [number; 50]).collect();
@@ -747,7 +812,11 @@ mod tests {
 
     #[test]
     fn the_address_asked_for_and_the_traffic_class_go_along() {
-        for (bind, loopback) in [("0.0.0.0:0", "127.0.0.3"), ("[::]:0", "::1")] {
+        let families = [("0.0.0.0:0", "127.0.0.3"), ("[::]:0", "::1")];
+        for ((bind, loopback), count) in families
+            .into_iter()
+            .flat_map(|family| [(family, 1), (family, 3)])
+        {
             let (from, to) = (socket(bind), socket(bind));
             let loopback: IpAddr = loopback.parse().unwrap();
             let port = to.local_addr().unwrap().port();
@@ -756,9 +825,11 @@ mod tests {
                 traffic_class: 0b1011_1001,
                 ..departure(SocketAddr::new(loopback, port), [b"x", b"y", b""])
             };
-            assert_eq!(send(&from, &Trains::new(true), [one].into_iter()), 0);
+            let all = std::iter::repeat_n(one, count);
+            assert_eq!(send(&from, &Trains::new(true), all), 0);
             let mut arrivals = Arrivals::new();
-            receive_all(&to, &mut arrivals, 1);
+            let received = receive_all(&to, &mut arrivals, count);
+            assert_eq!(received, vec![b"xy"; count]);
             let arrival = arrivals.arrival(0).unwrap();
             assert_eq!(
                 (arrival.source.ip(), arrival.local),
@@ -814,12 +885,8 @@ mod tests {
             &payload[4..160],
             &payload[..90],
         ]
-        .into_iter()
-        .map(|part| libc::iovec {
-            iov_base: part.as_ptr().cast_mut().cast(),
-            iov_len: part.len(),
-        })
-        .collect();
+        .map(part)
+        .into();
         let train = Train {
             head: departure(to_addr, [&[]; 3]),
             stride: 160,
