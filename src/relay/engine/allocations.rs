@@ -110,7 +110,12 @@ impl Allocation {
 
     /// Whether it is on this five-tuple, or moves to it.
     fn is_at(&self, client: &FiveTuple) -> bool {
-        self.client == *client || self.next().is_some_and(|next| next == *client)
+        self.client == *client || self.moves_to(client)
+    }
+
+    fn moves_to(&self, client: &FiveTuple) -> bool {
+        let mobility = self.mobility.as_ref();
+        mobility.is_some_and(|mobility| mobility.next.as_ref() == Some(client))
     }
 
     /// The five-tuple that it moves to.
@@ -180,7 +185,7 @@ impl Allocations {
         client: FiveTuple,
     ) -> Option<(usize, &mut Allocation)> {
         let slot = self.slot_of(&client)?;
-        if self.table.get(slot)?.next() == Some(client) {
+        if self.table.get(slot)?.moves_to(&client) {
             self.arrive(slot, client);
         }
         let allocation = self.table.get_mut(slot)?;

@@ -8,24 +8,26 @@ use crate::relay::engine::outcome::Effect;
 /// A queue of effects.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
-    waiting: VecDeque<Effect<'static>>,
-    /// The messages of those that wait to be sent.
-    answers: VecDeque<Vec<u8>>,
-    /// The last one that was handed out, and then the next one's buffer.
+    waiting: VecDeque<Waiting>,
+    /// The answer that was handed out last, and then the next one's buffer.
     last: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    Answer(FiveTuple, Vec<u8>),
+    Other(Effect<'static>),
 }
 
 impl Effects {
     /// Anything but an answer.
     pub(super) fn push(&mut self, effect: Effect<'static>) {
-        self.waiting.push_back(effect);
+        self.waiting.push_back(Waiting::Other(effect));
     }
 
     /// An answer, best written into a [`buffer`](Self::buffer) from here.
     pub(super) fn respond(&mut self, client: FiveTuple, message: Vec<u8>) {
-        self.answers.push_back(message);
-        let message = &[];
-        self.waiting.push_back(Effect::Respond { client, message });
+        self.waiting.push_back(Waiting::Answer(client, message));
     }
 
     /// For an answer to be written into; whatever is in it is nobody's.
@@ -34,13 +36,14 @@ impl Effects {
     }
 
     pub(super) fn poll(&mut self) -> Option<Effect<'_>> {
-        let effect = self.waiting.pop_front()?;
-        let Effect::Respond { client, .. } = effect else {
-            return Some(effect);
-        };
-        self.last = self.answers.pop_front()?;
-        let message = &self.last;
-        Some(Effect::Respond { client, message })
+        Some(match self.waiting.pop_front()? {
+            Waiting::Answer(client, message) => {
+                self.last = message;
+                let message = &self.last;
+                Effect::Respond { client, message }
+            }
+            Waiting::Other(effect) => effect,
+        })
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -20,8 +20,11 @@ impl Engine {
             Err(code) => return self.challenge(now, client, request, code),
         };
         let mut unknown = request.unknown_attributes();
-        unknown.retain(|typ| *typ != ATTR_ACCESS_TOKEN || !self.authenticator.takes_tokens());
-        unknown.retain(|typ| *typ != ATTR_CHANGE_REQUEST || !self.can_change(client, request));
+        unknown.retain(|typ| match *typ {
+            ATTR_ACCESS_TOKEN => !self.authenticator.takes_tokens(),
+            ATTR_CHANGE_REQUEST => !self.can_change(client, request),
+            _ => true,
+        });
         if !unknown.is_empty() {
             if identity.key().is_none() && !self.may_answer_strangers(now, client) {
                 return;

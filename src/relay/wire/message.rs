@@ -3,7 +3,9 @@
 //! Read by a borrowed walk of our own: the `stun` crate copies every attribute, admits trailing bytes and short
 //! addresses, and takes MESSAGE-INTEGRITY from where the message ends.
 
-use stun::attributes::{ATTR_FINGERPRINT, AttrType};
+use stun::attributes::{
+    ATTR_FINGERPRINT, ATTR_MESSAGE_INTEGRITY, ATTR_MESSAGE_INTEGRITY_SHA256, AttrType,
+};
 use stun::message::{MAGIC_COOKIE, MessageType};
 
 use crate::relay::wire::integrity::{Hash, Integrities, Integrity};
@@ -21,6 +23,8 @@ pub type TransactionId = [u8; 12];
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'d> {
     bytes: &'d [u8],
+    /// Where its first FINGERPRINT is.
+    fingerprint: Option<Attribute<'d>>,
     /// Method and class.
     pub typ: MessageType,
     /// As the sender chose it.
@@ -50,7 +54,12 @@ impl<'d> Message<'d> {
             return None;
         }
         let mut attributes = Attributes::of(datagram);
-        while attributes.next().is_some() {}
+        let mut fingerprint = None;
+        for found in attributes.by_ref() {
+            if found.typ == ATTR_FINGERPRINT && fingerprint.is_none() {
+                fingerprint = Some(found);
+            }
+        }
         if attributes.at != datagram.len() {
             return None;
         }
@@ -58,6 +67,7 @@ impl<'d> Message<'d> {
         typ.read_value(u16::from_be_bytes([t0, t1]));
         Some(Self {
             bytes: datagram,
+            fingerprint,
             typ,
             transaction_id: *transaction_id,
         })
@@ -72,10 +82,7 @@ impl<'d> Message<'d> {
     /// The FINGERPRINT, checked.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        let Some(found) = self
-            .attributes()
-            .find(|found| found.typ == ATTR_FINGERPRINT)
-        else {
+        let Some(found) = self.fingerprint else {
             return Fingerprint::Absent;
         };
         let is_last = found.at + ATTRIBUTE_HEADER_BYTES + 4 == self.bytes.len();
@@ -89,22 +96,25 @@ impl<'d> Message<'d> {
     /// Its MESSAGE-INTEGRITY and MESSAGE-INTEGRITY-SHA256.
     #[must_use]
     pub fn integrities(&self) -> Integrities<'d> {
-        let first = |hash: Hash| {
-            let found = self
-                .attributes()
-                .find(|found| found.typ == hash.attribute())?;
-            Some((
-                found.at,
-                Integrity::new(hash, &self.bytes[..found.at], found),
-            ))
+        let mut integrities = Integrities {
+            sha1: None,
+            sha256: None,
         };
-        let (sha1, sha256) = (first(Hash::Sha1), first(Hash::Sha256));
-        // Behind the stronger code only a FINGERPRINT counts.
-        let sha1 = sha1.filter(|(at, _)| sha256.is_none_or(|(stronger_at, _)| *at < stronger_at));
-        Integrities {
-            sha1: sha1.map(|(_, integrity)| integrity),
-            sha256: sha256.map(|(_, integrity)| integrity),
+        for found in self.attributes() {
+            let code = |hash| Integrity::new(hash, &self.bytes[..found.at], found);
+            match found.typ {
+                ATTR_MESSAGE_INTEGRITY if integrities.sha1.is_none() => {
+                    integrities.sha1 = Some(code(Hash::Sha1));
+                }
+                ATTR_MESSAGE_INTEGRITY_SHA256 => {
+                    integrities.sha256 = Some(code(Hash::Sha256));
+                    // Behind the stronger code only a FINGERPRINT counts.
+                    break;
+                }
+                _ => {}
+            }
         }
+        integrities
     }
 }
 

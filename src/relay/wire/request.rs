@@ -75,6 +75,7 @@ impl Method {
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'d> {
     message: Message<'d>,
+    values: Values<'d>,
     /// What is asked.
     pub method: Method,
     /// What the answer takes over.
@@ -117,6 +118,7 @@ impl<'d> Request<'d> {
         };
         Some(Self {
             message,
+            values: Values::of(counting(&message)),
             method,
             reply_to: ReplyTo {
                 method: message.typ.method,
@@ -282,9 +284,7 @@ impl<'d> Request<'d> {
     /// # Errors
     /// 400 when there is none, or any is malformed.
     pub fn peers(&self) -> Result<Vec<SocketAddr>, ErrorCode> {
-        let peers = self
-            .attributes()
-            .filter(|found| found.typ == ATTR_XOR_PEER_ADDRESS);
+        let peers = counting(&self.message).filter(|found| found.typ == ATTR_XOR_PEER_ADDRESS);
         let peers = peers.map(|found| XorAddress::decode(found.value, self.transaction_id()));
         let peers = peers.collect::<Option<Vec<_>>>().unwrap_or_default();
         if peers.is_empty() {
@@ -308,14 +308,10 @@ impl<'d> Request<'d> {
     /// The comprehension-required attributes that this server does not know, each once.
     #[must_use]
     pub fn unknown_attributes(&self) -> Vec<AttrType> {
-        let mut unknown: Vec<_> = self
-            .attributes()
-            .filter_map(unknown_type)
-            .map(|typ| typ.0)
-            .collect();
-        unknown.sort_unstable();
+        let mut unknown: Vec<_> = counting(&self.message).filter_map(unknown_type).collect();
+        unknown.sort_unstable_by_key(|typ| typ.0);
         unknown.dedup();
-        unknown.into_iter().map(AttrType).collect()
+        unknown
     }
 
     fn fixed<const N: usize>(&self, typ: AttrType) -> Result<Option<[u8; N]>, ErrorCode> {
@@ -329,20 +325,70 @@ impl<'d> Request<'d> {
     }
 
     fn first(&self, typ: AttrType) -> Option<&'d [u8]> {
-        let found = self.attributes().find(|found| found.typ == typ)?;
-        Some(found.value)
-    }
-
-    fn attributes(&self) -> impl Iterator<Item = Attribute<'d>> {
-        let all = self.message.attributes();
-        all.take_while(|found| {
-            !matches!(
-                found.typ,
-                ATTR_MESSAGE_INTEGRITY | ATTR_MESSAGE_INTEGRITY_SHA256
-            )
-        })
+        self.values.first(typ)
     }
 }
+
+/// The attributes that count: those before a message integrity.
+fn counting<'d>(message: &Message<'d>) -> impl Iterator<Item = Attribute<'d>> + use<'d> {
+    message.attributes().take_while(|found| {
+        !matches!(
+            found.typ,
+            ATTR_MESSAGE_INTEGRITY | ATTR_MESSAGE_INTEGRITY_SHA256
+        )
+    })
+}
+
+/// The first value of each type that is asked for: the message is walked once, and asked many times.
+#[derive(Clone, Copy, Debug)]
+struct Values<'d>([Option<&'d [u8]>; PLACES]);
+
+impl<'d> Values<'d> {
+    fn of(attributes: impl Iterator<Item = Attribute<'d>>) -> Self {
+        let mut values = [None; PLACES];
+        for found in attributes {
+            if let Some(value) = place(found.typ).and_then(|place| values.get_mut(place)) {
+                *value = value.or(Some(found.value));
+            }
+        }
+        Self(values)
+    }
+
+    fn first(&self, typ: AttrType) -> Option<&'d [u8]> {
+        let place = place(typ);
+        debug_assert!(place.is_some(), "{typ} is not kept");
+        *self.0.get(place?)?
+    }
+}
+
+/// Where the values of a type are kept.
+fn place(typ: AttrType) -> Option<usize> {
+    Some(match typ {
+        ATTR_USERNAME => 0,
+        ATTR_USER_HASH => 1,
+        ATTR_ACCESS_TOKEN => 2,
+        ATTR_PASSWORD_ALGORITHM => 3,
+        ATTR_PASSWORD_ALGORITHMS => 4,
+        ATTR_REALM => 5,
+        ATTR_NONCE => 6,
+        ATTR_LIFETIME => 7,
+        ATTR_REQUESTED_TRANSPORT => 8,
+        ATTR_REQUESTED_ADDRESS_FAMILY => 9,
+        ATTR_ADDITIONAL_ADDRESS_FAMILY => 10,
+        ATTR_MOBILITY_TICKET => 11,
+        ATTR_EVEN_PORT => 12,
+        ATTR_DONT_FRAGMENT => 13,
+        ATTR_RESERVATION_TOKEN => 14,
+        ATTR_CHANNEL_NUMBER => 15,
+        ATTR_CONNECTION_ID => 16,
+        ATTR_XOR_PEER_ADDRESS => 17,
+        ATTR_CHANGE_REQUEST => 18,
+        _ => return None,
+    })
+}
+
+/// How many [places](place) there are.
+const PLACES: usize = 19;
 
 /// The type of a comprehension-required attribute that this server does not know
 /// ([RFC 8489 §6.3.1](https://www.rfc-editor.org/rfc/rfc8489#section-6.3.1)).

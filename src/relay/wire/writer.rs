@@ -17,11 +17,12 @@ impl Writer {
     /// A message without attributes, in place of whatever is in `buffer`.
     #[must_use]
     pub fn new(mut buffer: Vec<u8>, typ: MessageType, id: TransactionId) -> Self {
-        let [t0, t1] = typ.value().to_be_bytes();
+        let mut header = [0; HEADER_BYTES];
+        header[..2].copy_from_slice(&typ.value().to_be_bytes());
+        header[4..8].copy_from_slice(&MAGIC_COOKIE.to_be_bytes());
+        header[8..].copy_from_slice(&id);
         buffer.clear();
-        buffer.extend_from_slice(&[t0, t1, 0, 0]);
-        buffer.extend_from_slice(&MAGIC_COOKIE.to_be_bytes());
-        buffer.extend_from_slice(&id);
+        buffer.extend_from_slice(&header);
         Self { bytes: buffer }
     }
 
