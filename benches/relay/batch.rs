@@ -123,6 +123,16 @@ fn send_batch(socket: &UdpSocket, batch: &[Option<(&SocketAddrAny, &[u8])>; BATC
     taken
 }
 
+/// Lets the kernel join and cut up trains on a socket, and tell nothing with each datagram: a timestamp is a look at the
+/// clock for every packet of the whole machine.
+pub(crate) fn batching(socket: &std::net::UdpSocket) -> anyhow::Result<UdpSocketState> {
+    let state = UdpSocketState::new(socket.into())?;
+    setsockopt(socket, sockopt::ReceiveTimestampns, &false)?;
+    setsockopt(socket, sockopt::Ipv4PacketInfo, &false)?;
+    setsockopt(socket, sockopt::IpRecvTos, &false)?;
+    Ok(state)
+}
+
 /// Lets more wait in the socket than the system's limit, where this program may.
 pub(crate) fn deepen(socket: &std::net::UdpSocket) -> anyhow::Result<()> {
     let plain = socket2::SockRef::from(socket);

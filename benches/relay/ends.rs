@@ -11,7 +11,7 @@ use mio::{Interest, Poll, Token, net::UdpSocket, unix::SourceFd};
 use quinn_udp::{BATCH_SIZE, Transmit, UdpSocketState};
 use rustix::net::{SendFlags, SocketAddrAny, send};
 
-use crate::batch::{Batch, deepen, send_all};
+use crate::batch::{Batch, batching, deepen, send_all};
 use crate::case::Case;
 use crate::wire::Wire;
 
@@ -149,7 +149,7 @@ impl Datagrams {
     fn new(socket: std::net::UdpSocket) -> anyhow::Result<Self> {
         socket.set_nonblocking(true)?;
         deepen(&socket)?;
-        let state = UdpSocketState::new((&socket).into())?;
+        let state = batching(&socket)?;
         Ok(Self {
             socket: UdpSocket::from_std(socket),
             state,

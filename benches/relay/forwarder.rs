@@ -9,7 +9,7 @@ use mio::{Events, Interest, Poll, Token, net::UdpSocket};
 use quinn_udp::{BATCH_SIZE, Transmit, UdpSocketState};
 use rustix::net::{SendFlags, SocketAddrAny, sendto};
 
-use crate::batch::{BUFFER_BYTES, Batch, send_all};
+use crate::batch::{BUFFER_BYTES, Batch, batching, send_all};
 
 /// Forwards until it is killed.
 pub(crate) fn run(address: SocketAddr) -> anyhow::Result<()> {
@@ -58,7 +58,7 @@ impl Forwarder {
         let socket = std::net::UdpSocket::bind(address)?;
         socket2::SockRef::from(&socket).set_recv_buffer_size(BUFFER_BYTES)?;
         socket.set_nonblocking(true)?;
-        let state = UdpSocketState::new((&socket).into())?;
+        let state = batching(&socket)?;
         let mut clients = UdpSocket::from_std(socket);
         poll.registry()
             .register(&mut clients, Token(0), Interest::READABLE)?;
@@ -151,7 +151,7 @@ impl Forwarder {
     fn open(&mut self, client: SocketAddr, peer: SocketAddr) -> anyhow::Result<()> {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
         socket.set_nonblocking(true)?;
-        let state = UdpSocketState::new((&socket).into())?;
+        let state = batching(&socket)?;
         let mut socket = UdpSocket::from_std(socket);
         let number = self.flows.len();
         self.poll
