@@ -1,8 +1,8 @@
 //! The relay under load: Setu, coturn, and a bare batched UDP forwarder that knows nothing of TURN, side by side.
 //!
-//! `cargo bench --bench relay`. The forwarder is the floor of any relay that goes through kernel sockets. Each round
-//! starts every server anew, one after the other, on a core of their own; this program, the load, has another. Compare
-//! the ratios: the absolute figures are this machine's.
+//! `cargo bench --bench relay`. The forwarder is the floor of any relay that goes through kernel sockets. Each case of
+//! each round starts every server anew, one right after the other, on a core of their own; this program, the load, has
+//! another. Compare the ratios: the absolute figures are this machine's.
 //!
 //! Paced cases give latency, beside that of a direct hop over loopback, and CPU where a server is mostly idle. Saturated
 //! ones give CPU where it never is: with so many packets under way that none is lost, and then at the highest rate that
@@ -20,6 +20,7 @@ mod control;
 mod ends;
 mod forwarder;
 mod load;
+mod measuring;
 mod report;
 mod search;
 mod setup;
@@ -28,15 +29,12 @@ mod wire;
 
 use std::{net::SocketAddr, time::Duration};
 
-use anyhow::{Context as _, ensure};
 use clap::Parser;
 
-use case::{Case, Pace};
-use contestant::{Contestant, Running};
+use case::Case;
+use contestant::Contestant;
 use cores::Cores;
-use load::{LOST_AFTER, Load};
-use report::Report;
-use setup::Route;
+use measuring::Measuring;
 
 /// What can be said behind `cargo bench --bench relay --`.
 #[derive(Parser)]
@@ -112,82 +110,26 @@ fn main() -> anyhow::Result<()> {
     let cores = Cores::split()?;
     let contestants = contestants(&arguments);
     let cases = cases(&arguments);
-    let mut report = Report::new(&contestants);
-    for round in 1..=plan.rounds {
-        measure_direct(&plan, &cases, &mut report)?;
-        for &contestant in &contestants {
-            eprintln!("round {round} of {}: {contestant}", plan.rounds);
-            measure(contestant, cores, &plan, &arguments, &cases, &mut report)
-                .with_context(|| format!("round {round}, {contestant}"))?;
-        }
-    }
+    let rounds = plan.rounds;
     println!(
-        "Medians of {} rounds, {:.1} s a case; one core for the server, one for the load.\n",
-        plan.rounds,
+        "Medians of {rounds} rounds, {:.1} s a case; one core for the server, one for the load.",
         plan.phase.as_secs_f64()
     );
-    print!("{}", report.tables());
-    Ok(())
-}
-
-fn measure(
-    contestant: Contestant,
-    cores: Cores,
-    plan: &Plan,
-    arguments: &Arguments,
-    cases: &[Case],
-    report: &mut Report,
-) -> anyhow::Result<()> {
-    for case in cases.iter().filter(|case| contestant.serves(case)) {
-        let server = Running::start(contestant, cores)?;
-        measure_case(&server, plan, case, report).with_context(|| case.to_string())?;
-    }
-    for figures in control::FIGURES {
-        let wanted = |(_, name): &(_, &str)| arguments.wants(name);
-        if figures.rows.iter().any(wanted) && contestant.is_turn() {
-            let server = Running::start(contestant, cores)?;
-            let values = (figures.measure)(&server, plan)
-                .with_context(|| format!("measuring {}", figures.rows[0].1))?;
-            for ((section, name), value) in figures.rows.iter().zip(values) {
-                report.add(contestant, *section, name, value);
+    let mut measuring = Measuring::new(plan, cores, &contestants);
+    for round in 1..=rounds {
+        for case in &cases {
+            eprintln!("round {round} of {rounds}: {case}");
+            measuring.case(case)?;
+        }
+        for figures in &control::FIGURES {
+            let name = figures.rows[0].1;
+            if arguments.wants(name) {
+                eprintln!("round {round} of {rounds}: {name}");
+                measuring.figures(figures)?;
             }
         }
     }
-    Ok(())
-}
-
-fn measure_case(
-    server: &Running,
-    plan: &Plan,
-    case: &Case,
-    report: &mut Report,
-) -> anyhow::Result<()> {
-    let mut load = Load::set_up(Route::Through(server), case).context("setting up")?;
-    load.run(case.pace, plan.warm_up, LOST_AFTER)?;
-    let (cpu, wall, tally) = server.spent(|| load.run(case.pace, plan.phase, LOST_AFTER))?;
-    ensure!(tally.delivered > 0, "nothing arrived");
-    let near = tally.delivered as f64 / wall.as_secs_f64();
-    report.add_case(server.contestant, case, (cpu, wall), tally);
-    if case.pace == Pace::Saturated {
-        let trial = plan.phase / TRIALS_A_PHASE;
-        match search::highest_rate(server, &mut load, near, trial)? {
-            Some(held) => report.add_held(server.contestant, case, held),
-            None => eprintln!(
-                "{case}: {} holds no rate that was offered",
-                server.contestant
-            ),
-        }
-    }
-    Ok(())
-}
-
-/// The same load without a server, where latency is measured.
-fn measure_direct(plan: &Plan, cases: &[Case], report: &mut Report) -> anyhow::Result<()> {
-    for case in cases.iter().filter(|case| case.pace != Pace::Saturated) {
-        let mut load = Load::set_up(Route::Direct, case)?;
-        load.run(case.pace, plan.warm_up, LOST_AFTER)?;
-        report.add_direct(case, load.run(case.pace, plan.phase, LOST_AFTER)?);
-    }
+    print!("{}", measuring.report.tables());
     Ok(())
 }
 
@@ -221,5 +163,3 @@ fn cases(arguments: &Arguments) -> Vec<Case> {
 
 /// Peers, listeners, and what the load opens besides.
 const SOCKETS_BESIDE: usize = 4_096;
-/// How many trials at a rate of their own take as long as one case.
-const TRIALS_A_PHASE: u32 = 8;
