@@ -35,7 +35,7 @@ use crate::relay::engine::share::Share;
 use crate::relay::engine::signaled::{PeerMode, SignaledPeers};
 use crate::relay::engine::{PortSharing, RelayedAddrs, Rules};
 use crate::relay::tls::Shown;
-use crate::relay::worker::{Guests, Mailbox, RelayPorts, Seat};
+use crate::relay::worker::{Guests, Mailbox, RelayPorts, Seat, Watch};
 
 /// What the operator decides about the relay.
 #[derive(Clone, Debug)]
@@ -160,11 +160,17 @@ impl Relay {
         let ports = Arc::new(ports);
         let limits = Limits::new(Now::read(), settings.limits);
         let ended = Arc::new(Notify::new());
-        let mailboxes: Arc<[Arc<Mailbox>]> = listeners.iter().map(|_| Arc::default()).collect();
+        let watches = listeners.iter().map(|_| Watch::new());
+        let watches = watches.collect::<Result<Vec<_>, _>>()?;
+        let mailboxes = watches
+            .iter()
+            .map(|watch| Mailbox::new(Arc::clone(watch.bell())));
+        let mailboxes: Arc<[_]> = mailboxes.map(Arc::new).collect();
         let guests = Arc::new(Guests::default());
         let of = u32::try_from(mailboxes.len()).unwrap_or(u32::MAX);
-        let seats = (0..).zip(listeners).zip(&*mailboxes);
-        let seats = seats.map(|((number, listeners), mailbox)| Seat {
+        let seats = (0..).zip(listeners).zip(watches).zip(&*mailboxes);
+        let seats = seats.map(|(((number, listeners), watch), mailbox)| Seat {
+            watch,
             udp: listeners.udp,
             tcp: listeners.tcp,
             tls: listeners.tls,

@@ -19,13 +19,13 @@ mod messages;
 mod neighbours;
 mod peer_tcp;
 mod ports;
+mod reactor;
 mod relay_udp;
 mod sending;
 mod sockets;
 mod splice;
 mod stream;
 mod thread;
-mod watch;
 
 pub use dtls::DtlsIdentity;
 pub use external::{ExternalAddr, from_here};
@@ -35,25 +35,23 @@ pub use sockets::CLIENT_BUFFER_BYTES;
 pub(crate) use guests::Guests;
 pub(crate) use hand_over::HandedOver;
 pub(crate) use mailbox::{Mailbox, Question};
+pub(crate) use reactor::Watch;
 pub(crate) use relay_udp::RelayPorts;
 pub(crate) use sockets::{adopt_udp, client_tcp, client_udp, probe_tcp, probe_udp};
 pub(crate) use thread::{Seat, run};
 
 use std::{
     cell::RefCell,
+    collections::VecDeque,
     io, mem,
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     ops::AddAssign,
     rc::{Rc, Weak},
     sync::Arc,
     time::Instant,
 };
 
-use tokio::{
-    net::TcpStream,
-    sync::{Notify, oneshot},
-    task::spawn_local,
-};
+use tokio::{sync::oneshot, task::spawn_local};
 
 use crate::clock::{Now, UnixSeconds};
 use crate::ident::UserId;
@@ -72,9 +70,9 @@ use crate::relay::worker::line::Line;
 use crate::relay::worker::mailbox::Orders;
 use crate::relay::worker::neighbours::{Parcel, Parcels};
 use crate::relay::worker::peer_tcp::PeerConnections;
+use crate::relay::worker::reactor::{Reactor, Tcp, Waiting};
 use crate::relay::worker::relay_udp::{ROOMS_PER_TURN, Relays};
 use crate::relay::worker::sending::{Outgoing, Sockets};
-use crate::relay::worker::watch::Ready;
 
 /// A worker's numbers; those of several are added up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,9 +90,7 @@ pub(crate) struct Worker {
     bound: Option<ConnectionId>,
     /// What connections read into, one at a time.
     read_buffer: Vec<u8>,
-    /// What the time-keeping task waits for.
-    armed: Option<Instant>,
-    rearm: Rc<Notify>,
+    reactor: Arc<Reactor>,
     this: Weak<RefCell<Self>>,
 }
 
@@ -102,7 +98,7 @@ pub(crate) struct Worker {
 pub(crate) type SharedWorker = Rc<RefCell<Worker>>;
 
 impl Worker {
-    fn new(engine: Engine, sockets: Sockets, crew: Crew) -> SharedWorker {
+    fn new(engine: Engine, sockets: Sockets, crew: Crew, reactor: Arc<Reactor>) -> SharedWorker {
         Rc::new_cyclic(|this| {
             RefCell::new(Self {
                 engine,
@@ -110,8 +106,7 @@ impl Worker {
                 crew,
                 bound: None,
                 read_buffer: Vec::new(),
-                armed: None,
-                rearm: Rc::default(),
+                reactor,
                 this: Weak::clone(this),
             })
         })
@@ -165,7 +160,7 @@ impl Worker {
     }
 
     /// What the relay sockets that are ready have received, up to one turn's worth.
-    fn peers_sent(&mut self, now: Now, ready: &mut Ready, arrivals: &mut Arrivals) {
+    fn peers_sent(&mut self, now: Now, ready: &mut VecDeque<Waiting>, arrivals: &mut Arrivals) {
         arrivals.clear();
         let mut keys = [RelayKey(0); batch::ROOMS];
         for _ in 0..ready.len() {
@@ -231,7 +226,6 @@ impl Worker {
     fn end_turn(&mut self, outgoing: &mut Outgoing<'_>) {
         self.sockets.deliver_all(outgoing);
         self.sockets.send_answers();
-        self.rearm();
     }
 
     /// Takes one outcome of a batch, and carries out what it asks for; before that everything leaves that is older.
@@ -404,6 +398,13 @@ impl Worker {
 
     /// A peer has connected to a relay socket.
     fn peer_accepted(&mut self, now: Now, key: RelayKey, socket: TcpStream, source: SocketAddr) {
+        let socket = match Tcp::new(&self.reactor, socket) {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::warn!(%error, "cannot watch a peer's connection");
+                return;
+            }
+        };
         let peer = self.sockets.relays.peer(source);
         if let Some(id) = self.engine.handle_peer_accepted(now, key, peer) {
             self.sockets.peers.waiting(id, socket);
@@ -412,7 +413,7 @@ impl Worker {
     }
 
     /// A peer has answered a Connect, or not.
-    fn peer_answered(&mut self, now: Now, id: ConnectionId, connected: io::Result<TcpStream>) {
+    fn peer_answered(&mut self, now: Now, id: ConnectionId, connected: io::Result<Tcp>) {
         match connected {
             Ok(socket) => {
                 self.sockets.peers.waiting(id, socket);
@@ -530,7 +531,6 @@ impl Worker {
     fn settle(&mut self, now: Now) {
         self.carry_out_effects(now);
         self.sockets.send_answers();
-        self.rearm();
     }
 
     fn carry_out_effects(&mut self, now: Now) {
@@ -552,14 +552,6 @@ impl Worker {
         }
     }
 
-    /// Wakes the time-keeping task where something is due earlier than it knows.
-    fn rearm(&self) {
-        let due = self.poll_timeout();
-        if due.is_some_and(|due| self.armed.is_none_or(|armed| due < armed)) {
-            self.rearm.notify_one();
-        }
-    }
-
     fn open_relay(&mut self, now: Now, request: PortRequest) -> Result<OpenedRelay, RelayRefused> {
         let worker = self.this.upgrade().ok_or(RelayRefused::NoPort)?;
         let serve = |key| spawn_local(peer_tcp::serve(worker, key)).abort_handle();
@@ -576,14 +568,10 @@ impl Worker {
         self.sockets.peers.connecting(id, task.abort_handle());
     }
 
+    /// When [`timeout`](Self::timeout) is due.
     fn poll_timeout(&self) -> Option<Instant> {
         let all = [self.engine.poll_timeout(), self.sockets.dtls.poll_timeout()];
         all.into_iter().flatten().min()
-    }
-
-    fn arm(&mut self) -> Option<Instant> {
-        self.armed = self.poll_timeout();
-        self.armed
     }
 }
 

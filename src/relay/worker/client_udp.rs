@@ -1,18 +1,14 @@
 //! Clients over UDP and DTLS: batches from the socket to the engine, answers from the address they were sent to.
 
 use std::{
-    cell::RefCell,
     io::{self, ErrorKind},
-    net::{IpAddr, SocketAddr},
-    rc::Rc,
+    net::{IpAddr, SocketAddr, UdpSocket},
 };
 
-use tokio::{io::Interest, net::UdpSocket, task::yield_now};
-
-use crate::clock::Now;
 use crate::relay::engine::five_tuple::{FiveTuple, Transport};
 use crate::relay::worker::batch::{self, Arrival, Arrivals, Departure, ROOMS, Trains};
-use crate::relay::worker::{SharedWorker, sockets};
+use crate::relay::worker::reactor::Reactor;
+use crate::relay::worker::sockets;
 
 /// One worker's socket on a listening address.
 #[derive(Debug)]
@@ -22,31 +18,14 @@ pub(super) struct ClientUdp {
     pub(super) transport: Transport,
 }
 
-/// Feeds the engine from this socket for as long as the worker lives.
-pub(super) async fn serve(
-    worker: SharedWorker,
-    socket: Rc<ClientUdp>,
-    arrivals: Rc<RefCell<Arrivals>>,
-) {
-    while socket.socket.readable().await.is_ok() {
-        let has_more = {
-            let mut arrivals = arrivals.borrow_mut();
-            let has_more = socket.receive(&mut arrivals);
-            worker
-                .borrow_mut()
-                .clients_sent(Now::read(), &socket, &arrivals);
-            has_more
-        };
-        // Readiness alone never yields: the worker's other sockets come first.
-        if has_more {
-            yield_now().await;
-        }
-    }
-}
-
 impl ClientUdp {
-    /// `transport` is what its clients speak: UDP or DTLS.
-    pub(super) fn new(socket: std::net::UdpSocket, transport: Transport) -> io::Result<Self> {
+    /// `transport` is what its clients speak: UDP or DTLS; `number` what the reactor calls it.
+    pub(super) fn new(
+        socket: UdpSocket,
+        transport: Transport,
+        reactor: &Reactor,
+        number: usize,
+    ) -> io::Result<Self> {
         let local = socket.local_addr()?;
         sockets::fragmenting(&socket)?;
         sockets::tell_traffic_class(&socket)?;
@@ -56,8 +35,9 @@ impl ClientUdp {
         if let Err(error) = sockets::join_datagrams(&socket) {
             tracing::info!(%error, "the kernel has no UDP GRO: datagrams arrive one by one");
         }
+        reactor.watch_clients(&socket, number)?;
         Ok(Self {
-            socket: UdpSocket::from_std(socket)?,
+            socket,
             local,
             transport,
         })
@@ -71,18 +51,11 @@ impl ClientUdp {
     }
 
     /// Receives a batch; says whether there may be more.
-    fn receive(&self, arrivals: &mut Arrivals) -> bool {
+    pub(super) fn receive(&self, arrivals: &mut Arrivals) -> bool {
         arrivals.clear();
-        let received = self.socket.try_io(Interest::READABLE, || {
+        match arrivals.receive(&self.socket, ROOMS) {
+            Ok(received) => received == ROOMS,
             // An answer to something sent earlier concerns no datagram: the next ones come with the next turn.
-            match arrivals.receive(&self.socket, ROOMS)? {
-                ROOMS => Ok(()),
-                // The socket is empty: to say so spares a system call that would only find that out.
-                _ => Err(ErrorKind::WouldBlock.into()),
-            }
-        });
-        match received {
-            Ok(()) => true,
             Err(error) => error.kind() != ErrorKind::WouldBlock,
         }
     }

@@ -1,21 +1,21 @@
-//! A client's connection, TCP or TLS. It can leave one worker's runtime and go on in another's, TLS session and all.
+//! A client's connection, TCP or TLS. It can leave one worker and go on with another, TLS session and all.
 
 use std::{
     io::{self, ErrorKind, IoSlice, Write},
-    mem, net,
-    pin::Pin,
+    mem,
+    net::TcpStream,
+    pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use arrayvec::ArrayVec;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use crate::relay::engine::limits::Connected;
 use crate::relay::worker::batch::DEPARTURES_MAX;
+use crate::relay::worker::reactor::{Reactor, Tcp};
 
 /// A connection that has come so far as to carry messages, and its place among those that there may be.
 #[derive(Debug)]
@@ -60,11 +60,11 @@ pub(super) struct Socket {
     sent: usize,
 }
 
-/// Known to the runtime of the worker that the socket is with; between two, to none.
+/// Watched by the worker that the socket is with; between two, by none.
 #[derive(Debug)]
 enum Place {
-    Here(TcpStream),
-    Parked(Option<net::TcpStream>),
+    Here(Tcp),
+    Parked(Option<TcpStream>),
 }
 
 impl Connection {
@@ -107,10 +107,28 @@ impl Connection {
         }
     }
 
-    /// Takes it out of this worker's runtime.
+    /// Appends what has come to the buffer, which has room for it; 0 is the end.
+    pub(super) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.wire {
+            Wire::Tcp(socket) => socket.here()?.poll_fill(cx, buffer),
+            Wire::Tls(session) => pin!(session.read_buf(buffer)).poll(cx),
+        }
+    }
+
+    /// Whether more may have come already.
+    pub(super) fn is_readable(&mut self) -> bool {
+        let socket = self.socket().here();
+        socket.is_ok_and(Tcp::is_readable)
+    }
+
+    /// Takes it away from this worker.
     ///
     /// # Errors
-    /// When the runtime can't let go of the socket.
+    /// When the kernel can't let go of the socket.
     pub(super) fn park(mut self) -> io::Result<Parked> {
         self.socket().park()?;
         Ok(Parked(self))
@@ -125,19 +143,19 @@ impl Connection {
 }
 
 impl Parked {
-    /// Goes on in the runtime of the calling worker.
+    /// Goes on with another worker.
     ///
     /// # Errors
-    /// When the runtime can't take the socket.
-    pub(super) fn unpark(self) -> io::Result<Connection> {
+    /// When the kernel can't watch the socket.
+    pub(super) fn unpark(self, reactor: &Arc<Reactor>) -> io::Result<Connection> {
         let Self(mut connection) = self;
-        connection.socket().unpark()?;
+        connection.socket().unpark(reactor)?;
         Ok(connection)
     }
 }
 
 impl Socket {
-    pub(super) fn new(socket: TcpStream) -> Self {
+    pub(super) fn new(socket: Tcp) -> Self {
         Self {
             place: Place::Here(socket),
             unsent: Vec::new(),
@@ -155,24 +173,24 @@ impl Socket {
 
     fn park(&mut self) -> io::Result<()> {
         let socket = match mem::replace(&mut self.place, Place::Parked(None)) {
-            Place::Here(socket) => Some(socket.into_std()?),
+            Place::Here(socket) => Some(socket.into_inner()?),
             Place::Parked(socket) => socket,
         };
         self.place = Place::Parked(socket);
         Ok(())
     }
 
-    fn unpark(&mut self) -> io::Result<()> {
+    fn unpark(&mut self, reactor: &Arc<Reactor>) -> io::Result<()> {
         if let Place::Parked(socket) = &mut self.place {
             let socket = socket.take().ok_or(ErrorKind::NotConnected)?;
-            self.place = Place::Here(TcpStream::from_std(socket)?);
+            self.place = Place::Here(Tcp::new(reactor, socket)?);
         }
         Ok(())
     }
 
-    fn here(&mut self) -> io::Result<Pin<&mut TcpStream>> {
-        match &mut self.place {
-            Place::Here(socket) => Ok(Pin::new(socket)),
+    fn here(&self) -> io::Result<&Tcp> {
+        match &self.place {
+            Place::Here(socket) => Ok(socket),
             Place::Parked(_) => Err(ErrorKind::NotConnected.into()),
         }
     }
@@ -180,10 +198,8 @@ impl Socket {
     /// Writes all that waits.
     fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.unsent.len() {
-            let Place::Here(socket) = &mut self.place else {
-                return Poll::Ready(Err(ErrorKind::NotConnected.into()));
-            };
-            let written = Pin::new(socket).poll_write(cx, &self.unsent[self.sent..]);
+            let mut socket = self.here()?;
+            let written = Pin::new(&mut socket).poll_write(cx, &self.unsent[self.sent..]);
             match ready!(written)? {
                 0 => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
                 written => self.sent += written,
@@ -199,22 +215,22 @@ impl Socket {
 struct AtOnce<'s>(&'s Socket);
 
 impl AtOnce<'_> {
-    fn here(&self) -> io::Result<&TcpStream> {
-        match &self.0.place {
-            Place::Here(_) if !self.0.unsent.is_empty() => Err(ErrorKind::WouldBlock.into()),
-            Place::Here(socket) => Ok(socket),
-            Place::Parked(_) => Err(ErrorKind::NotConnected.into()),
+    fn here(&self) -> io::Result<&Tcp> {
+        if self.0.unsent.is_empty() {
+            self.0.here()
+        } else {
+            Err(ErrorKind::WouldBlock.into())
         }
     }
 }
 
 impl Write for AtOnce<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.here()?.try_write(bytes)
+        self.here()?.try_write(&[IoSlice::new(bytes)])
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.here()?.try_write_vectored(slices)
+        self.here()?.try_write(slices)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -236,7 +252,7 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         room: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.get_mut().here()?.poll_read(cx, room)
+        Pin::new(&mut self.here()?).poll_read(cx, room)
     }
 }
 
@@ -278,13 +294,13 @@ impl AsyncWrite for Socket {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let socket = self.get_mut();
         ready!(socket.poll_write_out(cx))?;
-        socket.here()?.poll_flush(cx)
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let socket = self.get_mut();
         ready!(socket.poll_write_out(cx))?;
-        socket.here()?.poll_shutdown(cx)
+        Pin::new(&mut socket.here()?).poll_shutdown(cx)
     }
 }
 

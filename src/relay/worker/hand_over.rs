@@ -68,7 +68,7 @@ impl HandedOver {
     /// Takes the connection away from this worker, which has forgotten it.
     ///
     /// # Errors
-    /// When the runtime can't let go of the socket.
+    /// When the kernel can't let go of the socket.
     pub(super) fn new(
         client: FiveTuple,
         connection: Connection,
@@ -88,7 +88,8 @@ impl HandedOver {
             connection,
             inbound,
         } = self;
-        match connection.unpark() {
+        let unparked = connection.unpark(&worker.borrow().reactor);
+        match unparked {
             Ok(connection) => {
                 let worker = SharedWorker::clone(worker);
                 spawn_local(stream::converse(worker, client, connection, inbound));

@@ -1,33 +1,27 @@
 //! A ClientHello on its way: until it has come, the kernel keeps what there is of it.
 
-use std::io::{self, ErrorKind};
+use std::{
+    io::{self, ErrorKind},
+    net::TcpStream,
+};
 
 use rustix::{
     io::ioctl_fionread,
     net::{RecvFlags, recv},
 };
-use tokio::{io::Interest, net::TcpStream};
+
+use crate::relay::worker::reactor::Tcp;
 
 /// Waits until the first TLS record has come whole, or never will. Whoever sends half of one costs no more memory here
 /// than whoever sends nothing.
 ///
 /// # Errors
 /// When the connection has failed.
-pub(super) async fn arrived(socket: &TcpStream) -> io::Result<()> {
-    loop {
-        let ready = socket.ready(Interest::READABLE).await?;
-        // What has come is all that will: readiness would not end any more.
-        if ready.is_read_closed() {
-            return Ok(());
-        }
-        match socket.try_io(Interest::READABLE, || await_record(socket)) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            looked => return looked,
-        }
-    }
+pub(super) async fn arrived(socket: &Tcp) -> io::Result<()> {
+    socket.look(await_record).await
 }
 
-/// Says that it would block while more is to come: then the runtime waits for more than there is now.
+/// Says that it would block while more is to come: then whoever asks waits for more than there is now.
 fn await_record(socket: &TcpStream) -> io::Result<()> {
     let mut head = [0; HEADER_BYTES];
     let (came, _) = recv(socket, &mut head, RecvFlags::PEEK)?;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncWrite, AsyncWriteExt},
     sync::Notify,
 };
 
@@ -100,6 +100,20 @@ impl Line {
         true
     }
 
+    /// Appends what has come to the buffer, which has room for it; 0 is the end.
+    pub(super) fn poll_fill(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        self.connection.borrow_mut().poll_fill(cx, buffer)
+    }
+
+    /// Whether more may have come already.
+    pub(super) fn is_readable(&self) -> bool {
+        self.connection.borrow_mut().is_readable()
+    }
+
     pub(super) fn into_connection(self) -> Connection {
         self.connection.into_inner()
     }
@@ -152,16 +166,6 @@ impl Line {
     }
 }
 
-impl AsyncRead for &Line {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        room: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.connection.borrow_mut()).poll_read(cx, room)
-    }
-}
-
 impl AsyncWrite for &Line {
     fn poll_write(
         self: Pin<&mut Self>,
@@ -198,75 +202,80 @@ const AT_ONCE_BYTES_MAX: usize = 48 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
-    use tokio::{
-        io::AsyncReadExt,
-        net::{TcpListener, TcpStream},
+    use std::{
+        net::{Ipv4Addr, TcpListener, TcpStream},
+        sync::Arc,
     };
+
+    use tokio::io::AsyncReadExt;
 
     use super::*;
     use crate::clock::Now;
     use crate::relay::engine::limits::{Limits, Settings};
     use crate::relay::worker::connection::Socket;
+    use crate::relay::worker::reactor::{self, Reactor, Tcp};
     use crate::source::Source;
 
-    #[tokio::test]
-    async fn what_is_sent_leaves_in_its_order_before_the_end() {
-        let (line, mut client) = line().await;
-        assert!(line.send_answer(b"one "));
-        assert_eq!(
-            line.send_data(&[[b"t", b"w", b"o "], [b"three", b"", b""]]),
-            0
-        );
-        line.close();
-        assert!(line.write_out().await);
-        drop(line);
-        let mut heard = Vec::new();
-        client.read_to_end(&mut heard).await.unwrap();
-        assert_eq!(heard, b"one two three");
+    #[test]
+    fn what_is_sent_leaves_in_its_order_before_the_end() {
+        reactor::run(async |reactor| {
+            let (line, client) = line(&reactor);
+            assert!(line.send_answer(b"one "));
+            assert_eq!(
+                line.send_data(&[[b"t", b"w", b"o "], [b"three", b"", b""]]),
+                0
+            );
+            line.close();
+            assert!(line.write_out().await);
+            drop(line);
+            let mut heard = Vec::new();
+            (&client).read_to_end(&mut heard).await.unwrap();
+            assert_eq!(heard, b"one two three");
+        });
     }
 
-    #[tokio::test]
-    async fn a_slow_reader_loses_data_first_and_then_the_connection() {
-        let (line, mut client) = line().await;
-        let mut numbers = 0_u32..;
-        let mut sent: Vec<[u8; 4]> = Vec::new();
-        loop {
-            let (a, b) = (numbers.next().unwrap(), numbers.next().unwrap());
-            let (a, b) = (a.to_be_bytes(), b.to_be_bytes());
-            let payload = [7; 1000];
-            let dropped = line.send_data(&[[&a, &payload, b"xyz"], [&b, &payload, b"xyz"]]);
-            sent.extend([a, b].iter().take(2 - dropped));
-            if dropped == 2 {
-                break;
+    #[test]
+    fn a_slow_reader_loses_data_first_and_then_the_connection() {
+        reactor::run(async |reactor| {
+            let (line, client) = line(&reactor);
+            let mut numbers = 0_u32..;
+            let mut sent: Vec<[u8; 4]> = Vec::new();
+            loop {
+                let (a, b) = (numbers.next().unwrap(), numbers.next().unwrap());
+                let (a, b) = (a.to_be_bytes(), b.to_be_bytes());
+                let payload = [7; 1000];
+                let dropped = line.send_data(&[[&a, &payload, b"xyz"], [&b, &payload, b"xyz"]]);
+                sent.extend([a, b].iter().take(2 - dropped));
+                if dropped == 2 {
+                    break;
+                }
             }
-        }
-        assert!(!line.is_overrun());
-        let mut answers = 0;
-        while line.send_answer(&[9; 1007]) {
-            answers += 1;
-        }
-        assert!(answers > 0 && line.is_overrun());
-        assert!(line.waiting.borrow().bytes() <= DATA_BYTES_MAX + ANSWER_BYTES_MAX);
-        // Whatever was taken comes whole, and in its order.
-        line.close();
-        let reading = async {
-            let mut message = [0; 1007];
-            for number in sent {
-                client.read_exact(&mut message).await.unwrap();
-                assert_eq!(
-                    (&message[..4], &message[1004..]),
-                    (&number[..], &b"xyz"[..])
-                );
+            assert!(!line.is_overrun());
+            let mut answers = 0;
+            while line.send_answer(&[9; 1007]) {
+                answers += 1;
             }
-            for _ in 0..answers {
-                client.read_exact(&mut message).await.unwrap();
-                assert_eq!(message, [9; 1007]);
-            }
-        };
-        let (is_written, ()) = tokio::join!(line.write_out(), reading);
-        assert!(is_written);
+            assert!(answers > 0 && line.is_overrun());
+            assert!(line.waiting.borrow().bytes() <= DATA_BYTES_MAX + ANSWER_BYTES_MAX);
+            // Whatever was taken comes whole, and in its order.
+            line.close();
+            let reading = async {
+                let mut message = [0; 1007];
+                for number in sent {
+                    (&client).read_exact(&mut message).await.unwrap();
+                    assert_eq!(
+                        (&message[..4], &message[1004..]),
+                        (&number[..], &b"xyz"[..])
+                    );
+                }
+                for _ in 0..answers {
+                    (&client).read_exact(&mut message).await.unwrap();
+                    assert_eq!(message, [9; 1007]);
+                }
+            };
+            let (is_written, ()) = tokio::join!(line.write_out(), reading);
+            assert!(is_written);
+        });
     }
 
     #[test]
@@ -278,14 +287,17 @@ mod tests {
         assert_eq!(fitting(&[of(&small); 3]), 3);
     }
 
-    async fn line() -> (Line, TcpStream) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let connecting = TcpStream::connect(listener.local_addr().unwrap());
-        let (accepted, client) = tokio::join!(listener.accept(), connecting);
-        let (socket, from) = accepted.unwrap();
+    fn line(reactor: &Arc<Reactor>) -> (Line, Tcp) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, from) = listener.accept().unwrap();
+        let [socket, client] = [socket, client].map(|socket| {
+            socket.set_nonblocking(true).unwrap();
+            Tcp::new(reactor, socket).unwrap()
+        });
         let limits = Limits::new(Now::read(), Settings::default());
         let place = limits.connect(Now::read(), Source(from.ip())).unwrap();
         let connection = Connection::tcp(Socket::new(socket), place);
-        (Line::new(connection), client.unwrap())
+        (Line::new(connection), client)
     }
 }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use crate::clock::UnixSeconds;
 use crate::ident::UserId;
@@ -14,14 +14,15 @@ use crate::relay::engine::{AllocationId, AllocationView, Rules, SomeAllocations,
 use crate::relay::worker::dtls::Moved;
 use crate::relay::worker::guests::Visit;
 use crate::relay::worker::neighbours::{Parcel, Parcels};
+use crate::relay::worker::reactor::Bell;
 use crate::relay::worker::{HandedOver, Snapshot};
 
 /// Orders to one worker. Posting never blocks and nothing is lost: revocations of one user merge into one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Mailbox {
     orders: Mutex<Orders>,
     parcels: Mutex<Parcels>,
-    posted: Notify,
+    bell: Arc<Bell>,
 }
 
 /// All that came in since the worker last looked.
@@ -70,6 +71,15 @@ pub(crate) enum Question {
 }
 
 impl Mailbox {
+    /// The worker's, which hears this bell.
+    pub(crate) fn new(bell: Arc<Bell>) -> Self {
+        Self {
+            orders: Mutex::default(),
+            parcels: Mutex::default(),
+            bell,
+        }
+    }
+
     /// Ends the user's allocations, and refuses credentials of theirs that expire at or before `until`.
     pub(crate) fn revoke(&self, user: UserId, until: UnixSeconds) {
         let mut orders = self.orders();
@@ -78,19 +88,19 @@ impl Mailbox {
         }
         let latest = orders.revocations.entry(user).or_insert(until);
         *latest = until.max(*latest);
-        self.posted.notify_one();
+        self.bell.mail();
     }
 
     /// These rules hold from now on.
     pub(crate) fn apply(&self, rules: Arc<Rules>) {
         self.orders().rules = Some(rules);
-        self.posted.notify_one();
+        self.bell.mail();
     }
 
     /// No allocation begins any more.
     pub(crate) fn drain(&self) {
         self.orders().drain = true;
-        self.posted.notify_one();
+        self.bell.mail();
     }
 
     /// Forgets what the user's ended allocations relayed.
@@ -100,7 +110,7 @@ impl Mailbox {
             return;
         }
         orders.forgotten.insert(user);
-        self.posted.notify_one();
+        self.bell.mail();
     }
 
     /// Gives the worker a client's connection; closes it where too many wait, or the worker has ended.
@@ -110,7 +120,7 @@ impl Mailbox {
             return;
         }
         orders.handed_over.push(connection);
-        self.posted.notify_one();
+        self.bell.mail();
     }
 
     /// Gives the worker a DTLS session; `false`, and it is over, where too many wait, or the worker has ended.
@@ -119,7 +129,7 @@ impl Mailbox {
         let has_room = !orders.stop && orders.moved.len() < HANDED_OVER_MAX;
         if has_room {
             orders.moved.push(moved);
-            self.posted.notify_one();
+            self.bell.mail();
         }
         has_room
     }
@@ -134,7 +144,7 @@ impl Mailbox {
         orders.visiting_bytes = bytes;
         let datagram = datagram.to_vec();
         orders.visits.push(Visit { client, datagram });
-        self.posted.notify_one();
+        self.bell.mail();
     }
 
     /// Gives the worker datagrams for its clients; says how many found no room.
@@ -144,7 +154,7 @@ impl Mailbox {
         let refused = parcels.filter(|parcel| !waiting.push(parcel)).count();
         drop(waiting);
         if was_empty {
-            self.posted.notify_one();
+            self.bell.mail();
         }
         refused
     }
@@ -164,7 +174,7 @@ impl Mailbox {
         // Nobody collects for a worker that has been told to end.
         if !orders.stop {
             orders.questions.push(question(asker));
-            self.posted.notify_one();
+            self.bell.mail();
         }
         answer
     }
@@ -172,7 +182,7 @@ impl Mailbox {
     /// Ends the worker.
     pub(crate) fn stop(&self) {
         self.orders().stop = true;
-        self.posted.notify_one();
+        self.bell.mail();
     }
 
     /// The worker has ended, told or not: nobody waits for its answer any more.
@@ -185,9 +195,8 @@ impl Mailbox {
         orders.visits.clear();
     }
 
-    /// Waits for orders and takes them all.
-    pub(super) async fn collect(&self) -> Orders {
-        self.posted.notified().await;
+    /// Takes all orders.
+    pub(super) fn collect(&self) -> Orders {
         let mut orders = self.orders();
         let stop = orders.stop;
         let collected = std::mem::take(&mut *orders);
@@ -212,23 +221,29 @@ const VISITING_BYTES_MAX: usize = 4 * 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::worker::reactor::Watch;
 
-    #[tokio::test]
-    async fn revocations_of_one_user_merge_into_the_latest() {
-        let mailbox = Mailbox::default();
+    #[test]
+    fn revocations_of_one_user_merge_into_the_latest() {
+        let mailbox = mailbox();
         for until in [5, 9, 7] {
             mailbox.revoke(UserId::Anyone, UnixSeconds(until));
         }
-        let orders = mailbox.collect().await;
+        let orders = mailbox.collect();
         assert_eq!(orders.revocations[&UserId::Anyone], UnixSeconds(9));
     }
 
     #[tokio::test]
     async fn nobody_waits_for_a_worker_that_has_ended() {
-        let mailbox = Mailbox::default();
+        let mailbox = mailbox();
         let before = mailbox.ask(Question::Snapshot);
         mailbox.close();
         assert!(before.await.is_err());
         assert!(mailbox.ask(Question::Snapshot).await.is_err());
+    }
+
+    fn mailbox() -> Mailbox {
+        let watch = Watch::new().unwrap();
+        Mailbox::new(Arc::clone(watch.bell()))
     }
 }

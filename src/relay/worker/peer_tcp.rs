@@ -1,18 +1,22 @@
 //! Connections to peers of TCP allocations ([RFC 6062](https://www.rfc-editor.org/rfc/rfc6062)): made, accepted, and kept
 //! until one of the client's is bound to them. Nothing is read before: what a peer sends waits in its own kernel.
 
-use std::{collections::HashMap, future::poll_fn, io, net::SocketAddr, task::Poll};
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    io,
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+    task::Poll,
+};
 
 use rustc_hash::FxBuildHasher;
-use tokio::{
-    net::{TcpSocket, TcpStream},
-    task::{AbortHandle, yield_now},
-    time::sleep,
-};
+use tokio::task::AbortHandle;
 
 use crate::clock::Now;
 use crate::relay::engine::five_tuple::RelayKey;
 use crate::relay::wire::connection::ConnectionId;
+use crate::relay::worker::reactor::Tcp;
 use crate::relay::worker::relay_udp::Route;
 use crate::relay::worker::stream::{ACCEPT_PAUSE, concerns_one_connection};
 use crate::relay::worker::{SharedWorker, sockets};
@@ -27,13 +31,14 @@ pub(super) struct PeerConnections {
 enum PeerConnection {
     /// This task connects it.
     Connecting(AbortHandle),
-    Waiting(TcpStream),
+    Waiting(Tcp),
     /// This task has it, and the client's connection.
     Bound(AbortHandle),
 }
 
 /// Takes what peers connect to a relayed transport address, until it closes.
 pub(super) async fn serve(worker: SharedWorker, key: RelayKey) {
+    let reactor = Arc::clone(&worker.borrow().reactor);
     while let Some(accepted) = accept(&worker, key).await {
         match accepted {
             Ok((socket, source)) => {
@@ -41,12 +46,12 @@ pub(super) async fn serve(worker: SharedWorker, key: RelayKey) {
                 let _ = socket.set_nodelay(true);
                 let now = Now::read();
                 worker.borrow_mut().peer_accepted(now, key, socket, source);
-                yield_now().await;
+                reactor.yield_now().await;
             }
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a peer's connection");
-                sleep(ACCEPT_PAUSE).await;
+                reactor.sleep(ACCEPT_PAUSE).await;
             }
         }
     }
@@ -54,11 +59,11 @@ pub(super) async fn serve(worker: SharedWorker, key: RelayKey) {
 
 /// Connects to a peer from a relayed transport address.
 pub(super) async fn connect(worker: SharedWorker, id: ConnectionId, route: Route) {
+    let reactor = Arc::clone(&worker.borrow().reactor);
     let connected = async {
-        let socket = TcpSocket::from_std_stream(sockets::peer_tcp(route.from)?);
-        let socket = socket.connect(route.to).await?;
-        socket.set_nodelay(true)?;
-        Ok(socket)
+        let tcp = Tcp::connect(&reactor, sockets::peer_tcp(route.from)?, route.to).await?;
+        tcp.socket().set_nodelay(true)?;
+        Ok(tcp)
     };
     let connected = connected.await;
     worker
@@ -88,12 +93,12 @@ impl PeerConnections {
     }
 
     /// It stands, and waits for its ConnectionBind.
-    pub(super) fn waiting(&mut self, id: ConnectionId, socket: TcpStream) {
+    pub(super) fn waiting(&mut self, id: ConnectionId, socket: Tcp) {
         self.open.insert(id, PeerConnection::Waiting(socket));
     }
 
     /// Gives it to the task that `start` starts; it may have closed meanwhile.
-    pub(super) fn bind(&mut self, id: ConnectionId, start: impl FnOnce(TcpStream) -> AbortHandle) {
+    pub(super) fn bind(&mut self, id: ConnectionId, start: impl FnOnce(Tcp) -> AbortHandle) {
         match self.open.remove(&id) {
             Some(PeerConnection::Waiting(socket)) => {
                 self.open.insert(id, PeerConnection::Bound(start(socket)));

@@ -2,31 +2,26 @@
 //! listeners, served by `peer_tcp`.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     io::{self, ErrorKind},
-    net::{SocketAddr, UdpSocket},
+    net::{SocketAddr, TcpListener, UdpSocket},
     ops::RangeInclusive,
-    rc::Rc,
     sync::Arc,
 };
 
 use slab::Slab;
-use tokio::{
-    net::TcpListener,
-    task::{AbortHandle, yield_now},
-};
+use tokio::task::AbortHandle;
 
 use crate::clock::Now;
 use crate::relay::engine::five_tuple::{Family, PeerAddr, RelayKey, RelayedAddr};
 use crate::relay::engine::{OpenedRelay, PortKind, PortRequest, RelayRefused, RelayTransport};
 use crate::relay::wire::icmp::Icmp;
-use crate::relay::worker::SharedWorker;
 use crate::relay::worker::batch::{self, Arrivals, Departure, Trains};
 use crate::relay::worker::errors;
 use crate::relay::worker::external::{External, ExternalAddr};
 use crate::relay::worker::ports::{Lease, Leased, Ports};
+use crate::relay::worker::reactor::{Listener, Reactor};
 use crate::relay::worker::sockets;
-use crate::relay::worker::watch::{Ready, Watch};
 
 /// What all workers open relay sockets from.
 #[derive(Debug)]
@@ -49,7 +44,7 @@ pub(super) struct Relays {
     ports: Arc<RelayPorts>,
     worker: u32,
     open: Slab<Relay>,
-    watch: Rc<Watch>,
+    reactor: Arc<Reactor>,
     /// Whether clients are told of ICMP messages.
     tells_errors: bool,
 }
@@ -67,10 +62,16 @@ struct Relay {
 
 #[derive(Debug)]
 enum RelaySocket {
-    /// Watched with all others of the worker.
     Udp(UdpSocket),
     /// This task serves it.
-    Tcp(TcpListener, Option<AbortHandle>),
+    Tcp(Listener, AbortHandle),
+}
+
+/// A relay socket that nobody watches yet.
+#[derive(Debug)]
+enum Unwatched {
+    Udp(UdpSocket),
+    Tcp(TcpListener),
 }
 
 /// A datagram on its way to a peer.
@@ -83,38 +84,19 @@ pub(super) struct ToPeer<'d> {
     pub(super) traffic_class: u8,
 }
 
-/// Feeds the engine from all relay sockets for as long as the worker lives.
-pub(super) async fn serve(
-    worker: SharedWorker,
-    watch: Rc<Watch>,
-    arrivals: Rc<RefCell<Arrivals>>,
-) -> io::Result<()> {
-    let mut ready = Ready::default();
-    loop {
-        let may_be_more = watch.wait(&mut ready).await?;
-        worker
-            .borrow_mut()
-            .peers_sent(Now::read(), &mut ready, &mut arrivals.borrow_mut());
-        // As with clients: the worker's other sockets come first.
-        if may_be_more || !ready.is_empty() {
-            yield_now().await;
-        }
-    }
-}
-
 impl Relays {
     /// `worker` is the number of the one that has them.
     pub(super) fn new(
         ports: Arc<RelayPorts>,
         worker: u32,
-        watch: Rc<Watch>,
+        reactor: Arc<Reactor>,
         tells_errors: bool,
     ) -> Self {
         Self {
             ports,
             worker,
             open: Slab::new(),
-            watch,
+            reactor,
             tells_errors,
         }
     }
@@ -127,21 +109,19 @@ impl Relays {
         serve: impl FnOnce(RelayKey) -> AbortHandle,
     ) -> Result<OpenedRelay, RelayRefused> {
         let (relayed, leased) = self.ports.lease(now, self.worker, request)?;
-        let entry = self.open.vacant_entry();
-        let key = u32::try_from(entry.key()).map_err(|_| RelayRefused::NoPort)?;
+        let key = u32::try_from(self.open.vacant_key()).map_err(|_| RelayRefused::NoPort)?;
         let key = RelayKey(key);
-        let mut socket = leased.socket;
-        match &mut socket {
-            RelaySocket::Udp(socket) => {
-                if let Err(error) = self.watch.add(socket, key, self.tells_errors) {
-                    tracing::warn!(%error, "cannot watch a relay socket");
-                    return Err(RelayRefused::NoPort);
-                }
-            }
-            RelaySocket::Tcp(_, serving) => *serving = Some(serve(key)),
-        }
+        let watched = match leased.socket {
+            Unwatched::Udp(socket) => self.watch(socket, key),
+            Unwatched::Tcp(listener) => Listener::new(&self.reactor, listener)
+                .map(|listener| RelaySocket::Tcp(listener, serve(key))),
+        };
+        let socket = watched.map_err(|error| {
+            tracing::warn!(%error, "cannot watch a relay socket");
+            RelayRefused::NoPort
+        })?;
         tracing::debug!(port = leased.lease.port(), "relay port opened");
-        entry.insert(Relay {
+        self.open.insert(Relay {
             socket,
             lease: leased.lease,
             unfragmented: Cell::new(false),
@@ -154,12 +134,20 @@ impl Relays {
         })
     }
 
+    fn watch(&self, socket: UdpSocket, key: RelayKey) -> io::Result<RelaySocket> {
+        if self.tells_errors {
+            sockets::keep_errors(&socket)?;
+        }
+        self.reactor.watch_relay(&socket, key)?;
+        Ok(RelaySocket::Udp(socket))
+    }
+
     /// Closes a relay socket; its port is free when this returns.
     pub(super) fn close(&mut self, key: RelayKey) {
         let Some(relay) = self.open.try_remove(key.0 as usize) else {
             return;
         };
-        if let RelaySocket::Tcp(_, Some(serving)) = &relay.socket {
+        if let RelaySocket::Tcp(_, serving) = &relay.socket {
             serving.abort();
         }
         tracing::debug!(port = relay.lease.port(), "relay port closed");
@@ -244,7 +232,7 @@ impl Relays {
     }
 
     /// Where peers connect to, of a TCP allocation.
-    pub(super) fn listener(&self, key: RelayKey) -> Option<&TcpListener> {
+    pub(super) fn listener(&self, key: RelayKey) -> Option<&Listener> {
         match &self.open.get(key.0 as usize)?.socket {
             RelaySocket::Tcp(listener, _) => Some(listener),
             RelaySocket::Udp(_) => None,
@@ -321,7 +309,7 @@ impl RelayPorts {
         for pool in self.pools(request.transport).filter(fits) {
             let bind = |port| {
                 let addr = SocketAddr::new(pool.external.local, port);
-                RelaySocket::bind(request.transport, addr)
+                Unwatched::bind(request.transport, addr)
             };
             if let Some(leased) = pool.ports.open(now, worker, request.kind, bind) {
                 let relayed = SocketAddr::new(pool.external.public, leased.lease.port());
@@ -359,13 +347,11 @@ impl Families {
     }
 }
 
-impl RelaySocket {
+impl Unwatched {
     fn bind(transport: RelayTransport, addr: SocketAddr) -> io::Result<Self> {
         Ok(match transport {
             RelayTransport::Udp => Self::Udp(sockets::relay_udp(addr)?),
-            RelayTransport::Tcp => {
-                Self::Tcp(TcpListener::from_std(sockets::relay_tcp(addr)?)?, None)
-            }
+            RelayTransport::Tcp => Self::Tcp(sockets::relay_tcp(addr)?),
         })
     }
 }
@@ -376,7 +362,7 @@ pub(super) struct Route {
     pub(super) to: SocketAddr,
 }
 
-type Opened = (RelayedAddr, Leased<RelaySocket>);
+type Opened = (RelayedAddr, Leased<Unwatched>);
 
 struct Pool<'p> {
     family: Family,

@@ -12,10 +12,8 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
-    net::TcpStream,
     select,
-    task::{spawn_local, yield_now},
-    time::sleep,
+    task::spawn_local,
 };
 
 use crate::clock::Now;
@@ -23,6 +21,7 @@ use crate::relay::engine::tcp::Towards;
 use crate::relay::wire::connection::ConnectionId;
 use crate::relay::worker::SharedWorker;
 use crate::relay::worker::connection::Connection;
+use crate::relay::worker::reactor::{Reactor, Tcp};
 
 /// Binds them, unless the peer's has closed meanwhile. `early` came from the client before this.
 pub(super) fn begin(worker: &SharedWorker, id: ConnectionId, client: Connection, early: Vec<u8>) {
@@ -39,7 +38,7 @@ async fn run(
     id: ConnectionId,
     client: Connection,
     early: Vec<u8>,
-    peer: TcpStream,
+    peer: Tcp,
 ) {
     if let Err(error) = carry(&worker, id, client, &early, peer).await {
         tracing::debug!(%error, "a relayed connection broke");
@@ -52,22 +51,22 @@ async fn carry(
     id: ConnectionId,
     client: Connection,
     early: &[u8],
-    peer: TcpStream,
+    peer: Tcp,
 ) -> io::Result<()> {
     let (from_client, to_client) = split(client);
-    let (from_peer, to_peer) = peer.into_split();
+    let reactor = &**peer.reactor();
     let moved = Cell::new(0_u64);
     let admit = async |towards, bytes: usize| {
         while !worker.borrow_mut().splices(Now::read(), id, towards, bytes) {
-            sleep(BUDGET_PAUSE).await;
+            reactor.sleep(BUDGET_PAUSE).await;
         }
         moved.set(moved.get() + 1);
     };
     let from_client = early.chain(from_client);
-    let up = pump(from_client, to_peer, async |bytes| {
+    let up = pump(reactor, from_client, &peer, async |bytes| {
         admit(Towards::Peer, bytes).await
     });
-    let down = pump(from_peer, to_client, async |bytes| {
+    let down = pump(reactor, &peer, to_client, async |bytes| {
         admit(Towards::Client, bytes).await
     });
     let (mut up, mut down) = (pin!(up), pin!(down));
@@ -82,7 +81,7 @@ async fn carry(
         select! {
             ended = &mut up, if rest == Towards::Peer => return ended,
             ended = &mut down, if rest == Towards::Client => return ended,
-            () = sleep(HALF_CLOSED_TIME_MAX) => {
+            () = reactor.sleep(HALF_CLOSED_TIME_MAX) => {
                 if moved.get() == before {
                     return Err(ErrorKind::TimedOut.into());
                 }
@@ -93,6 +92,7 @@ async fn carry(
 
 /// One way, until its reader ends; then the writer's other side is told so.
 async fn pump(
+    reactor: &Reactor,
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     admit: impl AsyncFn(usize),
@@ -112,7 +112,7 @@ async fn pump(
         to.write_all(&buffer[..bytes]).await?;
         to.flush().await?;
         // The worker's other sockets come first.
-        yield_now().await;
+        reactor.yield_now().await;
     }
 }
 

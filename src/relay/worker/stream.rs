@@ -1,23 +1,17 @@
 //! Clients over TCP and TLS: a connection lives on the worker that accepted it, one task each.
 
 use std::{
-    future::{Future, poll_fn},
+    future::poll_fn,
     io::{self, ErrorKind},
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     pin::pin,
     rc::Rc,
     sync::Arc,
     task::Poll,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    select,
-    task::{spawn_local, yield_now},
-    time::{Instant, sleep, timeout, timeout_at},
-};
+use tokio::{io::AsyncWriteExt, select, task::spawn_local};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::clock::Now;
@@ -27,17 +21,18 @@ use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::stream::{Inbound, Unframed};
 use crate::relay::worker::connection::{Connection, Socket};
 use crate::relay::worker::line::Line;
+use crate::relay::worker::reactor::{Elapsed, Listener, Tcp};
 use crate::relay::worker::sending::Outgoing;
 use crate::relay::worker::{HandedOver, Mailbox, SharedWorker, hello, splice};
 use crate::source::Source;
 
 /// Accepts TCP connections for as long as the worker lives.
-pub(super) async fn serve_tcp(worker: SharedWorker, listener: TcpListener, limits: Arc<Limits>) {
+pub(super) async fn serve_tcp(worker: SharedWorker, listener: Listener, limits: Arc<Limits>) {
     loop {
         let (socket, client, connected) = admit(&listener, &limits).await;
         let worker = SharedWorker::clone(&worker);
         spawn_local(async move {
-            let Ok(client) = five_tuple(Transport::Tcp, client, &socket) else {
+            let Ok(client) = five_tuple(Transport::Tcp, client, socket.socket()) else {
                 return;
             };
             if speaks(&socket).await {
@@ -51,7 +46,7 @@ pub(super) async fn serve_tcp(worker: SharedWorker, listener: TcpListener, limit
 /// Accepts TLS connections for as long as the worker lives.
 pub(super) async fn serve_tls(
     worker: SharedWorker,
-    listener: TcpListener,
+    listener: Listener,
     limits: Arc<Limits>,
     tls: TlsAcceptor,
 ) {
@@ -59,13 +54,13 @@ pub(super) async fn serve_tls(
         let (socket, client, connected) = admit(&listener, &limits).await;
         let (worker, tls) = (SharedWorker::clone(&worker), tls.clone());
         spawn_local(async move {
-            let Ok(client) = five_tuple(Transport::Tls, client, &socket) else {
+            let Ok(client) = five_tuple(Transport::Tls, client, socket.socket()) else {
                 return;
             };
             if !speaks(&socket).await {
                 return;
             }
-            let deadline = after(Now::read(), HANDSHAKE_TIME_MAX);
+            let deadline = Now::read().mono + HANDSHAKE_TIME_MAX;
             if says_hello(&socket, deadline).await
                 && let Some(session) = Box::pin(handshake(tls, socket, deadline)).await
             {
@@ -77,56 +72,61 @@ pub(super) async fn serve_tls(
 }
 
 /// Waits until the client says something. Before that its connection costs a socket and a small task, nothing more.
-async fn speaks(socket: &TcpStream) -> bool {
-    let spoken = timeout(FIRST_BYTES_TIME_MAX, socket.readable()).await;
-    spoken.is_ok_and(|readable| readable.is_ok())
+async fn speaks(socket: &Tcp) -> bool {
+    let due = Now::read().mono + FIRST_BYTES_TIME_MAX;
+    socket.reactor().until(due, socket.readable()).await.is_ok()
 }
 
 /// Waits until there is something for the TLS library, which takes memory for it.
-async fn says_hello(socket: &TcpStream, deadline: Instant) -> bool {
-    let arrived = timeout_at(deadline, hello::arrived(socket)).await;
+async fn says_hello(socket: &Tcp, deadline: Instant) -> bool {
+    let arrived = hello::arrived(socket);
+    let arrived = socket.reactor().until(deadline, arrived).await;
     arrived.is_ok_and(|arrived| arrived.is_ok())
 }
 
-async fn handshake(
-    tls: TlsAcceptor,
-    socket: TcpStream,
-    deadline: Instant,
-) -> Option<TlsStream<Socket>> {
+async fn handshake(tls: TlsAcceptor, socket: Tcp, deadline: Instant) -> Option<TlsStream<Socket>> {
+    let reactor = Arc::clone(socket.reactor());
     let handshake = tls.accept(Socket::new(socket)).into_fallible();
-    match timeout_at(deadline, handshake).await {
+    match reactor.until(deadline, handshake).await {
         Ok(Ok(session)) => return Some(session),
         Ok(Err((error, mut connection))) => {
             tracing::debug!(%error, "TLS handshake failed");
             // The alert that tells the client why is in the buffer yet.
-            let _ = timeout(FAREWELL_TIME_MAX, connection.shutdown()).await;
+            let _ = reactor
+                .within(FAREWELL_TIME_MAX, connection.shutdown())
+                .await;
         }
-        Err(_) => tracing::debug!("TLS handshake took too long"),
+        Err(Elapsed) => tracing::debug!("TLS handshake took too long"),
     }
     None
 }
 
 /// The next connection that the limits have room for; others are closed at once.
-async fn admit(listener: &TcpListener, limits: &Limits) -> (TcpStream, SocketAddr, Connected) {
+async fn admit(listener: &Listener, limits: &Limits) -> (Tcp, SocketAddr, Connected) {
     loop {
         let (socket, client) = accept(listener).await;
         if let Some(connected) = limits.connect(Now::read(), Source(client.ip())) {
             return (socket, client, connected);
         }
         // Many may wait to be refused: those that are served come in between.
-        yield_now().await;
+        listener.reactor().yield_now().await;
     }
 }
 
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+async fn accept(listener: &Listener) -> (Tcp, SocketAddr) {
     loop {
-        match listener.accept().await {
+        let accepted = poll_fn(|cx| listener.poll_accept(cx)).await;
+        let watched = accepted.and_then(|(socket, client)| {
+            let tcp = Tcp::new(listener.reactor(), socket)?;
+            Ok((tcp, client))
+        });
+        match watched {
             Ok(accepted) => return accepted,
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
                 // Out of descriptors or memory: the connection stays in the backlog, trying at once would spin.
                 tracing::warn!(%error, "cannot accept a connection");
-                sleep(ACCEPT_PAUSE).await;
+                listener.reactor().sleep(ACCEPT_PAUSE).await;
             }
         }
     }
@@ -173,6 +173,7 @@ pub(super) async fn converse(
     connection: Connection,
     mut inbound: Inbound,
 ) {
+    let reactor = Arc::clone(&worker.borrow().reactor);
     let line = Rc::new(Line::new(connection));
     worker
         .borrow_mut()
@@ -192,7 +193,7 @@ pub(super) async fn converse(
         let is_written = match next {
             Next::Drop => false,
             Next::End | Next::Splice(_) | Next::HandOver(_) => {
-                timeout(FAREWELL_TIME_MAX, writing).await == Ok(true)
+                reactor.within(FAREWELL_TIME_MAX, writing).await == Ok(true)
             }
         };
         (next, is_written)
@@ -214,7 +215,9 @@ pub(super) async fn converse(
             }
         }
         Next::End if is_written => {
-            let _ = timeout(FAREWELL_TIME_MAX, connection.shutdown()).await;
+            let _ = reactor
+                .within(FAREWELL_TIME_MAX, connection.shutdown())
+                .await;
         }
         Next::End | Next::Drop | Next::HandOver(_) => {}
     }
@@ -227,20 +230,21 @@ async fn read_messages(
     line: &Rc<Line>,
     inbound: &mut Inbound,
 ) -> Next {
-    let mut deadline = after(Now::read(), FIRST_BYTES_TIME_MAX);
+    let reactor = Arc::clone(&worker.borrow().reactor);
+    let mut deadline = Now::read().mono + FIRST_BYTES_TIME_MAX;
     // What came with a connection that was handed over.
     let mut has_unread = inbound.is_mid_message();
     loop {
         let was_mid_message = inbound.is_mid_message();
         if !has_unread {
-            match timeout_at(deadline, read(worker, line, inbound)).await {
+            match reactor.until(deadline, read(worker, line, inbound)).await {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) => return Next::End,
-                Err(_) if was_mid_message || !worker.borrow().has_allocation(&client) => {
+                Err(Elapsed) if was_mid_message || !worker.borrow().has_allocation(&client) => {
                     return Next::End;
                 }
-                Err(_) => {
-                    deadline = after(Now::read(), IDLE_TIME_MAX);
+                Err(Elapsed) => {
+                    deadline = Now::read().mono + IDLE_TIME_MAX;
                     continue;
                 }
             }
@@ -265,10 +269,12 @@ async fn read_messages(
                 (true, false) => STRANGERS_MESSAGE_TIME_MAX,
                 (false, _) => IDLE_TIME_MAX,
             };
-            deadline = after(now, patience);
+            deadline = now.mono + patience;
         }
         // Our own writer, and the worker's other sockets, come first.
-        yield_now().await;
+        if line.is_readable() {
+            reactor.yield_now().await;
+        }
     }
 }
 
@@ -282,10 +288,9 @@ enum Fed {
 /// Reads into the worker's buffer, which the connection has from then on until it gives it back; nothing else may be
 /// read in between.
 async fn read(worker: &SharedWorker, line: &Line, inbound: &mut Inbound) -> io::Result<usize> {
-    let mut reader = line;
     poll_fn(|cx| {
         inbound.go_on_in(worker.borrow_mut().take_read_buffer());
-        let read = pin!(reader.read_buf(inbound.room(READ_BYTES))).poll(cx);
+        let read = line.poll_fill(cx, inbound.room(READ_BYTES));
         if !matches!(read, Poll::Ready(Ok(1..))) {
             worker.borrow_mut().keep_read_buffer(inbound.give_back());
         }
@@ -328,10 +333,6 @@ fn feed(
     };
     worker.end_turn(&mut outgoing);
     fed
-}
-
-fn after(now: Now, patience: Duration) -> Instant {
-    Instant::from_std(now.mono + patience)
 }
 
 /// How long a TLS handshake may take.

@@ -1,16 +1,18 @@
-//! A worker's thread: what it starts with, the tasks it runs, when it ends.
+//! A worker's thread: what it starts with, what it does turn by turn, when it ends.
 
 use std::{
-    cell::RefCell,
     collections::HashMap,
-    io,
+    future::Future,
+    io, mem,
     net::{TcpListener, UdpSocket},
+    ops::ControlFlow,
+    pin::Pin,
     rc::Rc,
     sync::Arc,
+    task::{Context, Waker},
 };
 
 use tokio::{
-    runtime, select,
     sync::Notify,
     task::{JoinSet, LocalSet},
 };
@@ -22,20 +24,21 @@ use crate::entropy;
 use crate::relay::engine::five_tuple::Transport;
 use crate::relay::engine::{self, Engine, limits::Limits, signaled::SignaledPeers};
 use crate::relay::worker::batch::{Arrivals, Trains};
-use crate::relay::worker::client_udp::{self, ClientUdp};
+use crate::relay::worker::client_udp::ClientUdp;
 use crate::relay::worker::dtls::{DtlsIdentity, Sessions};
 use crate::relay::worker::guests::Guests;
 use crate::relay::worker::hand_over::Crew;
 use crate::relay::worker::mailbox::Mailbox;
 use crate::relay::worker::neighbours::Parcels;
 use crate::relay::worker::peer_tcp::PeerConnections;
-use crate::relay::worker::relay_udp::{self, RelayPorts, Relays};
+use crate::relay::worker::reactor::{Listener, Reactor, Ready, Watch};
+use crate::relay::worker::relay_udp::{RelayPorts, Relays};
 use crate::relay::worker::sending::{Answers, Sockets, Unsent};
-use crate::relay::worker::watch::Watch;
 use crate::relay::worker::{SharedWorker, Worker, sockets, stream};
 
 /// All that a worker starts with. Its listeners are one set of several on the same addresses.
 pub(crate) struct Seat {
+    pub(crate) watch: Watch,
     pub(crate) udp: Vec<UdpSocket>,
     pub(crate) tcp: Vec<TcpListener>,
     pub(crate) tls: Vec<TcpListener>,
@@ -61,26 +64,24 @@ pub(crate) struct Seat {
 /// Lives on this thread until the mailbox says stop; `ready` is called once it serves.
 ///
 /// # Errors
-/// When the sockets or the runtime cannot be set up.
+/// When the sockets cannot be set up, or not be waited for.
 pub(crate) fn run(seat: Seat, ready: impl FnOnce()) -> io::Result<()> {
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let ended = Ended {
+    let _ended = Ended {
         mailbox: Arc::clone(&seat.mailbox),
         ended: Arc::clone(&seat.ended),
     };
-    LocalSet::new().block_on(&runtime, async {
-        let mailbox = &ended.mailbox;
-        let (worker, mut serving) = take_seat(seat)?;
-        ready();
-        select! {
-            () = obey(&worker, mailbox) => worker.borrow_mut().end(Now::read()),
-            // Only a bug ends one of them. Without this worker the kernel spreads clients anew, away from their allocations.
-            ended = serving.join_next() => tracing::error!(?ended, "a relay worker gives up"),
-        }
-        Ok(())
-    })
+    // What the worker starts while it serves datagrams are tasks of this set, too.
+    let tasks = LocalSet::new();
+    let _entered = tasks.enter();
+    let mut station = Station::new(seat, tasks)?;
+    // Only now they know whom to wake.
+    let mut flow = station.run_tasks();
+    ready();
+    let mut now = Now::read();
+    while flow.is_continue() {
+        flow = station.turn(&mut now)?;
+    }
+    Ok(())
 }
 
 /// Says so when the worker ends, by a panic too.
@@ -96,113 +97,177 @@ impl Drop for Ended {
     }
 }
 
-fn take_seat(seat: Seat) -> io::Result<(SharedWorker, JoinSet<()>)> {
-    let trains_are_cut = seat.udp.iter().all(sockets::trains_are_cut);
-    if !trains_are_cut {
-        tracing::info!("the kernel has no UDP GSO: datagrams leave one by one");
-    }
-    let udp = client_sockets(seat.udp, Transport::Udp)?;
-    let dtls = client_sockets(seat.dtls, Transport::Dtls)?;
-    let watch = Rc::new(Watch::new()?);
-    let seat_number = seat.engine.share.number;
-    let crew = Crew {
-        share: seat.engine.share,
-        mailboxes: Arc::clone(&seat.mailboxes),
-        guests: seat.guests,
-    };
-    let worker = Worker::new(
-        Engine::new(
+/// A worker at work: what its thread alone has.
+struct Station {
+    worker: SharedWorker,
+    mailbox: Arc<Mailbox>,
+    /// Clients' sockets of datagrams, by their numbers.
+    clients: Vec<Rc<ClientUdp>>,
+    arrivals: Arrivals,
+    parcels: Parcels,
+    /// Streams have a task each.
+    tasks: LocalSet,
+    /// Those that never end.
+    serving: JoinSet<()>,
+    wakes_us: Waker,
+    ready: Ready,
+    watch: Watch,
+}
+
+impl Station {
+    fn new(seat: Seat, tasks: LocalSet) -> io::Result<Self> {
+        let trains_are_cut = seat.udp.iter().all(sockets::trains_are_cut);
+        if !trains_are_cut {
+            tracing::info!("the kernel has no UDP GSO: datagrams leave one by one");
+        }
+        let watch = seat.watch;
+        let reactor = Arc::clone(watch.reactor());
+        let udp = client_sockets(&reactor, seat.udp, Transport::Udp, 0)?;
+        let dtls = client_sockets(&reactor, seat.dtls, Transport::Dtls, udp.len())?;
+        let seat_number = seat.engine.share.number;
+        let crew = Crew {
+            share: seat.engine.share,
+            mailboxes: Arc::clone(&seat.mailboxes),
+            guests: seat.guests,
+        };
+        let engine = Engine::new(
             seat.engine,
             seat.credentials,
             seat.signaled,
             Arc::clone(&seat.limits),
             entropy::number(),
-        ),
-        Sockets {
+        );
+        let sockets = Sockets {
             udp: udp.clone(),
             dtls: Sessions::new(seat.dtls_identity, dtls.clone(), Arc::clone(&seat.limits)),
             streams: HashMap::default(),
-            relays: Relays::new(seat.ports, seat_number, Rc::clone(&watch), seat.icmp),
+            relays: Relays::new(seat.ports, seat_number, Arc::clone(&reactor), seat.icmp),
             peers: PeerConnections::default(),
             trains: Trains::new(trains_are_cut),
             answers: Answers::default(),
             neighbours: Arc::clone(&seat.mailboxes),
             unsent: Unsent::default(),
-        },
-        crew,
-    );
-    let mut serving = JoinSet::new();
-    let arrivals = Rc::new(RefCell::new(Arrivals::new()));
-    for socket in udp.into_iter().chain(dtls) {
-        let (worker, arrivals) = (Rc::clone(&worker), Rc::clone(&arrivals));
-        serving.spawn_local(client_udp::serve(worker, socket, arrivals));
-    }
-    let peers = relay_udp::serve(Rc::clone(&worker), watch, arrivals);
-    serving.spawn_local(async move {
-        if let Err(error) = peers.await {
-            tracing::error!(%error, "relay sockets are not watched any more");
-        }
-    });
-    for listener in seat.tcp {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        serving.spawn_local(stream::serve_tcp(
-            Rc::clone(&worker),
-            listener,
-            Arc::clone(&seat.limits),
-        ));
-    }
-    for listener in seat.tls {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        let acceptor = seat.acceptor.clone();
-        serving.spawn_local(stream::serve_tls(
-            Rc::clone(&worker),
-            listener,
-            Arc::clone(&seat.limits),
-            acceptor,
-        ));
-    }
-    serving.spawn_local(keep_time(Rc::clone(&worker)));
-    Ok((worker, serving))
-}
-
-fn client_sockets(sockets: Vec<UdpSocket>, transport: Transport) -> io::Result<Vec<Rc<ClientUdp>>> {
-    let sockets = sockets.into_iter();
-    sockets
-        .map(|socket| ClientUdp::new(socket, transport).map(Rc::new))
-        .collect()
-}
-
-async fn obey(worker: &SharedWorker, mailbox: &Mailbox) {
-    let mut parcels = Parcels::default();
-    loop {
-        let mut orders = mailbox.collect().await;
-        if orders.stop {
-            return;
-        }
-        for connection in orders.handed_over.drain(..) {
-            connection.receive(worker);
-        }
-        mailbox.take_parcels(&mut parcels);
-        let mut worker = worker.borrow_mut();
-        worker.neighbours_sent(Now::read(), &parcels);
-        worker.carry_out(Now::read(), orders);
-        parcels.clear();
-    }
-}
-
-async fn keep_time(worker: SharedWorker) {
-    let rearm = Rc::clone(&worker.borrow().rearm);
-    loop {
-        let armed = worker.borrow_mut().arm();
-        let due = async {
-            match armed {
-                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-                None => std::future::pending().await,
-            }
         };
-        select! {
-            () = due => worker.borrow_mut().timeout(Now::read()),
-            () = rearm.notified() => {}
+        let worker = Worker::new(engine, sockets, crew, Arc::clone(&reactor));
+        let mut serving = JoinSet::new();
+        for listener in seat.tcp {
+            let listener = Listener::new(&reactor, listener)?;
+            serving.spawn_local(stream::serve_tcp(
+                Rc::clone(&worker),
+                listener,
+                Arc::clone(&seat.limits),
+            ));
+        }
+        for listener in seat.tls {
+            let listener = Listener::new(&reactor, listener)?;
+            serving.spawn_local(stream::serve_tls(
+                Rc::clone(&worker),
+                listener,
+                Arc::clone(&seat.limits),
+                seat.acceptor.clone(),
+            ));
+        }
+        Ok(Self {
+            worker,
+            mailbox: seat.mailbox,
+            clients: udp.into_iter().chain(dtls).collect(),
+            arrivals: Arrivals::new(),
+            parcels: Parcels::default(),
+            tasks,
+            serving,
+            wakes_us: Waker::from(Arc::clone(watch.bell())),
+            ready: Ready::default(),
+            watch,
+        })
+    }
+
+    /// Waits until there is something to do, and does it: each socket that is ready gets one turn's worth. `now` is
+    /// when the last turn began, and then when this one did.
+    fn turn(&mut self, now: &mut Now) -> io::Result<ControlFlow<()>> {
+        let due = self.worker.borrow().poll_timeout();
+        self.watch.wait(now.mono, due, &mut self.ready)?;
+        *now = Now::read();
+        self.watch.ring_alarms(now.mono);
+        self.serve_clients(*now);
+        self.serve_peers(*now);
+        let due = self.worker.borrow().poll_timeout();
+        if due.is_some_and(|due| due <= now.mono) {
+            self.worker.borrow_mut().timeout(*now);
+        }
+        let rung = self.watch.bell().take();
+        if rung.mail && self.obey(*now).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        if rung.tasks {
+            return Ok(self.run_tasks());
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn serve_clients(&mut self, now: Now) {
+        for _ in 0..self.ready.clients.len() {
+            let Some(number) = self.ready.clients.pop_front() else {
+                return;
+            };
+            let socket = &self.clients[number];
+            let has_more = socket.receive(&mut self.arrivals);
+            let mut worker = self.worker.borrow_mut();
+            worker.clients_sent(now, socket, &self.arrivals);
+            if has_more {
+                self.ready.clients.push_back(number);
+            }
         }
     }
+
+    fn serve_peers(&mut self, now: Now) {
+        if !self.ready.relays.is_empty() {
+            let mut worker = self.worker.borrow_mut();
+            worker.peers_sent(now, &mut self.ready.relays, &mut self.arrivals);
+        }
+    }
+
+    fn obey(&mut self, now: Now) -> ControlFlow<()> {
+        let mut orders = self.mailbox.collect();
+        if orders.stop {
+            self.worker.borrow_mut().end(now);
+            return ControlFlow::Break(());
+        }
+        for connection in mem::take(&mut orders.handed_over) {
+            connection.receive(&self.worker);
+        }
+        self.mailbox.take_parcels(&mut self.parcels);
+        let mut worker = self.worker.borrow_mut();
+        worker.neighbours_sent(now, &self.parcels);
+        worker.carry_out(now, orders);
+        self.parcels.clear();
+        ControlFlow::Continue(())
+    }
+
+    fn run_tasks(&mut self) -> ControlFlow<()> {
+        let mut cx = Context::from_waker(&self.wakes_us);
+        // It is never over: those that serve are among them.
+        let _ = Pin::new(&mut self.tasks).poll(&mut cx);
+        match self.serving.try_join_next() {
+            None => ControlFlow::Continue(()),
+            // Only a bug ends one of them. Without this worker the kernel spreads clients anew, away from their
+            // allocations.
+            Some(ended) => {
+                tracing::error!(?ended, "a relay worker gives up");
+                ControlFlow::Break(())
+            }
+        }
+    }
+}
+
+/// Numbered from `first` on.
+fn client_sockets(
+    reactor: &Reactor,
+    sockets: Vec<UdpSocket>,
+    transport: Transport,
+    first: usize,
+) -> io::Result<Vec<Rc<ClientUdp>>> {
+    let sockets = (first..).zip(sockets);
+    sockets
+        .map(|(number, socket)| ClientUdp::new(socket, transport, reactor, number).map(Rc::new))
+        .collect()
 }
