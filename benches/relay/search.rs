@@ -70,7 +70,7 @@ fn offered(
 
 const LOST_PERCENT_BELOW: f64 = 1.0;
 /// What arrives later than this behind the last one sent has waited in a queue that grows: loss that deep buffers put off.
-const IN_TIME: Duration = Duration::from_millis(1);
+const IN_TIME: Duration = Duration::from_millis(2);
 const OFFERED_AT_LEAST: f64 = 0.99;
 const STEP: f64 = 1.2;
 const CLOSE_ENOUGH: f64 = 1.01;
