@@ -44,10 +44,25 @@ impl Batch {
         state: &UdpSocketState,
         most: usize,
     ) -> anyhow::Result<usize> {
-        let mut rooms = self.storage.chunks_exact_mut(ROOM_BYTES).skip(self.filled);
-        let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
+        let most = most.min(self.free());
+        if most <= AT_FIRST {
+            self.receive_within::<AT_FIRST>(socket, state, most)
+        } else {
+            self.receive_within::<BATCH_SIZE>(socket, state, most)
+        }
+    }
+
+    fn receive_within<const ROOMS: usize>(
+        &mut self,
+        socket: &UdpSocket,
+        state: &UdpSocketState,
+        most: usize,
+    ) -> anyhow::Result<usize> {
+        let rooms = &mut self.storage[self.filled * ROOM_BYTES..];
+        let mut rooms = rooms.chunks_exact_mut(ROOM_BYTES);
+        let mut slices: [IoSliceMut<'_>; ROOMS] =
             array::from_fn(|_| IoSliceMut::new(rooms.next().unwrap_or_default()));
-        let slices = &mut slices[..most.min(BATCH_SIZE - self.filled)];
+        let slices = &mut slices[..most];
         let meta = &mut self.meta[self.filled..];
         match socket.try_io(|| state.recv(socket.into(), slices, meta)) {
             Ok(received) => {
@@ -83,35 +98,24 @@ pub(crate) struct Train<'a> {
 
 /// Sends each datagram to its destination, many with one system call; how many the kernel took. What it has no room for is
 /// lost, as on any network.
-pub(crate) fn send_all<'a>(
-    socket: &UdpSocket,
-    datagrams: impl IntoIterator<Item = (&'a SocketAddrAny, &'a [u8])>,
-) -> usize {
-    let mut datagrams = datagrams.into_iter();
-    let mut taken = 0;
-    loop {
-        let batch: [Option<(&SocketAddrAny, &[u8])>; BATCH_SIZE] =
-            array::from_fn(|_| datagrams.next());
-        taken += match &batch {
-            [None, ..] => return taken,
-            [Some((to, bytes)), None, ..] => {
-                usize::from(sendto(socket, bytes, SendFlags::DONTWAIT, *to).is_ok())
-            }
-            [Some(_), Some(_), ..] => send_batch(socket, &batch),
-        };
+pub(crate) fn send_all(socket: &UdpSocket, datagrams: &[(&SocketAddrAny, &[u8])]) -> usize {
+    if let [(to, bytes)] = datagrams {
+        return usize::from(sendto(socket, bytes, SendFlags::DONTWAIT, *to).is_ok());
     }
-}
-
-fn send_batch(socket: &UdpSocket, batch: &[Option<(&SocketAddrAny, &[u8])>; BATCH_SIZE]) -> usize {
-    let slices = batch.map(|datagram| [IoSlice::new(datagram.map_or(&[], |(_, bytes)| bytes))]);
-    let mut controls: [_; BATCH_SIZE] = array::from_fn(|_| SendAncillaryBuffer::default());
-    let mut controls = controls.iter_mut();
-    let mut headers = Vec::with_capacity(BATCH_SIZE);
-    for ((datagram, slice), control) in batch.iter().zip(&slices).zip(&mut controls) {
-        if let Some((to, _)) = datagram {
-            headers.push(MMsgHdr::new_with_addr(to, slice, control));
-        }
-    }
+    let slices: Vec<_> = datagrams
+        .iter()
+        .map(|(_, bytes)| [IoSlice::new(bytes)])
+        .collect();
+    let mut controls: Vec<_> = slices
+        .iter()
+        .map(|_| SendAncillaryBuffer::default())
+        .collect();
+    let mut headers: Vec<_> = datagrams
+        .iter()
+        .zip(&slices)
+        .zip(&mut controls)
+        .map(|(((to, _), slice), control)| MMsgHdr::new_with_addr(to, slice, control))
+        .collect();
     let (mut rest, mut taken) = (&mut headers[..], 0);
     while !rest.is_empty() {
         let sent = sendmmsg(socket, rest, SendFlags::DONTWAIT).unwrap_or(0);
@@ -145,6 +149,8 @@ pub(crate) fn deepen(socket: &std::net::UdpSocket) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How many are asked of a socket of one flow at first: few have more waiting, and room for many is costly to describe.
+pub(crate) const AT_FIRST: usize = 4;
 /// The longest train, and five cache lines more: at powers of two all rooms would share the same few sets of the caches.
 const ROOM_BYTES: usize = 65_536 + 320;
 pub(crate) const BUFFER_BYTES: usize = 4 * 1024 * 1024;

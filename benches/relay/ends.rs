@@ -11,7 +11,7 @@ use mio::{Interest, Poll, Token, net::UdpSocket, unix::SourceFd};
 use quinn_udp::{BATCH_SIZE, Transmit, UdpSocketState};
 use rustix::net::{SendFlags, SocketAddrAny, send};
 
-use crate::batch::{Batch, batching, deepen, send_all};
+use crate::batch::{AT_FIRST, Batch, batching, deepen, send_all};
 use crate::case::Case;
 use crate::wire::Wire;
 
@@ -105,8 +105,11 @@ impl End {
                 }
             }
             Self::Peer(datagrams) => {
-                let all = flows.iter().map(|flow| (&flow.to_raw, &flow.packets[..]));
-                taken = send_all(&datagrams.socket, all);
+                let all: Vec<_> = flows
+                    .iter()
+                    .map(|flow| (&flow.to_raw, &flow.packets[..]))
+                    .collect();
+                taken = send_all(&datagrams.socket, &all);
             }
             Self::Client(datagrams) => {
                 for flow in flows {
@@ -130,17 +133,8 @@ impl End {
     ) -> anyhow::Result<()> {
         match self {
             Self::Stream { wire, .. } => Ok(wire.drain(take)?),
-            Self::Peer(datagrams) | Self::Client(datagrams) => loop {
-                batch.clear();
-                let received = batch.receive(&datagrams.socket, &datagrams.state, BATCH_SIZE)?;
-                for index in 0..received {
-                    let train = batch.train(index);
-                    train.bytes.chunks(train.stride).for_each(&mut *take);
-                }
-                if received < BATCH_SIZE {
-                    return Ok(());
-                }
-            },
+            Self::Peer(datagrams) => datagrams.receive(batch, BATCH_SIZE, take),
+            Self::Client(datagrams) => datagrams.receive(batch, AT_FIRST, take),
         }
     }
 }
@@ -154,6 +148,27 @@ impl Datagrams {
             socket: UdpSocket::from_std(socket),
             state,
         })
+    }
+
+    fn receive(
+        &self,
+        batch: &mut Batch,
+        at_first: usize,
+        take: &mut impl FnMut(&[u8]),
+    ) -> anyhow::Result<()> {
+        let mut most = at_first;
+        loop {
+            batch.clear();
+            let received = batch.receive(&self.socket, &self.state, most)?;
+            for index in 0..received {
+                let train = batch.train(index);
+                train.bytes.chunks(train.stride).for_each(&mut *take);
+            }
+            if received < most {
+                return Ok(());
+            }
+            most = BATCH_SIZE;
+        }
     }
 
     fn send_train(&self, flow: &Flow) -> io::Result<bool> {

@@ -9,7 +9,7 @@ use mio::{Events, Interest, Poll, Token, net::UdpSocket};
 use quinn_udp::{BATCH_SIZE, Transmit, UdpSocketState};
 use rustix::net::{SendFlags, SocketAddrAny, sendto};
 
-use crate::batch::{BUFFER_BYTES, Batch, batching, send_all};
+use crate::batch::{AT_FIRST, BUFFER_BYTES, Batch, batching, send_all};
 
 /// Forwards until it is killed.
 pub(crate) fn run(address: SocketAddr) -> anyhow::Result<()> {
@@ -139,11 +139,13 @@ impl Forwarder {
             let to = (&self.clients, &self.state, self.flows[run[0].0].client);
             send_joined(to, &self.batch, run, &mut self.joined);
         }
-        let lone = runs(&self.order).filter_map(|run| {
-            let datagram = lone(&self.batch, run)?;
-            Some((&self.flows[run[0].0].client_raw, datagram))
-        });
-        send_all(&self.clients, lone);
+        let lone: Vec<_> = runs(&self.order)
+            .filter_map(|run| {
+                let datagram = lone(&self.batch, run)?;
+                Some((&self.flows[run[0].0].client_raw, datagram))
+            })
+            .collect();
+        send_all(&self.clients, &lone);
         self.order.clear();
         self.batch.clear();
     }
@@ -231,7 +233,5 @@ fn send_joined(
 /// The number of a flow, and where its train is in the batch.
 type Arrived = (usize, usize);
 
-/// How many are asked of a peer's socket at first: few flows have more waiting, and room for many is costly to describe.
-const AT_FIRST: usize = 4;
 /// What UDP over IPv4 can carry.
 const JOINED_BYTES_MAX: usize = 65_507;
