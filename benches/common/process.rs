@@ -4,6 +4,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -71,8 +72,9 @@ impl Process {
     ) -> anyhow::Result<(Duration, Duration, T)> {
         let (cpu_before, before) = (self.cpu()?, Now::read().mono);
         let result = work()?;
+        let wall = Now::read().mono - before;
         let cpu = self.cpu()?.saturating_sub(cpu_before);
-        Ok((cpu, Now::read().mono - before, result))
+        Ok((cpu, wall, result))
     }
 
     /// Memory of its own that is not swapped out or given back.
@@ -85,6 +87,8 @@ impl Process {
 
     /// Time on the processor of all its threads, in user and kernel space.
     fn cpu(&self) -> anyhow::Result<Duration> {
+        // What runs just now is accounted for at the next tick, or once it sleeps.
+        thread::sleep(ACCOUNTED_WITHIN);
         let clock = clock_getcpuclockid(Pid::from_raw(self.child.id().try_into()?))?;
         Ok(clock_gettime(clock)?.into())
     }
@@ -126,3 +130,4 @@ impl Drop for Folder {
 /// How long a server may take to become ready, and how often that is asked.
 pub(crate) const START_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) const START_POLL: Duration = Duration::from_millis(5);
+const ACCOUNTED_WITHIN: Duration = Duration::from_millis(2);

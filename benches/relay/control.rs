@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::Plan;
 use crate::contestant::Running;
 use crate::report::Section;
-use crate::turn_client::TurnClient;
+use crate::turn_client::{TurnClient, ensure_success};
 use crate::wire::Transport;
 
 /// Figures of a server that are had together.
@@ -60,7 +60,7 @@ fn cycles(server: &Running, plan: &Plan) -> anyhow::Result<Vec<f64>> {
     Ok(vec![micros_each(cpu, cycles)])
 }
 
-/// Signed before they count, and sent at once: the server is never idle.
+/// Requests are signed before, and answers looked at after: the load is no part of it but for the sockets.
 fn allocations(server: &Running, plan: &Plan) -> anyhow::Result<Vec<f64>> {
     let (mut cpu, mut wall, mut allocated) = (Duration::ZERO, Duration::ZERO, Vec::new());
     while allocated.len() < plan.requests / 4 {
@@ -70,15 +70,18 @@ fn allocations(server: &Running, plan: &Plan) -> anyhow::Result<Vec<f64>> {
             let request = client.signed_allocate()?;
             together.push((client, request));
         }
-        let (cpu_more, wall_more, ()) = server.spent(|| {
+        let (cpu_more, wall_more, answers) = server.spent(|| {
             for (client, request) in &mut together {
                 client.wire.send(&request.raw)?;
             }
-            for (client, request) in &mut together {
-                client.success_of(request)?;
-            }
-            Ok(())
+            // The last first: waking for each would take longer than an answer.
+            let answers = together.iter_mut().rev();
+            let answers = answers.map(|(client, _)| client.wire.receive());
+            Ok(answers.collect::<Result<Vec<_>, _>>()?)
         })?;
+        for ((_, request), answer) in together.iter().rev().zip(answers) {
+            ensure_success(request, &answer)?;
+        }
         (cpu, wall) = (cpu + cpu_more, wall + wall_more);
         allocated.extend(together);
     }

@@ -81,7 +81,7 @@ impl TurnClient {
     }
 
     /// The answer, which must not refuse.
-    pub(crate) fn success_of(&mut self, request: &Message) -> anyhow::Result<Message> {
+    fn success_of(&mut self, request: &Message) -> anyhow::Result<Message> {
         let answer = self.answer_to(request)?;
         if answer.typ.class != CLASS_SUCCESS_RESPONSE {
             bail!("refused: {answer} {:?}", answer.attributes);
@@ -161,6 +161,18 @@ impl TurnClient {
             }
         }
     }
+}
+
+/// Fails unless the message is the answer, and no refusal.
+pub(crate) fn ensure_success(request: &Message, message: &[u8]) -> anyhow::Result<()> {
+    let mut answer = Message::new();
+    answer.unmarshal_binary(message)?;
+    let is_answer = answer.transaction_id == request.transaction_id;
+    ensure!(
+        is_answer && answer.typ.class == CLASS_SUCCESS_RESPONSE,
+        "{answer}"
+    );
+    Ok(())
 }
 
 fn at(peer: SocketAddr) -> PeerAddress {
