@@ -14,15 +14,20 @@
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
     cell::Cell,
-    fmt, io,
+    fmt,
+    io::{self, IoSlice},
     mem::{self, MaybeUninit},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
-    os::fd::{AsFd, AsRawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     ptr::{self, NonNull},
     slice,
 };
 
 use nix::libc;
+use rustix::{
+    io::Errno,
+    net::{SendFlags, sendmsg_addr, sendto},
+};
 
 /// How many datagrams, or trains of them, are received before any is served.
 pub(super) const ROOMS: usize = 64;
@@ -107,12 +112,14 @@ impl Arrivals {
         let received = unsafe {
             let headers = (&raw mut (*self.rooms.as_ptr()).headers).cast::<libc::mmsghdr>();
             let free = headers.add(self.filled);
-            libc::recvmmsg(
+            // Not by the function, at which threads can be cancelled: that costs more than it is worth.
+            libc::syscall(
+                libc::SYS_recvmmsg,
                 fd,
                 free,
                 count as libc::c_uint,
-                libc::MSG_DONTWAIT as _,
-                ptr::null_mut(),
+                libc::MSG_DONTWAIT,
+                ptr::null_mut::<libc::timespec>(),
             )
         };
         let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
@@ -356,15 +363,15 @@ pub(super) fn send<'d>(
     trains: &Trains,
     mut departures: impl Iterator<Item = Departure<'d>>,
 ) -> usize {
-    let fd = socket.as_fd().as_raw_fd();
+    let socket = socket.as_fd();
     let Some(first) = departures.next() else {
         return 0;
     };
     match departures.next() {
-        None => usize::from(!send_alone(fd, &first)),
+        None => usize::from(!send_alone(socket, &first)),
         Some(second) => {
             let all = [first, second].into_iter().chain(departures);
-            send_many(fd, trains, all)
+            send_many(socket.as_raw_fd(), trains, all)
         }
     }
 }
@@ -387,14 +394,15 @@ fn send_many<'d>(
 }
 
 /// Sends a single datagram; says whether it was sent.
-fn send_alone(fd: libc::c_int, departure: &Departure<'_>) -> bool {
+fn send_alone(socket: BorrowedFd<'_>, departure: &Departure<'_>) -> bool {
     let is_plain = departure.from.is_none() && departure.traffic_class == 0;
     let attempt = || {
-        let sent = match departure.parts {
-            [only, [], []] if is_plain => send_plain(fd, only, departure.to),
-            _ => send_described(fd, departure),
+        let sent = if is_plain {
+            send_plain(socket, departure)
+        } else {
+            send_described(socket, departure)
         };
-        (sent < 0).then(errno)
+        sent.err().map(Errno::raw_os_error)
     };
     let failed = match attempt() {
         Some(error) if is_about_another(error) => attempt(),
@@ -404,37 +412,34 @@ fn send_alone(fd: libc::c_int, departure: &Departure<'_>) -> bool {
 }
 
 /// Sends a datagram of which the kernel needs to know nothing but the bytes and where to.
-fn send_plain(fd: libc::c_int, bytes: &[u8], to: SocketAddr) -> libc::ssize_t {
-    let (to, to_bytes) = Address::of(to);
-    // SAFETY: bytes and address are borrowed for the call.
-    unsafe {
-        libc::sendto(
-            fd,
-            bytes.as_ptr().cast(),
-            bytes.len(),
-            libc::MSG_DONTWAIT,
-            (&raw const to).cast(),
-            to_bytes,
-        )
+///
+fn send_plain(socket: BorrowedFd<'_>, departure: &Departure<'_>) -> Result<usize, Errno> {
+    let Departure { to, parts, .. } = departure;
+    match parts {
+        [only, [], []] => sendto(socket, only, SendFlags::DONTWAIT, to),
+        parts => {
+            let (parts, control) = (parts.map(IoSlice::new), &mut Default::default());
+            sendmsg_addr(socket, to, &parts, control, SendFlags::DONTWAIT)
+        }
     }
 }
 
 /// Sends a datagram with all that is to be said of it.
-fn send_described(fd: libc::c_int, departure: &Departure<'_>) -> libc::ssize_t {
+fn send_described(socket: BorrowedFd<'_>, departure: &Departure<'_>) -> Result<usize, Errno> {
     let mut parts = departure.parts.map(part);
-    let used = departure.parts.iter().rposition(|part| !part.is_empty());
     let (mut to, to_bytes) = Address::of(departure.to);
     let mut control = MaybeUninit::uninit();
     // SAFETY: all zeros are a header; all that it leads to lives, and what the parts lead to is borrowed for the call.
-    unsafe {
+    let sent = unsafe {
         let mut header: libc::msghdr = mem::zeroed();
         header.msg_name = (&raw mut to).cast();
         header.msg_namelen = to_bytes;
         header.msg_iov = parts.as_mut_ptr();
-        header.msg_iovlen = used.map_or(0, |last| last + 1) as _;
+        header.msg_iovlen = parts.len() as _;
         describe(departure, None, &mut header, control.as_mut_ptr());
-        libc::sendmsg(fd, &raw const header, libc::MSG_DONTWAIT)
-    }
+        libc::sendmsg(socket.as_raw_fd(), &raw const header, libc::MSG_DONTWAIT)
+    };
+    usize::try_from(sent).map_err(|_| Errno::from_raw_os_error(errno()))
 }
 
 /// The kernel reads only.
