@@ -23,8 +23,8 @@ pub type TransactionId = [u8; 12];
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'d> {
     bytes: &'d [u8],
-    /// Where its first FINGERPRINT is.
-    fingerprint: Option<Attribute<'d>>,
+    /// Where its first FINGERPRINT begins.
+    fingerprint_at: Option<usize>,
     /// Method and class.
     pub typ: MessageType,
     /// As the sender chose it.
@@ -54,10 +54,10 @@ impl<'d> Message<'d> {
             return None;
         }
         let mut attributes = Attributes::of(datagram);
-        let mut fingerprint = None;
+        let mut fingerprint_at = None;
         for found in attributes.by_ref() {
-            if found.typ == ATTR_FINGERPRINT && fingerprint.is_none() {
-                fingerprint = Some(found);
+            if found.typ == ATTR_FINGERPRINT && fingerprint_at.is_none() {
+                fingerprint_at = Some(found.at);
             }
         }
         if attributes.at != datagram.len() {
@@ -67,7 +67,7 @@ impl<'d> Message<'d> {
         typ.read_value(u16::from_be_bytes([t0, t1]));
         Some(Self {
             bytes: datagram,
-            fingerprint,
+            fingerprint_at,
             typ,
             transaction_id: *transaction_id,
         })
@@ -79,10 +79,17 @@ impl<'d> Message<'d> {
         Attributes::of(self.bytes)
     }
 
+    /// The attribute that begins here, if one does.
+    pub(super) fn attribute_at(&self, at: usize) -> Option<Attribute<'d>> {
+        let message = self.bytes;
+        Attributes { message, at }.next()
+    }
+
     /// The FINGERPRINT, checked.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        let Some(found) = self.fingerprint else {
+        let found = self.fingerprint_at.and_then(|at| self.attribute_at(at));
+        let Some(found) = found else {
             return Fingerprint::Absent;
         };
         let is_last = found.at + ATTRIBUTE_HEADER_BYTES + 4 == self.bytes.len();
@@ -135,7 +142,7 @@ pub struct Attribute<'d> {
     /// Its value, without padding.
     pub value: &'d [u8],
     /// Where its header begins in the message.
-    at: usize,
+    pub(super) at: usize,
 }
 
 /// Walks over the attributes of a message; stops where one is cut short.

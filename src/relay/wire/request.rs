@@ -75,7 +75,7 @@ impl Method {
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'d> {
     message: Message<'d>,
-    values: Values<'d>,
+    places: Places,
     /// What is asked.
     pub method: Method,
     /// What the answer takes over.
@@ -118,7 +118,7 @@ impl<'d> Request<'d> {
         };
         Some(Self {
             message,
-            values: Values::of(counting(&message)),
+            places: Places::of(counting(&message)),
             method,
             reply_to: ReplyTo {
                 method: message.typ.method,
@@ -325,7 +325,8 @@ impl<'d> Request<'d> {
     }
 
     fn first(&self, typ: AttrType) -> Option<&'d [u8]> {
-        self.values.first(typ)
+        let at = self.places.of_first(typ)?;
+        Some(self.message.attribute_at(at)?.value)
     }
 }
 
@@ -339,30 +340,34 @@ fn counting<'d>(message: &Message<'d>) -> impl Iterator<Item = Attribute<'d>> + 
     })
 }
 
-/// The first value of each type that is asked for: the message is walked once, and asked many times.
+/// Where the first attribute of each type begins that is asked for, in words; 0 where there is none. So a message is
+/// walked once, and asked many times.
 #[derive(Clone, Copy, Debug)]
-struct Values<'d>([Option<&'d [u8]>; PLACES]);
+struct Places([u16; PLACES]);
 
-impl<'d> Values<'d> {
-    fn of(attributes: impl Iterator<Item = Attribute<'d>>) -> Self {
-        let mut values = [None; PLACES];
+impl Places {
+    fn of<'d>(attributes: impl Iterator<Item = Attribute<'d>>) -> Self {
+        let mut places = [0; PLACES];
         for found in attributes {
-            if let Some(value) = place(found.typ).and_then(|place| values.get_mut(place)) {
-                *value = value.or(Some(found.value));
+            let place = number(found.typ).and_then(|number| places.get_mut(number));
+            if let Some(place @ 0) = place {
+                // Attributes begin at words, of which no message has 65,536.
+                *place = (found.at / WORD_BYTES) as u16;
             }
         }
-        Self(values)
+        Self(places)
     }
 
-    fn first(&self, typ: AttrType) -> Option<&'d [u8]> {
-        let place = place(typ);
-        debug_assert!(place.is_some(), "{typ} is not kept");
-        *self.0.get(place?)?
+    fn of_first(&self, typ: AttrType) -> Option<usize> {
+        let number = number(typ);
+        debug_assert!(number.is_some(), "{typ} has no place");
+        let words = *self.0.get(number?)?;
+        (words > 0).then_some(usize::from(words) * WORD_BYTES)
     }
 }
 
-/// Where the values of a type are kept.
-fn place(typ: AttrType) -> Option<usize> {
+/// The number of a type's place.
+fn number(typ: AttrType) -> Option<usize> {
     Some(match typ {
         ATTR_USERNAME => 0,
         ATTR_USER_HASH => 1,
@@ -387,8 +392,10 @@ fn place(typ: AttrType) -> Option<usize> {
     })
 }
 
-/// How many [places](place) there are.
+/// How many places there are.
 const PLACES: usize = 19;
+
+const WORD_BYTES: usize = 4;
 
 /// The type of a comprehension-required attribute that this server does not know
 /// ([RFC 8489 §6.3.1](https://www.rfc-editor.org/rfc/rfc8489#section-6.3.1)).
