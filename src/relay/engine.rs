@@ -227,7 +227,7 @@ impl Engine {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
         let outcome = match demux::classify(datagram) {
             Protocol::Stun => self.handle_stun(now, client, datagram),
-            Protocol::ChannelData => self.forward_channel_data(now, client, datagram),
+            Protocol::ChannelData => self.forward_channel_data(now, &client, datagram),
             Protocol::Unknown => Err(DropReason::UnknownProtocol),
         };
         outcome.unwrap_or_else(|reason| self.dropped(reason))
@@ -376,7 +376,7 @@ impl Engine {
             return Err(DropReason::WrongFingerprint);
         }
         if message.typ == SendIndication::TYPE {
-            return self.forward_send(now, client, &message);
+            return self.forward_send(now, &client, &message);
         }
         let request = Request::new(message, fingerprint).ok_or(DropReason::UnknownMethod)?;
         self.handle_request(now, client, &request);

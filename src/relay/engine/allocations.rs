@@ -182,11 +182,11 @@ impl Allocations {
     pub(super) fn by_sender(
         &mut self,
         now: Now,
-        client: FiveTuple,
+        client: &FiveTuple,
     ) -> Option<(usize, &mut Allocation)> {
-        let slot = self.slot_of(&client)?;
-        if self.table.get(slot)?.moves_to(&client) {
-            self.arrive(slot, client);
+        let slot = self.slot_of(client)?;
+        if self.table.get(slot)?.moves_to(client) {
+            self.arrive(slot, *client);
         }
         let allocation = self.table.get_mut(slot)?;
         allocation.lives(now).then_some((slot, allocation))

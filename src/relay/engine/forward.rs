@@ -19,7 +19,7 @@ impl Engine {
     pub(super) fn forward_channel_data<'d>(
         &mut self,
         now: Now,
-        client: FiveTuple,
+        client: &FiveTuple,
         datagram: &'d [u8],
     ) -> Result<Outcome<'d>, DropReason> {
         let data = ChannelData::parse(datagram, self.channels).ok_or(DropReason::Malformed)?;
@@ -45,7 +45,7 @@ impl Engine {
     pub(super) fn forward_send<'d>(
         &mut self,
         now: Now,
-        client: FiveTuple,
+        client: &FiveTuple,
         message: &Message<'d>,
     ) -> Result<Outcome<'d>, DropReason> {
         let send = SendIndication::parse(message).map_err(|discard| match discard {
