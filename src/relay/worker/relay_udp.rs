@@ -112,7 +112,7 @@ impl Relays {
         let key = u32::try_from(self.open.vacant_key()).map_err(|_| RelayRefused::NoPort)?;
         let key = RelayKey(key);
         let watched = match leased.socket {
-            Unwatched::Udp(socket) => self.watch(socket, key),
+            Unwatched::Udp(socket) => self.watch(socket, key, Family::of(relayed.0.ip())),
             Unwatched::Tcp(listener) => Listener::new(&self.reactor, listener)
                 .map(|listener| RelaySocket::Tcp(listener, serve(key))),
         };
@@ -134,9 +134,9 @@ impl Relays {
         })
     }
 
-    fn watch(&self, socket: UdpSocket, key: RelayKey) -> io::Result<RelaySocket> {
+    fn watch(&self, socket: UdpSocket, key: RelayKey, family: Family) -> io::Result<RelaySocket> {
         if self.tells_errors {
-            sockets::keep_errors(&socket)?;
+            sockets::keep_errors(&socket, family)?;
         }
         self.reactor.watch_relay(&socket, key)?;
         Ok(RelaySocket::Udp(socket))

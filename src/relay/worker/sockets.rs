@@ -171,8 +171,8 @@ pub(super) fn join_datagrams(socket: &UdpSocket) -> io::Result<()> {
 }
 
 /// Keeps what is said about datagrams sent earlier in the socket's error queue.
-pub(super) fn keep_errors(socket: &UdpSocket) -> io::Result<()> {
-    match family_of(socket)? {
+pub(super) fn keep_errors(socket: &UdpSocket, family: Family) -> io::Result<()> {
+    match family {
         Family::V4 => setsockopt(&socket.as_fd(), sockopt::Ipv4RecvErr, &true)?,
         Family::V6 => setsockopt(&socket.as_fd(), sockopt::Ipv6RecvErr, &true)?,
     }
