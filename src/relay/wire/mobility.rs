@@ -39,7 +39,9 @@ impl Ticket {
     #[must_use]
     pub fn named_in(message: &[u8]) -> Option<Self> {
         let refresh = MessageType::new(METHOD_REFRESH, CLASS_REQUEST);
-        if !message.starts_with(&refresh.value().to_be_bytes()) {
+        // Asked of every datagram.
+        let typ = message.first_chunk().copied().map(u16::from_be_bytes)?;
+        if typ != refresh.value() {
             return None;
         }
         let message = Message::parse(message)?;

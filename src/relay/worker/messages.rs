@@ -22,6 +22,11 @@ impl Messages {
         bounds.map(|(start, end)| &self.bytes[start..*end])
     }
 
+    /// The only one.
+    pub(super) fn only(&self) -> Option<&[u8]> {
+        (self.ends.len() == 1).then_some(&self.bytes)
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes.len()
     }

@@ -249,10 +249,16 @@ impl Sockets {
         if clients.is_empty() {
             return;
         }
-        let all = clients.iter().zip(messages.iter());
-        let all = all.map(|(client, message)| (client, 0, [message, &[], &[]]));
-        // Few clients have several of the same length: not worth a train.
-        let unsent = send_udp(&self.udp, &Trains::new(false), all);
+        let unsent = if let ([client], Some(message)) = (clients.as_slice(), messages.only()) {
+            let mut sockets = self.udp.iter();
+            let socket = sockets.find(|socket| socket.serves(client.server));
+            usize::from(!socket.is_some_and(|socket| socket.send(*client, message)))
+        } else {
+            let all = clients.iter().zip(messages.iter());
+            let all = all.map(|(client, message)| (client, 0, [message, &[], &[]]));
+            // Few clients have several of the same length: not worth a train.
+            send_udp(&self.udp, &Trains::new(false), all)
+        };
         self.unsent.to_clients += unsent as u64;
         clients.clear();
         messages.clear();
