@@ -8,6 +8,8 @@
 //! - The kernel writes into rooms from `filled` on, and nowhere else; only rooms before `filled` are read, with the
 //!   lengths that the kernel told.
 //! - What is sent is borrowed for the whole call: no pointer to it outlives [`send`].
+//!
+//! `tests/run` has valgrind watch the tests of this file.
 
 #![expect(unsafe_code, reason = "recvmmsg and sendmmsg take pointers")]
 
@@ -675,8 +677,12 @@ unsafe fn describe(
             told.cmsg_level = level;
             told.cmsg_type = kind;
             message.write(told);
-            ptr::copy_nonoverlapping(value.as_ptr(), libc::CMSG_DATA(message), value.len());
-            bytes += libc::CMSG_SPACE(value.len() as _) as usize;
+            let data = libc::CMSG_DATA(message);
+            ptr::copy_nonoverlapping(value.as_ptr(), data, value.len());
+            let space = libc::CMSG_SPACE(value.len() as _);
+            let padding = space - libc::CMSG_LEN(value.len() as _);
+            data.add(value.len()).write_bytes(0, padding as usize);
+            bytes += space as usize;
         }
     };
     match head.from {
@@ -749,6 +755,7 @@ const STRIDE_BYTES_MAX: usize = 1_420;
 mod tests {
     use std::net::UdpSocket;
 
+    use proptest::prelude::*;
     use socket2::SockRef;
 
     use super::*;
@@ -795,6 +802,41 @@ mod tests {
                 assert_eq!(received, [parts.concat()]);
             }
         }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn whatever_leaves_arrives_whole_and_in_its_order(
+            are_cut: bool,
+            lengths in proptest::collection::vec((0..3_usize, length(), 0..=200_usize, any::<bool>()), 1..150),
+        ) {
+            let from = socket("127.0.0.1:0");
+            let peers = [(); 3].map(|()| socket("127.0.0.1:0"));
+            let sent: Vec<_> = (0_u8..)
+                .zip(&lengths)
+                .map(|(number, (peer, length, cut, _))| (*peer, vec![number; *length], *cut))
+                .collect();
+            let all = sent.iter().zip(&lengths).map(|((peer, bytes, cut), (.., is_marked))| {
+                let (head, rest) = bytes.split_at(bytes.len().min(*cut));
+                Departure {
+                    traffic_class: u8::from(*is_marked) << 5,
+                    ..departure(peers[*peer].local_addr().unwrap(), [head, rest, &[]])
+                }
+            });
+            prop_assert_eq!(send(&from, &Trains::new(are_cut), all), 0);
+            for (number, peer) in peers.iter().enumerate() {
+                let its = sent.iter().filter(|(peer, ..)| *peer == number);
+                let its: Vec<_> = its.map(|(_, bytes, _)| bytes.clone()).collect();
+                prop_assert_eq!(receive_all(peer, &mut Arrivals::new(), its.len()), its);
+            }
+        }
+    }
+
+    /// Many of the same, as media are.
+    fn length() -> impl Strategy<Value = usize> {
+        prop_oneof![Just(160_usize), Just(1200), 0..3000_usize]
     }
 
     #[test]
