@@ -414,7 +414,6 @@ fn send_alone(socket: BorrowedFd<'_>, departure: &Departure<'_>) -> bool {
 }
 
 /// Sends a datagram of which the kernel needs to know nothing but the bytes and where to.
-///
 fn send_plain(socket: BorrowedFd<'_>, departure: &Departure<'_>) -> Result<usize, Errno> {
     let Departure { to, parts, .. } = departure;
     match parts {

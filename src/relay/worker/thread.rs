@@ -77,7 +77,7 @@ pub(crate) fn run(seat: Seat, ready: impl FnOnce()) -> io::Result<()> {
     // Only now they know whom to wake.
     let mut flow = station.run_tasks();
     ready();
-    let mut now = Now::read();
+    let mut now = Now::read_coarsely();
     while flow.is_continue() {
         flow = station.turn(&mut now)?;
     }
@@ -186,7 +186,7 @@ impl Station {
     fn turn(&mut self, now: &mut Now) -> io::Result<ControlFlow<()>> {
         let due = self.worker.borrow().poll_timeout();
         self.watch.wait(now.mono, due, &mut self.ready)?;
-        *now = Now::read();
+        *now = Now::read_coarsely();
         self.watch.ring_alarms(now.mono);
         self.serve_clients(*now);
         self.serve_peers(*now);
