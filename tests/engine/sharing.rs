@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
+use setu::relay::engine::allocate::LIFETIMES;
 use setu::relay::engine::five_tuple::{FiveTuple, RelayKey};
 use setu::relay::engine::{DropReason, PortSharing};
 use stun::message::*;
@@ -452,8 +454,10 @@ struct Member {
     credential: (String, String),
     relayed: SocketAddr,
     /// Whether it has permitted the partner's address since it joined, and until when.
-    permitted: Option<std::time::Instant>,
+    permitted: Option<Instant>,
     gone: bool,
+    /// Nobody refreshes.
+    expires_at: Instant,
 }
 
 #[derive(Default)]
@@ -488,6 +492,7 @@ impl Crowd {
             credential,
             permitted: None,
             gone: false,
+            expires_at: world.now.mono + *LIFETIMES.start(),
         });
     }
 
@@ -569,7 +574,8 @@ impl Crowd {
         let member = &self.members[who % self.members.len()];
         // Media of an agent's own that it does not permit, or not any more, may be taken for those of the only one who
         // permits the address, as the rule says: unless the exact peer is known.
-        let permits = member.permitted.is_some_and(|until| world.now.mono < until) && !member.gone;
+        let now = world.now.mono;
+        let permits = member.permitted.is_some_and(|until| now < until) && member.is_there(now);
         if !as_check && !permits && !told {
             return Ok(());
         }
@@ -593,7 +599,7 @@ impl Crowd {
             let alone = self
                 .members
                 .iter()
-                .filter(|other| !other.gone && other.relayed == member.relayed)
+                .filter(|other| other.is_there(now) && other.relayed == member.relayed)
                 .count()
                 < 2;
             prop_assert!(
@@ -606,6 +612,10 @@ impl Crowd {
 }
 
 impl Member {
+    fn is_there(&self, now: Instant) -> bool {
+        !self.gone && now < self.expires_at
+    }
+
     fn relay(&self) -> RelayKey {
         RelayKey(u32::from(self.relayed.port()) - 49160)
     }
