@@ -79,7 +79,8 @@ pub(crate) fn run(seat: Seat, ready: impl FnOnce()) -> io::Result<()> {
     ready();
     let mut now = Now::read_coarsely();
     while flow.is_continue() {
-        flow = station.turn(&mut now)?;
+        let turned = station.turn(&mut now);
+        flow = turned.inspect_err(|error| tracing::error!(%error, "a relay worker cannot wait"))?;
     }
     Ok(())
 }
@@ -109,7 +110,7 @@ struct Station {
     tasks: LocalSet,
     /// Those that never end.
     serving: JoinSet<()>,
-    wakes_us: Waker,
+    waker: Waker,
     ready: Ready,
     watch: Watch,
 }
@@ -175,7 +176,7 @@ impl Station {
             parcels: Parcels::default(),
             tasks,
             serving,
-            wakes_us: Waker::from(Arc::clone(watch.bell())),
+            waker: Waker::from(Arc::clone(watch.bell())),
             ready: Ready::default(),
             watch,
         })
@@ -244,7 +245,7 @@ impl Station {
     }
 
     fn run_tasks(&mut self) -> ControlFlow<()> {
-        let mut cx = Context::from_waker(&self.wakes_us);
+        let mut cx = Context::from_waker(&self.waker);
         // It is never over: those that serve are among them.
         let _ = Pin::new(&mut self.tasks).poll(&mut cx);
         match self.serving.try_join_next() {
