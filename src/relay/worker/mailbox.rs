@@ -82,69 +82,71 @@ impl Mailbox {
 
     /// Ends the user's allocations, and refuses credentials of theirs that expire at or before `until`.
     pub(crate) fn revoke(&self, user: UserId, until: UnixSeconds) {
-        let mut orders = self.orders();
-        if orders.stop {
-            return;
-        }
-        let latest = orders.revocations.entry(user).or_insert(until);
-        *latest = until.max(*latest);
-        self.bell.mail();
+        self.post(|orders| {
+            let latest = orders.revocations.entry(user).or_insert(until);
+            *latest = until.max(*latest);
+            true
+        });
     }
 
     /// These rules hold from now on.
     pub(crate) fn apply(&self, rules: Arc<Rules>) {
-        self.orders().rules = Some(rules);
-        self.bell.mail();
+        self.post(|orders| {
+            orders.rules = Some(rules);
+            true
+        });
     }
 
     /// No allocation begins any more.
     pub(crate) fn drain(&self) {
-        self.orders().drain = true;
-        self.bell.mail();
+        self.post(|orders| {
+            orders.drain = true;
+            true
+        });
     }
 
     /// Forgets what the user's ended allocations relayed.
     pub(crate) fn forget_usage(&self, user: UserId) {
-        let mut orders = self.orders();
-        if orders.stop {
-            return;
-        }
-        orders.forgotten.insert(user);
-        self.bell.mail();
+        self.post(|orders| {
+            orders.forgotten.insert(user);
+            true
+        });
     }
 
     /// Gives the worker a client's connection; closes it where too many wait, or the worker has ended.
     pub(super) fn hand_over(&self, connection: HandedOver) {
-        let mut orders = self.orders();
-        if orders.stop || orders.handed_over.len() >= HANDED_OVER_MAX {
-            return;
-        }
-        orders.handed_over.push(connection);
-        self.bell.mail();
+        self.post(|orders| {
+            let has_room = orders.handed_over.len() < HANDED_OVER_MAX;
+            if has_room {
+                orders.handed_over.push(connection);
+            }
+            has_room
+        });
     }
 
     /// Gives the worker a DTLS session; `false`, and it is over, where too many wait, or the worker has ended.
     pub(super) fn take_over(&self, moved: Moved) -> bool {
-        let mut orders = self.orders();
-        let has_room = !orders.stop && orders.moved.len() < HANDED_OVER_MAX;
-        if has_room {
-            orders.moved.push(moved);
-            self.bell.mail();
-        }
-        has_room
+        self.post(|orders| {
+            let has_room = orders.moved.len() < HANDED_OVER_MAX;
+            if has_room {
+                orders.moved.push(moved);
+            }
+            has_room
+        })
     }
 
     /// Gives the worker a datagram that came to another one; drops it where too many wait.
     pub(super) fn visit(&self, client: FiveTuple, datagram: &[u8]) {
-        let mut orders = self.orders();
-        let bytes = orders.visiting_bytes + datagram.len();
-        if orders.stop || bytes > VISITING_BYTES_MAX || orders.visits.len() >= VISITS_MAX {
-            return;
-        }
-        orders.visiting_bytes = bytes;
-        let datagram = datagram.to_vec();
-        orders.visits.push(Visit { client, datagram });
-        self.bell.mail();
+        self.post(|orders| {
+            let bytes = orders.visiting_bytes + datagram.len();
+            let has_room = bytes <= VISITING_BYTES_MAX && orders.visits.len() < VISITS_MAX;
+            if has_room {
+                orders.visiting_bytes = bytes;
+                let datagram = datagram.to_vec();
+                orders.visits.push(Visit { client, datagram });
+            }
+            has_room
+        });
     }
 
     /// Gives the worker datagrams for its clients; says how many found no room.
@@ -170,12 +172,10 @@ impl Mailbox {
         question: impl FnOnce(oneshot::Sender<A>) -> Question,
     ) -> oneshot::Receiver<A> {
         let (asker, answer) = oneshot::channel();
-        let mut orders = self.orders();
-        // Nobody collects for a worker that has been told to end.
-        if !orders.stop {
+        self.post(|orders| {
             orders.questions.push(question(asker));
-            self.bell.mail();
-        }
+            true
+        });
         answer
     }
 
@@ -202,6 +202,18 @@ impl Mailbox {
         let collected = std::mem::take(&mut *orders);
         orders.stop = stop;
         collected
+    }
+
+    /// Adds an order, which says whether there is room for it; nobody collects for a worker that has been told to end.
+    /// Rings only once the worker can have it: whoever is woken does not wait for who woke it.
+    fn post(&self, add: impl FnOnce(&mut Orders) -> bool) -> bool {
+        let mut orders = self.orders();
+        let is_taken = !orders.stop && add(&mut orders);
+        drop(orders);
+        if is_taken {
+            self.bell.mail();
+        }
+        is_taken
     }
 
     fn parcels(&self) -> MutexGuard<'_, Parcels> {
