@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{bail, ensure};
+use anyhow::{anyhow, ensure};
+use arrayvec::ArrayVec;
 use clap::ValueEnum;
 use setu::clock::Now;
 
@@ -110,11 +111,8 @@ pub(crate) struct Running {
 impl Running {
     /// Starts on free loopback ports and waits until they are open.
     pub(crate) fn start(contestant: Contestant, cores: Cores) -> anyhow::Result<Self> {
-        let ports = Ports {
-            clear: free_port()?,
-            tls: free_port()?,
-            http: free_port()?,
-        };
+        let [clear, tls, http] = free_ports()?;
+        let ports = Ports { clear, tls, http };
         let folder = Folder::new()?;
         let command = contestant.command(ports, folder.path())?;
         let mut running = Self {
@@ -246,15 +244,21 @@ fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// Free for TCP and UDP, a moment ago.
-fn free_port() -> anyhow::Result<u16> {
+/// Free for TCP and UDP, a moment ago: all are held until the last one is found.
+fn free_ports() -> anyhow::Result<[u16; 3]> {
+    let (mut ports, mut held) = (ArrayVec::new(), Vec::new());
     for _ in 0..PORT_TRIES_MAX {
-        let port = TcpListener::bind(loopback(0))?.local_addr()?.port();
-        if UdpSocket::bind(loopback(port)).is_ok() {
-            return Ok(port);
+        let listener = TcpListener::bind(loopback(0))?;
+        let port = listener.local_addr()?.port();
+        if let Ok(socket) = UdpSocket::bind(loopback(port)) {
+            ports.push(port);
+            held.push((listener, socket));
+        }
+        if ports.is_full() {
+            break;
         }
     }
-    bail!("no free port")
+    ports.into_inner().map_err(|_| anyhow!("no free ports"))
 }
 
 /// Below the ports that Linux gives to the load's own sockets.
