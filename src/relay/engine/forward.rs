@@ -12,6 +12,7 @@ use crate::relay::engine::relays::{Incoming, Taken, Way};
 use crate::relay::engine::view::AllocationId;
 use crate::relay::wire::channel_data::ChannelData;
 use crate::relay::wire::frame::Frame;
+use crate::relay::wire::ice::Check;
 use crate::relay::wire::message::{Message, TransactionId};
 use crate::relay::wire::send::{Discard, SendIndication};
 
@@ -36,7 +37,7 @@ impl Engine {
         allocation.to_peers.count(data.payload.len());
         self.counters.to_peers.count(data.payload.len());
         // Whose the peer is was settled when the channel was bound.
-        if datagram.may_be_check() && self.allocations.relays().may_be_shared(datagram.relay) {
+        if Check::may_be(data.payload) && self.allocations.relays().may_be_shared(datagram.relay) {
             let _ = self.allocations.leave_traces(now, slot, peer, data.payload);
         }
         self.leave(now, datagram)
@@ -145,13 +146,6 @@ struct Leaving<'d> {
     peer: PeerAddr,
     payload: &'d [u8],
     dont_fragment: bool,
-}
-
-impl Leaving<'_> {
-    /// Whether it begins like a STUN request, which media does not.
-    fn may_be_check(&self) -> bool {
-        self.payload.first() == Some(&0)
-    }
 }
 
 fn leaving<'d>(

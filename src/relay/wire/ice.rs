@@ -19,7 +19,7 @@ impl<'d> Check<'d> {
     /// `None` for anything else, which is told at the first bytes.
     #[must_use]
     pub fn parse(payload: &'d [u8]) -> Option<Self> {
-        if !payload.starts_with(&BINDING_REQUEST.value().to_be_bytes()) {
+        if !Self::may_be(payload) {
             return None;
         }
         let message = Message::parse(payload)?;
@@ -32,6 +32,13 @@ impl<'d> Check<'d> {
             .iter()
             .all(|fragment| (1..=FRAGMENT_BYTES_MAX).contains(&fragment.len()));
         are_fragments.then_some(Self { to, from })
+    }
+
+    /// Whether it begins like one, which media never do.
+    #[must_use]
+    pub fn may_be(payload: &[u8]) -> bool {
+        let typ = payload.first_chunk().copied().map(u16::from_be_bytes);
+        typ == Some(BINDING_REQUEST.value())
     }
 }
 
