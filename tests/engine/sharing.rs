@@ -308,13 +308,18 @@ fn two_calls() -> (World, [Member; 4]) {
     let ports = members.each_ref().map(|member| member.relayed.port());
     // The first with the second, the third with the fourth.
     assert_eq!(ports, [49160, 49161, 49160, 49161]);
-    for (one, other) in [(0, 1), (1, 0), (2, 3), (3, 2)] {
-        let peer = members[other].relayed.to_string();
+    call(&mut world, &members, &[(0, 1), (1, 0), (2, 3), (3, 2)]);
+    (world, members)
+}
+
+/// Each of these binds a channel to the relayed address of another one.
+fn call(world: &mut World, members: &[Member], pairs: &[(usize, usize)]) {
+    for (one, other) in pairs {
+        let peer = members[*other].relayed.to_string();
         let binding: [&dyn Setter; 2] = [&ChannelNumber(0x4000), &at(&peer)];
-        let bound = members[one].ask(&mut world, METHOD_CHANNEL_BIND, &binding);
+        let bound = members[*one].ask(world, METHOD_CHANNEL_BIND, &binding);
         assert_eq!(bound.code(), 0, "{one}");
     }
-    (world, members)
 }
 
 /// Who hears what one of them says on its channel.
@@ -352,6 +357,48 @@ fn calls_between_the_same_two_shared_addresses_are_told_apart_by_their_checks() 
     let late = hears(&mut world, a, b"late");
     assert_eq!(late, Err(DropReason::Ambiguous));
     assert_eq!(hears(&mut world, c, b"media"), Ok(d.address));
+}
+
+#[test]
+fn a_call_goes_on_when_others_come_to_its_addresses() {
+    for by_check in [true, false] {
+        let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
+        world.relays_max = 2;
+        let mut crowd = Crowd::join(&mut world, 2);
+        call(&mut world, &crowd.members, &[(0, 1), (1, 0)]);
+        let (first, second) = (crowd.members[0].address, crowd.members[1].address);
+        if by_check {
+            hears(&mut world, &crowd.members[0], &check("second", "first")).unwrap();
+            hears(&mut world, &crowd.members[1], &check("first", "second")).unwrap();
+        }
+        assert_eq!(hears(&mut world, &crowd.members[0], b"media"), Ok(second));
+        assert_eq!(hears(&mut world, &crowd.members[1], b"media"), Ok(first));
+        for _ in 0..2 {
+            crowd.add(&mut world);
+        }
+        call(&mut world, &crowd.members, &[(2, 3), (3, 2)]);
+        let of_first = hears(&mut world, &crowd.members[0], b"media");
+        let of_second = hears(&mut world, &crowd.members[1], b"media");
+        assert_eq!((of_first, of_second), (Ok(second), Ok(first)), "{by_check}");
+        let of_third = hears(&mut world, &crowd.members[2], b"media");
+        assert_eq!(of_third, Err(DropReason::Ambiguous));
+    }
+}
+
+#[test]
+fn who_was_heard_alone_without_belonging_to_its_hearer_is_nobodys_when_others_come() {
+    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
+    world.relays_max = 2;
+    let mut crowd = Crowd::join(&mut world, 2);
+    // The first names the second's host, and never the second.
+    call(&mut world, &crowd.members, &[(1, 0)]);
+    let host = SocketAddr::new(crowd.members[1].relayed.ip(), 1).to_string();
+    crowd.members[0].ask(&mut world, METHOD_CREATE_PERMISSION, &[&at(&host)]);
+    let heard = hears(&mut world, &crowd.members[1], b"media");
+    assert_eq!(heard, Ok(crowd.members[0].address));
+    crowd.add(&mut world);
+    let heard = hears(&mut world, &crowd.members[1], b"media");
+    assert_eq!(heard, Err(DropReason::Ambiguous));
 }
 
 #[test]

@@ -66,7 +66,7 @@ struct Relay {
     may_be_shared: bool,
     /// Whose it is: slots of the allocations' table.
     holders: SmallVec<[u32; 2]>,
-    /// Once there were several holders.
+    /// Once there were several holders, or the only one was spoken to by a client of this process.
     crowd: Option<Box<Crowd>>,
 }
 
@@ -200,13 +200,18 @@ impl Relays {
 
     /// Whose a datagram is that came to this relay.
     pub(super) fn receiver(
-        &self,
+        &mut self,
         now: Now,
         key: RelayKey,
         incoming: Incoming<'_>,
         table: &Slab<Allocation>,
     ) -> Result<Receiver, DropReason> {
-        let relay = self.get(key).ok_or(DropReason::NoAllocation)?;
+        let relay = self.open.get_mut(key.0 as usize).and_then(Option::as_mut);
+        let relay = relay.ok_or(DropReason::NoAllocation)?;
+        if relay.crowd.is_none() && relay.may_be_shared && incoming.sender.is_some() {
+            // Others may come, and then it must be known who had been speaking with the first one.
+            relay.crowd(&self.addrs, table);
+        }
         match &relay.crowd {
             None => Ok(Receiver::of(relay.holders[0])),
             Some(crowd) => crowd.receiver(now, &relay.holders, incoming, table),
@@ -253,7 +258,7 @@ impl Relays {
             if !relay.may_be_shared {
                 continue;
             }
-            let is_alone = relay.crowd.is_none();
+            let is_alone = relay.is_alone();
             let is_inside = self.addrs.covers(peer.0);
             let has_named = |slot: usize| {
                 let holder = table.get(slot);
@@ -339,18 +344,28 @@ fn relay_towards<'r>(
 
 impl Relay {
     fn join(&mut self, slot: u32, addrs: &RelayedAddrs, table: &Slab<Allocation>) {
-        if self.crowd.is_none() {
-            let family = Family::of(self.relayed.0.ip());
-            let first = self.holders[0];
+        self.crowd(addrs, table).join();
+        self.holders.push(slot);
+    }
+
+    /// What tells its allocations apart; begins with the first one, and the peers that it has named.
+    fn crowd(&mut self, addrs: &RelayedAddrs, table: &Slab<Allocation>) -> &mut Crowd {
+        let (first, family) = (self.holders[0], Family::of(self.relayed.0.ip()));
+        self.crowd.get_or_insert_with(|| {
             let peers = table
                 .get(first as usize)
                 .map_or(&[][..], |allocation| allocation.traces.peers());
             let outside =
                 |peer: &PeerAddr| Family::of(peer.0.ip()) == family && !addrs.covers(peer.0);
             let outside = peers.iter().copied().filter(outside);
-            self.crowd = Some(Box::new(Crowd::new(first, outside)));
-        }
-        self.holders.push(slot);
+            Box::new(Crowd::new(first, outside))
+        })
+    }
+
+    /// Whether its allocation has it for itself, and always had.
+    fn is_alone(&self) -> bool {
+        let crowd = self.crowd.as_ref();
+        crowd.is_none_or(|crowd| crowd.is_alone())
     }
 
     fn leave(&mut self, slot: u32) {

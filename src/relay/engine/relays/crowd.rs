@@ -1,4 +1,5 @@
-//! Several allocations on one relay socket: which of them a datagram is for.
+//! Several allocations on one relay socket: which of them a datagram is for. Where one is alone all is for it, and what is
+//! heard then tells whom it belongs to once others come.
 //!
 //! A peer outside is known by its address: it is one allocation's, and nobody else may name it. A client of this process
 //! is known for what it is, whatever address it shares: so many may name that, and each of them hears from its own.
@@ -22,6 +23,8 @@ pub(super) struct Crowd {
     by_sender: FxHashMap<(PeerAddr, AllocationId), u32>,
     /// Clients of this process that several have named, or had.
     contested: FxHashSet<PeerAddr>,
+    /// Who has the relay for itself, until others come.
+    alone: Option<u32>,
 }
 
 /// A datagram at a relay socket.
@@ -52,13 +55,24 @@ pub(in crate::relay::engine) struct Receiver {
 }
 
 impl Crowd {
-    /// Before others come, the peers outside are those of the first one.
+    /// The first one, alone: these peers outside are its own.
     pub(super) fn new(first: u32, peers: impl Iterator<Item = PeerAddr>) -> Self {
         Self {
             by_peer: peers.map(|peer| (peer, first)).collect(),
             by_sender: FxHashMap::default(),
             contested: FxHashSet::default(),
+            alone: Some(first),
         }
+    }
+
+    /// Another one has come. From now on nothing is anybody's by itself, even if the others go.
+    pub(super) fn join(&mut self) {
+        self.alone = None;
+    }
+
+    /// Whether nobody else has come yet.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone.is_some()
     }
 
     /// Its peers may send on for a while: until somebody else names them, that is for nobody.
@@ -139,6 +153,7 @@ impl Crowd {
             None => self.whose_outside(&among),
             Some(sender) => self.whose_inside(sender, &among),
         };
+        let found = found.or(self.alone.map(Receiver::of));
         found.ok_or_else(|| match among.permitting().next() {
             None => DropReason::NoPermission,
             Some(_) => DropReason::Ambiguous,
