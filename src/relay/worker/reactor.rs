@@ -295,6 +295,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::relay::worker::sockets;
 
     #[test]
     fn a_token_stands_for_one_thing() {
@@ -344,8 +345,7 @@ mod tests {
             let to = listener.local_addr().unwrap();
             listener.set_nonblocking(true).unwrap();
             let listener = Listener::new(&reactor, listener).unwrap();
-            let unconnected =
-                crate::relay::worker::sockets::peer_tcp((Ipv4Addr::LOCALHOST, 0).into());
+            let unconnected = sockets::peer_tcp((Ipv4Addr::LOCALHOST, 0).into());
             let (accepted, connected) = join!(
                 poll_fn(|cx| listener.poll_accept(cx)),
                 Tcp::connect(&reactor, unconnected.unwrap(), to)
@@ -398,7 +398,7 @@ mod tests {
             let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
             let to = nobody.local_addr().unwrap();
             drop(nobody);
-            let socket = crate::relay::worker::sockets::peer_tcp((Ipv4Addr::LOCALHOST, 0).into());
+            let socket = sockets::peer_tcp((Ipv4Addr::LOCALHOST, 0).into());
             let refused = Tcp::connect(&reactor, socket.unwrap(), to).await;
             assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
         });

@@ -167,12 +167,11 @@ impl AsyncRead for &Tcp {
         room: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let free = room.initialize_unfilled();
-        let (read, bytes) = (
-            self.0
-                .poll_io(Way::Read, cx, |mut socket| socket.read(free)),
-            free.len(),
-        );
-        let bytes = ready!(self.note_read(ready!(read), bytes))?;
+        let size = free.len();
+        let read = self
+            .0
+            .poll_io(Way::Read, cx, |mut socket| socket.read(free));
+        let bytes = ready!(self.note_read(ready!(read), size))?;
         room.advance(bytes);
         Poll::Ready(Ok(()))
     }
