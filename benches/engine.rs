@@ -28,6 +28,8 @@ criterion_main!(benches);
 const CLIENTS: u16 = 100;
 const PAYLOAD: [u8; 160] = [0xA5; 160];
 const CHANNEL: u16 = 0x4001;
+/// Bound to the relayed transport address of another client.
+const CHANNEL_INSIDE: u16 = 0x4002;
 /// Has a permission only: what it sends arrives as a Data indication.
 const OTHER_PORT: &str = "203.0.113.9:7001";
 
@@ -36,11 +38,16 @@ fn data(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("160 bytes");
     group.throughput(Throughput::Elements(1));
 
-    let header = [CHANNEL.to_be_bytes(), 160_u16.to_be_bytes()].concat();
-    let channel_data = [header.as_slice(), &PAYLOAD].concat();
+    let frame = channel_data(CHANNEL);
     group.bench_function("ChannelData to the peer", |bencher| {
         let mut clients = (0..CLIENTS).cycle().map(client);
-        bencher.iter(|| to_peer(&mut world, clients.next().unwrap(), &channel_data));
+        bencher.iter(|| to_peer(&mut world, clients.next().unwrap(), &frame));
+    });
+
+    let frame = channel_data(CHANNEL_INSIDE);
+    group.bench_function("ChannelData to another client", |bencher| {
+        let mut clients = (0..CLIENTS).cycle().map(client);
+        bencher.iter(|| to_another(&mut world, clients.next().unwrap(), &frame));
     });
 
     let indication = MessageType::new(METHOD_SEND, CLASS_INDICATION);
@@ -83,17 +90,22 @@ fn requests(criterion: &mut Criterion) {
     });
 }
 
-/// A hundred allocations, each with a channel to [`PEER`].
+/// A hundred allocations, each with a channel to [`PEER`] and one to another of them.
 fn crowd() -> World {
     let mut world = World::new();
     world.relays_max = usize::from(CLIENTS) + 1;
+    let credential = (ALICE.user, ALICE.password);
     for number in 0..CLIENTS {
-        let credential = (ALICE.user, ALICE.password);
         let made = world.ask_as(client(number), credential, METHOD_ALLOCATE, &[&udp()]);
         assert_eq!(made.code(), 0);
-        let binding: [&dyn stun::message::Setter; 2] = [&ChannelNumber(CHANNEL), &at(PEER)];
-        let bound = world.ask_as(client(number), credential, METHOD_CHANNEL_BIND, &binding);
-        assert_eq!(bound.code(), 0);
+    }
+    for number in 0..CLIENTS {
+        let other = relayed(number ^ 1).0.to_string();
+        for (channel, peer) in [(CHANNEL, PEER), (CHANNEL_INSIDE, &other)] {
+            let binding: [&dyn stun::message::Setter; 2] = [&ChannelNumber(channel), &at(peer)];
+            let bound = world.ask_as(client(number), credential, METHOD_CHANNEL_BIND, &binding);
+            assert_eq!(bound.code(), 0);
+        }
     }
     world
 }
@@ -106,9 +118,23 @@ fn client(number: u16) -> FiveTuple {
     }
 }
 
+fn relayed(number: u16) -> RelayedAddr {
+    RelayedAddr(([198, 51, 100, 1], 49_160 + number).into())
+}
+
+fn channel_data(channel: u16) -> Vec<u8> {
+    let header = [channel.to_be_bytes(), 160_u16.to_be_bytes()].concat();
+    [header.as_slice(), &PAYLOAD].concat()
+}
+
 fn to_peer(world: &mut World, from: FiveTuple, datagram: &[u8]) {
     let outcome = world.engine.handle_client(world.now, from, datagram);
     assert!(matches!(black_box(outcome), Outcome::ToPeer { .. }));
+}
+
+fn to_another(world: &mut World, from: FiveTuple, datagram: &[u8]) {
+    let outcome = world.engine.handle_client(world.now, from, datagram);
+    assert!(matches!(black_box(outcome), Outcome::ToClient { .. }));
 }
 
 fn to_client(world: &mut World, relay: RelayKey, peer: PeerAddr) {
@@ -124,7 +150,7 @@ fn answered(world: &mut World, from: FiveTuple, request: &[u8]) {
             Effect::OpenRelay(_) => {
                 let opened = OpenedRelay {
                     key: RelayKey(CLIENTS.into()),
-                    relayed: RelayedAddr(([198, 51, 100, 1], 49_160 + CLIENTS).into()),
+                    relayed: relayed(CLIENTS),
                     reservation: None,
                 };
                 world.engine.handle_relay_opened(world.now, Ok(opened));
