@@ -12,7 +12,7 @@ use std::{hint::black_box, net::SocketAddr};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use setu::relay::engine::five_tuple::{FiveTuple, PeerAddr, RelayKey, RelayedAddr};
-use setu::relay::engine::{Effect, OpenedRelay, Outcome};
+use setu::relay::engine::{Effect, OpenedRelay, Outcome, PortSharing};
 use stun::attributes::ATTR_DATA;
 use stun::message::{
     CLASS_INDICATION, CLASS_REQUEST, METHOD_ALLOCATE, METHOD_BINDING, METHOD_CHANNEL_BIND,
@@ -92,7 +92,7 @@ fn requests(criterion: &mut Criterion) {
 
 /// A hundred allocations, each with a channel to [`PEER`] and one to another of them.
 fn crowd() -> World {
-    let mut world = World::new();
+    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
     world.relays_max = usize::from(CLIENTS) + 1;
     let credential = (ALICE.user, ALICE.password);
     for number in 0..CLIENTS {

@@ -194,7 +194,7 @@ impl World {
     pub(crate) fn within(limits: limits::Settings, change: impl FnOnce(&mut Settings)) -> Self {
         let now = Now::read();
         let ips = [RELAYED, RELAYED_V6].map(|ip| ip.parse().unwrap());
-        let relayed = Arc::new(RelayedAddrs::new(ips, &(49160..=49200)));
+        let relayed = Arc::new(RelayedAddrs::new(ips, &(49160..=49360)));
         Self::sharing(now, Limits::new(now, limits), relayed, change)
     }
 
