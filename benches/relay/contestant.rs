@@ -195,7 +195,6 @@ fn setu_settings(ports: Ports) -> Vec<(String, String)> {
             "unauthenticated_replies_per_second",
             "0".to_owned(),
         ),
-        ("log", "level", "error".to_owned()),
     ];
     let name = |(section, key, value): (&str, &str, String)| {
         (format!("SETU_{section}__{key}").to_uppercase(), value)
