@@ -23,8 +23,8 @@ pub(super) struct Crowd {
     by_sender: FxHashMap<(PeerAddr, AllocationId), u32>,
     /// Clients of this process that several have named, or had.
     contested: FxHashSet<PeerAddr>,
-    /// Who has the relay for itself, until others come.
-    alone: Option<u32>,
+    /// Until another one comes.
+    is_alone: bool,
 }
 
 /// A datagram at a relay socket.
@@ -61,18 +61,18 @@ impl Crowd {
             by_peer: peers.map(|peer| (peer, first)).collect(),
             by_sender: FxHashMap::default(),
             contested: FxHashSet::default(),
-            alone: Some(first),
+            is_alone: true,
         }
     }
 
     /// Another one has come. From now on nothing is anybody's by itself, even if the others go.
     pub(super) fn join(&mut self) {
-        self.alone = None;
+        self.is_alone = false;
     }
 
     /// Whether nobody else has come yet.
     pub(super) fn is_alone(&self) -> bool {
-        self.alone.is_some()
+        self.is_alone
     }
 
     /// Its peers may send on for a while: until somebody else names them, that is for nobody.
@@ -153,7 +153,8 @@ impl Crowd {
             None => self.whose_outside(&among),
             Some(sender) => self.whose_inside(sender, &among),
         };
-        let found = found.or(self.alone.map(Receiver::of));
+        let alone = holders.first().filter(|_| self.is_alone);
+        let found = found.or(alone.copied().map(Receiver::of));
         found.ok_or_else(|| match among.permitting().next() {
             None => DropReason::NoPermission,
             Some(_) => DropReason::Ambiguous,
