@@ -197,6 +197,17 @@ fn a_peer_is_free_again_when_it_is_permitted_no_more() {
 }
 
 #[test]
+fn a_peer_that_its_own_agent_permits_no_more_has_no_permission() {
+    let mut world = shared().permit(ALICE, PEER);
+    world.advance(seconds(200));
+    let mut world = world.permit(BOB, SAME_IP);
+    world.advance(seconds(101));
+    let lapsed = reaches(&mut world, PEER, b"x");
+    assert_eq!(lapsed, Err(DropReason::NoPermission));
+    assert_eq!(reaches(&mut world, SAME_IP, b"x"), Ok(BOB.address()));
+}
+
+#[test]
 fn the_only_one_who_permits_an_address_hears_all_of_it() {
     let mut world = shared().permit(ALICE, PEER).permit(BOB, ELSEWHERE);
     assert_eq!(reaches(&mut world, SAME_IP, b"x"), Ok(ALICE.address()));

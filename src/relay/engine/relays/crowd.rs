@@ -171,7 +171,7 @@ impl Crowd {
                 !answers(&known) && among.holders.iter().any(answers)
             });
             if !is_for_another {
-                return among.permits(known).then_some(Receiver::of(known));
+                return somebody(known);
             }
             let holder = among.table.get(known as usize);
             if holder.is_some_and(|holder| holder.holds(among.now, among.incoming.peer)) {
@@ -197,7 +197,7 @@ impl Crowd {
             });
         }
         if let Some(known) = known {
-            return among.permits(known).then_some(Receiver::of(known));
+            return somebody(known);
         }
         if check.is_some() || !sender.is_sole {
             return None;
@@ -255,6 +255,11 @@ impl Among<'_> {
     fn named_by(&self, check: Check<'_>) -> Option<u32> {
         only(self.permitting().filter(|slot| self.answers(*slot, check)))
     }
+}
+
+/// Who was known, where that one is there still. Whether it permits the peer is asked of every receiver later.
+fn somebody(known: u32) -> Option<Receiver> {
+    (known != NOBODY).then_some(Receiver::of(known))
 }
 
 fn only(mut slots: impl Iterator<Item = u32>) -> Option<u32> {
