@@ -85,37 +85,29 @@ impl Mailbox {
         self.post(|orders| {
             let latest = orders.revocations.entry(user).or_insert(until);
             *latest = until.max(*latest);
-            true
         });
     }
 
     /// These rules hold from now on.
     pub(crate) fn apply(&self, rules: Arc<Rules>) {
-        self.post(|orders| {
-            orders.rules = Some(rules);
-            true
-        });
+        self.post(|orders| orders.rules = Some(rules));
     }
 
     /// No allocation begins any more.
     pub(crate) fn drain(&self) {
-        self.post(|orders| {
-            orders.drain = true;
-            true
-        });
+        self.post(|orders| orders.drain = true);
     }
 
     /// Forgets what the user's ended allocations relayed.
     pub(crate) fn forget_usage(&self, user: UserId) {
         self.post(|orders| {
             orders.forgotten.insert(user);
-            true
         });
     }
 
     /// Gives the worker a client's connection; closes it where too many wait, or the worker has ended.
     pub(super) fn hand_over(&self, connection: HandedOver) {
-        self.post(|orders| {
+        self.offer(|orders| {
             let has_room = orders.handed_over.len() < HANDED_OVER_MAX;
             if has_room {
                 orders.handed_over.push(connection);
@@ -126,7 +118,7 @@ impl Mailbox {
 
     /// Gives the worker a DTLS session; `false`, and it is over, where too many wait, or the worker has ended.
     pub(super) fn take_over(&self, moved: Moved) -> bool {
-        self.post(|orders| {
+        self.offer(|orders| {
             let has_room = orders.moved.len() < HANDED_OVER_MAX;
             if has_room {
                 orders.moved.push(moved);
@@ -137,7 +129,7 @@ impl Mailbox {
 
     /// Gives the worker a datagram that came to another one; drops it where too many wait.
     pub(super) fn visit(&self, client: FiveTuple, datagram: &[u8]) {
-        self.post(|orders| {
+        self.offer(|orders| {
             let bytes = orders.visiting_bytes + datagram.len();
             let has_room = bytes <= VISITING_BYTES_MAX && orders.visits.len() < VISITS_MAX;
             if has_room {
@@ -172,10 +164,7 @@ impl Mailbox {
         question: impl FnOnce(oneshot::Sender<A>) -> Question,
     ) -> oneshot::Receiver<A> {
         let (asker, answer) = oneshot::channel();
-        self.post(|orders| {
-            orders.questions.push(question(asker));
-            true
-        });
+        self.post(|orders| orders.questions.push(question(asker)));
         answer
     }
 
@@ -204,9 +193,17 @@ impl Mailbox {
         collected
     }
 
-    /// Adds an order, which says whether there is room for it; nobody collects for a worker that has been told to end.
+    /// Adds an order.
+    fn post(&self, add: impl FnOnce(&mut Orders)) {
+        self.offer(|orders| {
+            add(orders);
+            true
+        });
+    }
+
+    /// Adds an order if there is room for it, which `add` says; nobody collects for a worker that has been told to end.
     /// Rings only once the worker can have it: whoever is woken does not wait for who woke it.
-    fn post(&self, add: impl FnOnce(&mut Orders) -> bool) -> bool {
+    fn offer(&self, add: impl FnOnce(&mut Orders) -> bool) -> bool {
         let mut orders = self.orders();
         let is_taken = !orders.stop && add(&mut orders);
         drop(orders);
