@@ -1,13 +1,14 @@
 //! How allocations end: counted, and told in one line each.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use serde_json::{Value, json};
 use setu::clock::UnixSeconds;
 use setu::ident::UserId;
 use setu::relay::engine::{AllocationId, Ending};
 use stun::message::METHOD_ALLOCATE;
+use tracing::{Dispatch, subscriber::NoSubscriber};
 
 use crate::world::*;
 
@@ -92,8 +93,14 @@ fn a_revoked_participant_is_told_of_by_the_name_alone() {
     assert_eq!(lines[0]["why"], "revoked");
 }
 
+/// Who hear nothing. Where somebody is the only one who listens in a process, tests on other threads decide by themselves
+/// that nobody does, for all.
+static NOT_THE_ONLY_ONES: LazyLock<[Dispatch; 2]> =
+    LazyLock::new(|| [(); 2].map(|()| Dispatch::new(NoSubscriber::new())));
+
 /// The fields of what is logged meanwhile, at the level that servers begin with.
 fn logged(doing: impl FnOnce()) -> Vec<Value> {
+    LazyLock::force(&NOT_THE_ONLY_ONES);
     let buffer = Buffer::default();
     let writer = buffer.clone();
     let subscriber = tracing_subscriber::fmt()
