@@ -156,8 +156,12 @@ impl Relay {
             PortSharing::Always | PortSharing::WhenFull => listeners.len(),
             PortSharing::Never => 0,
         };
-        let ports = RelayPorts::new(settings.external, settings.relay_ports, sharing_workers);
-        let ports = Arc::new(ports);
+        let ports = Arc::new(RelayPorts::new(
+            settings.external,
+            settings.relay_ports,
+            sharing_workers,
+            settings.icmp,
+        ));
         let limits = Limits::new(Now::read(), settings.limits);
         let ended = Arc::new(Notify::new());
         let watches = listeners.iter().map(|_| Watch::new());
@@ -178,7 +182,6 @@ impl Relay {
             dtls_identity: settings.dtls.clone(),
             acceptor: acceptor.clone(),
             ports: Arc::clone(&ports),
-            icmp: settings.icmp,
             engine: engine::Settings {
                 share: Share { number, of },
                 ..settings.engine.clone()

@@ -454,6 +454,7 @@ impl Worker {
     fn timeout(&mut self, now: Now) {
         self.engine.handle_timeout(now);
         self.settle(now);
+        self.sockets.relays.timeout(now);
         while let Some(client) = self.sockets.dtls.poll_due(now) {
             let has_allocation = self.engine.has_allocation(&client);
             let dtls = &mut self.sockets.dtls;
@@ -542,7 +543,7 @@ impl Worker {
                     self.engine.handle_relay_opened(now, opened);
                 }
                 Effect::CloseRelay(key) => {
-                    self.sockets.relays.close(key);
+                    self.sockets.relays.close(now, key);
                     self.keep_guests();
                 }
                 Effect::ConnectPeer { id, relay, peer } => self.connect_peer(id, relay, peer),
@@ -570,7 +571,11 @@ impl Worker {
 
     /// When [`timeout`](Self::timeout) is due.
     fn poll_timeout(&self) -> Option<Instant> {
-        let all = [self.engine.poll_timeout(), self.sockets.dtls.poll_timeout()];
+        let all = [
+            self.engine.poll_timeout(),
+            self.sockets.dtls.poll_timeout(),
+            self.sockets.relays.poll_timeout(),
+        ];
         all.into_iter().flatten().min()
     }
 }

@@ -1,9 +1,13 @@
 //! The relay ports of the whole process: touched when an allocation begins or ends, never by a packet.
+//!
+//! Some sockets stay open for a moment when their ports are free again, for whichever worker has them next: where
+//! allocations come and go, that spares the kernel much work.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     io,
     ops::RangeInclusive,
+    os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -19,7 +23,7 @@ pub(crate) struct Ports {
     total: usize,
 }
 
-/// A socket on a relay port. The socket closes before its port is free again.
+/// A socket on a relay port. It closes before its port is free again, or is [kept](Lease::end_and_keep).
 #[derive(Debug)]
 pub(crate) struct Leased<S> {
     pub(crate) socket: S,
@@ -34,6 +38,8 @@ pub(crate) struct Lease {
     ports: Arc<Ports>,
     worker: u32,
     port: u16,
+    /// What stays open with the port free.
+    kept: Option<Kept>,
 }
 
 impl Ports {
@@ -45,26 +51,29 @@ impl Ports {
         }
     }
 
-    /// Opens a socket with `bind` on a random free port, for this worker; `None` when there is none.
+    /// Opens a socket with `bind` on a random free port, for this worker; `None` when there is none. Where the last one on
+    /// this port is still open, `bind` gets it.
     pub(crate) fn open<S>(
         self: &Arc<Self>,
         now: Now,
         worker: u32,
         kind: PortKind,
-        bind: impl Fn(u16) -> io::Result<S>,
+        bind: impl Fn(u16, Option<OwnedFd>) -> io::Result<S>,
     ) -> Option<Leased<S>> {
         // A foreign process may own this port; a few tries keep the wait bounded.
         for _ in 0..BIND_ATTEMPTS_MAX {
-            let taken = self
-                .pool()
-                .take(now.mono, worker, kind, entropy::number())?;
-            match bind(taken.port) {
+            let mut pool = self.pool();
+            let taken = pool.take(now.mono, worker, kind, entropy::number())?;
+            let kept = pool.kept.remove(&taken.port);
+            drop(pool);
+            match bind(taken.port, kept.map(|kept| kept.socket)) {
                 Ok(socket) => {
                     let reservation = taken.next.map(|next| self.reserve(now, next));
                     let lease = Lease {
                         ports: Arc::clone(self),
                         worker,
                         port: taken.port,
+                        kept: None,
                     };
                     self.pool().count(worker, |leases| leases + 1);
                     return Some(Leased {
@@ -85,6 +94,15 @@ impl Ports {
             }
         }
         None
+    }
+
+    /// Closes the sockets that nobody came for in time; says when there may be more to close.
+    pub(crate) fn close_kept(&self, now: Now) -> Option<Instant> {
+        let mut pool = self.pool();
+        let late = pool.kept.extract_if(.., |_, kept| kept.until <= now.mono);
+        // Closed before anybody else can bind their ports; but not all at once.
+        late.take(CLOSED_AT_ONCE_MAX).for_each(drop);
+        pool.kept.values().map(|kept| kept.until).min()
     }
 
     /// How many ports are leased or reserved.
@@ -123,12 +141,22 @@ impl Lease {
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
+
+    /// Makes the port free again; its socket stays open until then, unless there are enough of them.
+    pub(crate) fn end_and_keep(mut self, now: Now, socket: OwnedFd) -> Option<Instant> {
+        let is_wanted = self.ports.pool().kept.len() < KEPT_MAX;
+        let until = now.mono + KEPT_FOR;
+        self.kept = is_wanted.then_some(Kept { socket, until });
+        is_wanted.then_some(until)
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut pool = self.ports.pool();
         pool.free.insert(self.port);
+        pool.kept
+            .extend(self.kept.take().map(|kept| (self.port, kept)));
         pool.count(self.worker, |leases| leases.saturating_sub(1));
     }
 }
@@ -140,6 +168,8 @@ struct Pool {
     reserved: HashMap<ReservationToken, Held>,
     /// Ports that could not be bound, each until it is worth another try.
     aside: BTreeMap<u16, Instant>,
+    /// Sockets that are open on free ones.
+    kept: BTreeMap<u16, Kept>,
     /// How many ports each worker has, where they share.
     leases: Vec<usize>,
 }
@@ -147,6 +177,13 @@ struct Pool {
 #[derive(Clone, Copy, Debug)]
 struct Held {
     port: u16,
+    until: Instant,
+}
+
+/// What was somebody's relay socket.
+#[derive(Debug)]
+struct Kept {
+    socket: OwnedFd,
     until: Instant,
 }
 
@@ -166,6 +203,7 @@ impl Pool {
             free: range.collect(),
             reserved: HashMap::new(),
             aside: BTreeMap::new(),
+            kept: BTreeMap::new(),
         }
     }
 
@@ -181,7 +219,10 @@ impl Pool {
         }
         let next_of = |port: u16| port.checked_add(1);
         let port = match kind {
-            PortKind::Any => self.draw(random, |_| true)?,
+            PortKind::Any => match self.draw_kept(random) {
+                Some(port) => port,
+                None => self.draw(random, |_| true)?,
+            },
             PortKind::Even => self.draw(random, |port| port % 2 == 0)?,
             PortKind::EvenWithNext => self.draw(random, |port| {
                 let next = next_of(port);
@@ -195,6 +236,9 @@ impl Pool {
         };
         for port in next.into_iter().chain([port]) {
             self.free.remove(&port);
+        }
+        if let Some(next) = next {
+            self.kept.remove(&next);
         }
         Some(Taken { port, next })
     }
@@ -210,6 +254,16 @@ impl Pool {
         if let Some(leases) = self.leases.get_mut(worker as usize) {
             *leases = count(*leases);
         }
+    }
+
+    /// A free port with its socket, once there are enough for nobody to guess which.
+    fn draw_kept(&self, random: u64) -> Option<u16> {
+        let among = self.kept.len();
+        if among < KEPT_DRAWN_MIN {
+            return None;
+        }
+        let at = (random % among as u64) as usize;
+        self.kept.keys().nth(at).copied()
     }
 
     /// The first fitting free port from a random one on, around the range.
@@ -250,9 +304,17 @@ impl Pool {
 const RESERVATION_LIFETIME: Duration = Duration::from_secs(30);
 const BIND_RETRY_AFTER: Duration = Duration::from_secs(10);
 const BIND_ATTEMPTS_MAX: usize = 16;
+/// How many sockets stay open on free ports, and for how long: they are descriptors that nobody needs.
+const KEPT_MAX: usize = 256;
+const KEPT_FOR: Duration = Duration::from_secs(2);
+const CLOSED_AT_ONCE_MAX: usize = 32;
+/// Among how many of them one is drawn: not far fewer than there are ports by default.
+const KEPT_DRAWN_MIN: usize = 32;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use super::*;
 
     #[test]
@@ -276,7 +338,7 @@ mod tests {
     #[test]
     fn a_port_is_free_again_when_its_lease_ends() {
         let (ports, now) = (Arc::new(Ports::new(49160..=49160, 0)), Now::read());
-        let open = || ports.open(now, 0, PortKind::Any, |_| Ok(()));
+        let open = || ports.open(now, 0, PortKind::Any, |_, _| Ok(()));
         let leased = open().unwrap();
         assert!(open().is_none());
         assert_eq!(ports.in_use(now), 1);
@@ -286,9 +348,70 @@ mod tests {
     }
 
     #[test]
+    fn whoever_has_a_port_soon_has_its_socket_as_long_as_these_are_few() {
+        let total = KEPT_MAX + 10;
+        let range = 49160..=u16::try_from(49159 + total).unwrap();
+        let (ports, now) = (Arc::new(Ports::new(range, 0)), Now::read());
+        let has_kept = |_, kept: Option<OwnedFd>| Ok(kept.is_some());
+        let open = || ports.open(now, 0, PortKind::Any, has_kept);
+        let all: Vec<_> = std::iter::from_fn(open).collect();
+        assert!(all.iter().all(|leased| !leased.socket));
+        let kept = all
+            .into_iter()
+            .filter_map(|leased| leased.lease.end_and_keep(now, socket()));
+        assert_eq!(kept.count(), KEPT_MAX);
+        let all: Vec<_> = std::iter::from_fn(open).collect();
+        let kept = all.iter().filter(|leased| leased.socket);
+        assert_eq!((all.len(), kept.count()), (total, KEPT_MAX));
+    }
+
+    #[test]
+    fn sockets_that_nobody_comes_for_close_a_few_at_a_time() {
+        let (ports, now) = (Arc::new(Ports::new(49160..=49359, 0)), Now::read());
+        let open = |_| ports.open(now, 0, PortKind::Any, bound).unwrap().lease;
+        let leases: Vec<_> = (0..=CLOSED_AT_ONCE_MAX).map(open).collect();
+        let until = |lease: Lease| lease.end_and_keep(now, socket());
+        let first = leases.into_iter().filter_map(until).min();
+        assert_eq!(first, Some(now.mono + KEPT_FOR));
+        let later = now.advanced(KEPT_FOR / 2);
+        assert_eq!(ports.close_kept(later), first);
+        let due = now.advanced(KEPT_FOR);
+        assert_eq!(ports.close_kept(due), first);
+        assert_eq!(ports.pool().kept.len(), 1);
+        assert_eq!(ports.close_kept(due), None);
+        assert!(ports.pool().kept.is_empty());
+    }
+
+    #[test]
+    fn a_port_with_a_socket_is_preferred_where_there_are_many_of_them() {
+        for count in 0..=60 {
+            let mut pool = Pool::new(49160..=49359, 0);
+            let with_socket = (49160..).step_by(3).take(count);
+            pool.kept = with_socket.map(|port| (port, kept())).collect();
+            let drawn: BTreeSet<_> = (0..200)
+                .map(|random| {
+                    let port = take(&mut pool, PortKind::Any, random).unwrap().port;
+                    pool.free.insert(port);
+                    port
+                })
+                .collect();
+            let among = if count < KEPT_DRAWN_MIN { 200 } else { count };
+            assert_eq!(drawn.len(), among);
+        }
+    }
+
+    #[test]
+    fn a_reserved_port_has_no_socket() {
+        let mut pool = Pool::new(49160..=49161, 0);
+        pool.kept = [49160, 49161].map(|port| (port, kept())).into();
+        take(&mut pool, PortKind::EvenWithNext, 0).unwrap();
+        assert!(pool.kept.keys().eq(&[49160]));
+    }
+
+    #[test]
     fn a_port_that_cannot_be_bound_is_left_out_for_a_while() {
         let (ports, now) = (Arc::new(Ports::new(49160..=49169, 0)), Now::read());
-        let bind = |port| match port {
+        let bind = |port, _| match port {
             49165.. => Ok(port),
             _ => Err(io::ErrorKind::AddrInUse.into()),
         };
@@ -298,7 +421,7 @@ mod tests {
         assert!(ports.open(now, 0, PortKind::Any, bind).is_none());
         assert_eq!(ports.in_use(now), leased.len());
         let later = now.advanced(BIND_RETRY_AFTER);
-        assert!(ports.open(later, 0, PortKind::Any, |_| Ok(())).is_some());
+        assert!(ports.open(later, 0, PortKind::Any, |_, _| Ok(())).is_some());
     }
 
     #[test]
@@ -312,7 +435,7 @@ mod tests {
     #[test]
     fn r57_a_reservation_keeps_the_next_port_for_its_token_once() {
         let (ports, now) = (Arc::new(Ports::new(49160..=49161, 0)), Now::read());
-        let open = |now, kind| ports.open(now, 0, kind, Ok);
+        let open = |now, kind| ports.open(now, 0, kind, bound);
         let even = open(now, PortKind::EvenWithNext).unwrap();
         let token = even.reservation.unwrap();
         assert!(open(now, PortKind::Any).is_none());
@@ -327,12 +450,12 @@ mod tests {
     #[test]
     fn r57_a_reservation_nobody_comes_for_ends() {
         let (ports, now) = (Arc::new(Ports::new(49160..=49161, 0)), Now::read());
-        let even = ports.open(now, 0, PortKind::EvenWithNext, Ok).unwrap();
+        let even = ports.open(now, 0, PortKind::EvenWithNext, bound).unwrap();
         let later = now.advanced(RESERVATION_LIFETIME);
         let token = even.reservation.unwrap();
-        let late = ports.open(later, 0, PortKind::Reserved(token), Ok);
+        let late = ports.open(later, 0, PortKind::Reserved(token), bound);
         assert!(late.is_none());
-        assert!(ports.open(later, 0, PortKind::Any, Ok).is_some());
+        assert!(ports.open(later, 0, PortKind::Any, bound).is_some());
     }
 
     #[test]
@@ -346,7 +469,7 @@ mod tests {
     #[test]
     fn where_workers_share_each_has_a_port_left() {
         let (ports, now) = (Arc::new(Ports::new(49160..=49165, 3)), Now::read());
-        let open = |worker| ports.open(now, worker, PortKind::Any, |_| Ok(()));
+        let open = |worker| ports.open(now, worker, PortKind::Any, |_, _| Ok(()));
         let of_first: Vec<_> = std::iter::from_fn(|| open(0)).collect();
         assert_eq!(of_first.len(), 4);
         let second = open(1).unwrap();
@@ -363,7 +486,23 @@ mod tests {
     #[test]
     fn with_fewer_ports_than_workers_the_first_one_has_it() {
         let (ports, now) = (Arc::new(Ports::new(49160..=49160, 2)), Now::read());
-        assert!(ports.open(now, 1, PortKind::Any, |_| Ok(())).is_some());
+        assert!(ports.open(now, 1, PortKind::Any, |_, _| Ok(())).is_some());
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "where binding may fail")]
+    fn bound(port: u16, _kept: Option<OwnedFd>) -> io::Result<u16> {
+        Ok(port)
+    }
+
+    fn kept() -> Kept {
+        Kept {
+            socket: socket(),
+            until: Now::read().mono,
+        }
+    }
+
+    fn socket() -> OwnedFd {
+        UnixStream::pair().unwrap().0.into()
     }
 
     fn take(pool: &mut Pool, kind: PortKind, random: u64) -> Option<Taken> {

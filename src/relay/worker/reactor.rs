@@ -142,9 +142,14 @@ impl Reactor {
         self.register(socket, Watching::Clients(number), Interest::READABLE)
     }
 
-    /// Watches a relay socket until it closes.
+    /// Watches a relay socket until it closes, or is [unwatched](Self::unwatch_relay).
     pub(super) fn watch_relay(&self, socket: &UdpSocket, key: RelayKey) -> io::Result<()> {
         self.register(socket, Watching::Relay(key.0 as usize), Interest::READABLE)
+    }
+
+    pub(super) fn unwatch_relay(&self, socket: &UdpSocket) -> io::Result<()> {
+        let fd = socket.as_raw_fd();
+        self.registry.deregister(&mut SourceFd(&fd))
     }
 
     /// Lets all sockets come first that are ready.

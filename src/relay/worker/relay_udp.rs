@@ -1,12 +1,14 @@
-//! Relay sockets: they belong to the worker, which numbers them, and lead to the peers. Those of TCP allocations are
-//! listeners, served by `peer_tcp`.
+//! Relay sockets: they belong to the worker, which numbers them, and lead to the peers. One for datagrams may stay open for
+//! whoever has its port next. Those of TCP allocations are listeners, served by `peer_tcp`.
 
 use std::{
     cell::Cell,
     io::{self, ErrorKind},
     net::{SocketAddr, TcpListener, UdpSocket},
     ops::RangeInclusive,
+    os::fd::OwnedFd,
     sync::Arc,
+    time::Instant,
 };
 
 use slab::Slab;
@@ -29,6 +31,8 @@ pub(crate) struct RelayPorts {
     external: External,
     udp: Families,
     tcp: Families,
+    /// Whether clients are told of ICMP messages.
+    tells_errors: bool,
 }
 
 /// A port of TCP has nothing to do with the port of UDP that has its number.
@@ -45,11 +49,11 @@ pub(super) struct Relays {
     worker: u32,
     open: Slab<Relay>,
     reactor: Arc<Reactor>,
-    /// Whether clients are told of ICMP messages.
-    tells_errors: bool,
+    /// When there may be some to close that nobody has.
+    kept_until: Option<Instant>,
 }
 
-/// The socket comes first: it closes before its port is free for somebody else.
+/// The socket comes first: if it closes, then before its port is free for somebody else.
 #[derive(Debug)]
 struct Relay {
     socket: RelaySocket,
@@ -86,18 +90,13 @@ pub(super) struct ToPeer<'d> {
 
 impl Relays {
     /// `worker` is the number of the one that has them.
-    pub(super) fn new(
-        ports: Arc<RelayPorts>,
-        worker: u32,
-        reactor: Arc<Reactor>,
-        tells_errors: bool,
-    ) -> Self {
+    pub(super) fn new(ports: Arc<RelayPorts>, worker: u32, reactor: Arc<Reactor>) -> Self {
         Self {
             ports,
             worker,
             open: Slab::new(),
             reactor,
-            tells_errors,
+            kept_until: None,
         }
     }
 
@@ -112,7 +111,10 @@ impl Relays {
         let key = u32::try_from(self.open.vacant_key()).map_err(|_| RelayRefused::NoPort)?;
         let key = RelayKey(key);
         let watched = match leased.socket {
-            Unwatched::Udp(socket) => self.watch(socket, key, Family::of(relayed.0.ip())),
+            Unwatched::Udp(socket) => self
+                .reactor
+                .watch_relay(&socket, key)
+                .map(|()| RelaySocket::Udp(socket)),
             Unwatched::Tcp(listener) => Listener::new(&self.reactor, listener)
                 .map(|listener| RelaySocket::Tcp(listener, serve(key))),
         };
@@ -120,7 +122,7 @@ impl Relays {
             tracing::warn!(%error, "cannot watch a relay socket");
             RelayRefused::NoPort
         })?;
-        tracing::debug!(port = leased.lease.port(), "relay port opened");
+        tracing::debug!(port = leased.lease.port(), "relay port taken");
         self.open.insert(Relay {
             socket,
             lease: leased.lease,
@@ -134,23 +136,25 @@ impl Relays {
         })
     }
 
-    fn watch(&self, socket: UdpSocket, key: RelayKey, family: Family) -> io::Result<RelaySocket> {
-        if self.tells_errors {
-            sockets::keep_errors(&socket, family)?;
+    /// Nobody has a relay socket any more; its port is free when this returns.
+    pub(super) fn close(&mut self, now: Now, key: RelayKey) {
+        if let Some(relay) = self.open.try_remove(key.0 as usize) {
+            tracing::debug!(port = relay.lease.port(), "relay port is free");
+            let kept_until = relay.end(now, &self.reactor);
+            self.kept_until = self.kept_until.or(kept_until);
         }
-        self.reactor.watch_relay(&socket, key)?;
-        Ok(RelaySocket::Udp(socket))
     }
 
-    /// Closes a relay socket; its port is free when this returns.
-    pub(super) fn close(&mut self, key: RelayKey) {
-        let Some(relay) = self.open.try_remove(key.0 as usize) else {
-            return;
-        };
-        if let RelaySocket::Tcp(_, serving) = &relay.socket {
-            serving.abort();
+    /// Closes those that nobody has had for a while.
+    pub(super) fn timeout(&mut self, now: Now) {
+        if self.kept_until.is_some_and(|until| until <= now.mono) {
+            self.kept_until = self.ports.close_kept(now);
         }
-        tracing::debug!(port = relay.lease.port(), "relay port closed");
+    }
+
+    /// When [`timeout`](Self::timeout) is due.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.kept_until
     }
 
     /// Sends all of them from one relay socket, at once or not at all; says how many were not sent.
@@ -263,6 +267,26 @@ impl Relays {
     }
 }
 
+impl Relay {
+    /// The socket closes, or stays open as it was when it was new, until then; and the port is free.
+    fn end(self, now: Now, reactor: &Reactor) -> Option<Instant> {
+        match self.socket {
+            RelaySocket::Udp(socket) => {
+                let was_unfragmented = self.unfragmented.get();
+                let is_as_new = !was_unfragmented || set_unfragmented(&socket, false).is_ok();
+                if reactor.unwatch_relay(&socket).is_ok() && is_as_new {
+                    return self.lease.end_and_keep(now, socket.into());
+                }
+            }
+            RelaySocket::Tcp(listener, serving) => {
+                serving.abort();
+                drop(listener);
+            }
+        }
+        None
+    }
+}
+
 fn set_unfragmented(socket: &UdpSocket, wanted: bool) -> io::Result<()> {
     if wanted {
         sockets::unfragmented(socket)
@@ -277,11 +301,13 @@ impl RelayPorts {
         external: Vec<ExternalAddr>,
         range: RangeInclusive<u16>,
         sharing_workers: usize,
+        tells_errors: bool,
     ) -> Self {
         Self {
             udp: Families::new(&range, sharing_workers),
             tcp: Families::new(&range, 0),
             external: External::new(external, range),
+            tells_errors,
         }
     }
 
@@ -297,6 +323,14 @@ impl RelayPorts {
         pools.map(|pool| pool.ports.total()).sum()
     }
 
+    fn close_kept(&self, now: Now) -> Option<Instant> {
+        let families = [&self.udp.v4, &self.udp.v6];
+        let due = families
+            .into_iter()
+            .filter_map(|ports| ports.close_kept(now));
+        due.min()
+    }
+
     fn lease(&self, now: Now, worker: u32, request: PortRequest) -> Result<Opened, RelayRefused> {
         let fits = |pool: &Pool<'_>| match request.kind {
             // The token alone says which port it is.
@@ -307,9 +341,9 @@ impl RelayPorts {
         };
         let mut refused = RelayRefused::UnsupportedFamily;
         for pool in self.pools(request.transport).filter(fits) {
-            let bind = |port| {
+            let bind = |port, kept| {
                 let addr = SocketAddr::new(pool.external.local, port);
-                Unwatched::bind(request.transport, addr)
+                self.bind(request.transport, addr, kept)
             };
             if let Some(leased) = pool.ports.open(now, worker, request.kind, bind) {
                 let relayed = SocketAddr::new(pool.external.public, leased.lease.port());
@@ -318,6 +352,31 @@ impl RelayPorts {
             refused = RelayRefused::NoPort;
         }
         Err(refused)
+    }
+
+    /// A new socket on this address, or the one that was kept there.
+    fn bind(
+        &self,
+        transport: RelayTransport,
+        addr: SocketAddr,
+        kept: Option<OwnedFd>,
+    ) -> io::Result<Unwatched> {
+        match transport {
+            RelayTransport::Udp => {
+                let kept = kept.map(UdpSocket::from).and_then(emptied);
+                let socket = kept.map_or_else(|| self.bind_udp(addr), Ok)?;
+                Ok(Unwatched::Udp(socket))
+            }
+            RelayTransport::Tcp => sockets::relay_tcp(addr).map(Unwatched::Tcp),
+        }
+    }
+
+    fn bind_udp(&self, addr: SocketAddr) -> io::Result<UdpSocket> {
+        let socket = sockets::relay_udp(addr)?;
+        if self.tells_errors {
+            sockets::keep_errors(&socket, Family::of(addr.ip()))?;
+        }
+        Ok(socket)
     }
 
     /// The families that have an external address.
@@ -347,13 +406,16 @@ impl Families {
     }
 }
 
-impl Unwatched {
-    fn bind(transport: RelayTransport, addr: SocketAddr) -> io::Result<Self> {
-        Ok(match transport {
-            RelayTransport::Udp => Self::Udp(sockets::relay_udp(addr)?),
-            RelayTransport::Tcp => Self::Tcp(sockets::relay_tcp(addr)?),
-        })
-    }
+/// The socket without what came for those who had it before, and what was said about what they sent; `None` where that
+/// takes no end.
+fn emptied(socket: UdpSocket) -> Option<UdpSocket> {
+    let is_empty =
+        |result: io::Result<()>| result.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+    let mut turns = 0..EMPTYING_TURNS_MAX;
+    // An error is one about something that was sent, and taken away with it.
+    let no_datagram = turns.any(|_| is_empty(socket.recv(&mut []).map(drop)));
+    let no_error = turns.any(|_| is_empty(errors::next_error(&socket).map(drop)));
+    (no_datagram && no_error).then_some(socket)
 }
 
 /// Where a connection to a peer begins and ends, as sockets know it.
@@ -372,3 +434,90 @@ struct Pool<'p> {
 
 /// How many datagrams, or trains of them, one relay socket may bring before the other sockets get their turn.
 pub(super) const ROOMS_PER_TURN: usize = 16;
+
+/// More than a socket's buffers hold that nobody has enlarged.
+const EMPTYING_TURNS_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{IpAddr, Ipv4Addr, Ipv6Addr},
+        os::fd::AsRawFd,
+    };
+
+    use rustix::net::sockopt::{Ipv4PathMtuDiscovery, ip_mtu_discover};
+
+    use super::*;
+    use crate::relay::worker::reactor;
+
+    #[test]
+    fn a_socket_stays_open_when_its_port_is_free_as_if_it_were_new() {
+        for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+            with_one_port(ip, |relays| {
+                let peer = UdpSocket::bind((ip, 0)).unwrap();
+                let nobody = UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap();
+                let first = open(relays, ip);
+                let socket = relays.udp(first.key).unwrap().1.as_raw_fd();
+                send_unfragmented(relays, first.key, nobody);
+                relays.close(Now::read(), first.key);
+                for late in [&b"late"[..], b"", b"later"] {
+                    peer.send_to(late, first.relayed.0).unwrap();
+                }
+
+                let second = open(relays, ip);
+                assert_eq!(second.relayed, first.relayed);
+                assert_eq!(relays.udp(second.key).unwrap().1.as_raw_fd(), socket);
+                let mut arrivals = Arrivals::new();
+                assert!(would_block(relays.receive(second.key, &mut arrivals)));
+                assert!(would_block(relays.next_error(second.key)));
+                if ip.is_ipv4() {
+                    let socket = relays.udp(second.key).unwrap().1;
+                    assert_eq!(ip_mtu_discover(socket), Ok(Ipv4PathMtuDiscovery::DONT));
+                }
+                peer.send_to(b"new", second.relayed.0).unwrap();
+                assert_eq!(relays.receive(second.key, &mut arrivals).unwrap(), 1);
+                let arrival = arrivals.arrival(0).unwrap();
+                assert!(arrival.datagrams().eq([b"new"]));
+            });
+        }
+    }
+
+    fn send_unfragmented(relays: &Relays, key: RelayKey, to: SocketAddr) {
+        let to_peer = ToPeer {
+            peer: PeerAddr(to),
+            payload: b"to nobody",
+            dont_fragment: true,
+            traffic_class: 0,
+        };
+        let unsent = relays.send_all(key, &Trains::new(false), [to_peer].iter());
+        assert_eq!(unsent, 0);
+    }
+
+    fn would_block<T>(result: io::Result<T>) -> bool {
+        result.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
+    fn open(relays: &mut Relays, ip: IpAddr) -> OpenedRelay {
+        let request = PortRequest {
+            transport: RelayTransport::Udp,
+            family: Family::of(ip),
+            kind: PortKind::Any,
+        };
+        let never = |_| unreachable!("it is no listener");
+        relays.open(Now::read(), request, never).unwrap()
+    }
+
+    fn with_one_port(ip: IpAddr, test: impl FnOnce(&mut Relays)) {
+        let port = UdpSocket::bind((ip, 0))
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let external = ExternalAddr {
+            public: ip,
+            local: ip,
+        };
+        let ports = Arc::new(RelayPorts::new(vec![external], port..=port, 0, true));
+        reactor::run(async |reactor| test(&mut Relays::new(ports, 0, reactor)));
+    }
+}

@@ -46,8 +46,6 @@ pub(crate) struct Seat {
     pub(crate) dtls_identity: Option<DtlsIdentity>,
     pub(crate) acceptor: TlsAcceptor,
     pub(crate) ports: Arc<RelayPorts>,
-    /// Whether clients are told of ICMP messages.
-    pub(crate) icmp: bool,
     pub(crate) engine: engine::Settings,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) signaled: Arc<SignaledPeers>,
@@ -142,7 +140,7 @@ impl Station {
             udp: udp.clone(),
             dtls: Sessions::new(seat.dtls_identity, dtls.clone(), Arc::clone(&seat.limits)),
             streams: HashMap::default(),
-            relays: Relays::new(seat.ports, seat_number, Arc::clone(&reactor), seat.icmp),
+            relays: Relays::new(seat.ports, seat_number, Arc::clone(&reactor)),
             peers: PeerConnections::default(),
             trains: Trains::new(trains_are_cut),
             answers: Answers::default(),
