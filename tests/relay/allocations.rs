@@ -6,10 +6,12 @@ use setu::relay::ExternalAddr;
 use setu::relay::engine::PortSharing;
 use stun::attributes::{ATTR_EVEN_PORT, ATTR_RESERVATION_TOKEN, RawAttribute};
 use stun::message::{Getter, Setter};
+use tokio::net::UdpSocket;
+use tokio::time::Instant;
 use turn::proto::relayaddr::RelayedAddress;
 
 use crate::client::{Client, Over};
-use crate::world::World;
+use crate::world::{PATIENCE, World};
 
 #[tokio::test]
 async fn forty_one_ports_carry_forty_one_allocations_on_whichever_worker() {
@@ -61,6 +63,41 @@ async fn ports_come_back_when_their_allocations_expire() {
     world.until_ports_in_use(2).await;
     world.until_ports_in_use(1).await;
     world.until_ports_in_use(0).await;
+}
+
+#[tokio::test]
+async fn one_port_serves_one_client_after_the_other_and_is_anybodys_after_that() {
+    let world = World::with(|settings| {
+        let first = *settings.relay_ports.start();
+        settings.relay_ports = first..=first;
+        settings.engine.port_sharing = PortSharing::Never;
+    });
+    let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut last = None;
+    for number in 0..12 {
+        let mut client = Client::new(&world, Over::ALL[number % 3]).await;
+        let relayed = client.allocate().await.unwrap();
+        assert_eq!(relayed, *last.get_or_insert(relayed));
+        let channel = 0x4000;
+        client
+            .bind_channel(channel, peer.local_addr().unwrap())
+            .await
+            .unwrap();
+        let [up, down] = ["up", "down"].map(|way| format!("{way} {number}").into_bytes());
+        client.send_channel_data(channel, &up).await;
+        let mut room = [0; 100];
+        let (bytes, from) = peer.recv_from(&mut room).await.unwrap();
+        assert_eq!((&room[..bytes], from), (&up[..], relayed));
+        peer.send_to(&down, relayed).await.unwrap();
+        assert_eq!(client.receive_channel_data(channel).await, down);
+        client.refresh(0).await.unwrap();
+    }
+    let relayed = last.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = std::net::UdpSocket::bind(relayed) {
+        assert!(Instant::now() < deadline, "{error}");
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
