@@ -183,4 +183,4 @@ fn at(peer: SocketAddr) -> PeerAddress {
 }
 
 /// How many ports are tried.
-const PORTS_MAX: usize = 5;
+const PORTS_MAX: usize = 30;
