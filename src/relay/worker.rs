@@ -518,6 +518,7 @@ impl Worker {
     fn end(&mut self, now: Now) {
         self.engine.end_all(now, Ending::Stopped);
         self.settle(now);
+        self.sockets.relays.end();
     }
 
     fn snapshot(&self) -> Snapshot {

@@ -105,6 +105,11 @@ impl Ports {
         pool.kept.values().map(|kept| kept.until).min()
     }
 
+    /// Closes all sockets on free ports.
+    pub(crate) fn close_all_kept(&self) {
+        self.pool().kept.clear();
+    }
+
     /// How many ports are leased or reserved.
     pub(crate) fn in_use(&self, now: Now) -> usize {
         let mut pool = self.pool();

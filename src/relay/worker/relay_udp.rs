@@ -152,6 +152,11 @@ impl Relays {
         }
     }
 
+    /// Nothing will be opened any more: closes all that nobody has.
+    pub(super) fn end(&self) {
+        self.ports.close_all_kept();
+    }
+
     /// When [`timeout`](Self::timeout) is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.kept_until
@@ -325,10 +330,13 @@ impl RelayPorts {
 
     fn close_kept(&self, now: Now) -> Option<Instant> {
         let families = [&self.udp.v4, &self.udp.v6];
-        let due = families
-            .into_iter()
-            .filter_map(|ports| ports.close_kept(now));
-        due.min()
+        let due = families.map(|ports| ports.close_kept(now));
+        due.into_iter().flatten().min()
+    }
+
+    fn close_all_kept(&self) {
+        self.udp.v4.close_all_kept();
+        self.udp.v6.close_all_kept();
     }
 
     fn lease(&self, now: Now, worker: u32, request: PortRequest) -> Result<Opened, RelayRefused> {
