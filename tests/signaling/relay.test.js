@@ -94,6 +94,16 @@ test('who moves to another session keeps the relay', async () => {
   alice.disconnect()
 })
 
+test('who leaves at once after a move leaves the relay too', async () => {
+  for (let round = 0; round < 50; round++) {
+    const alice = await member(unique('s'), unique('alice'))
+    assert.equal(await allocate(turnOf(alice.joined)), ALLOCATED)
+    await done(alice, 'join-session', { sessionId: unique('s'), participantId: alice.id_ })
+    alice.disconnect()
+    await portsFree()
+  }
+})
+
 test('the end of a session ends the relay of all its participants at once', async () => {
   const session = unique('s')
   const members = [await member(session, unique('alice')), await member(session, unique('bob'))]

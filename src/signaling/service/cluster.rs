@@ -205,11 +205,14 @@ impl Service {
     }
 
     fn follow(&self, now: Now, id: EntryId, session: &SessionId, step: &Step, is_own: bool) {
-        if let Op::Join { participant, .. } = &step.op {
-            self.hold(participant, session);
-        }
         self.store
             .follow(now, id, session, step, is_own, |state, clock, change| {
+                // Not before: a step of this node's own, or one known already, may be of somebody who has left since.
+                if let Op::Join { participant, .. } = &step.op
+                    && state.is_present(participant)
+                {
+                    self.hold(participant, session);
+                }
                 self.settle(now, step.at, session, state, clock, change);
             });
     }
