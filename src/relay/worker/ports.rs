@@ -1,7 +1,7 @@
 //! The relay ports of the whole process: touched when an allocation begins or ends, never by a packet.
 //!
 //! Some sockets stay open for a moment when their ports are free again, for whichever worker has them next: where
-//! allocations come and go, that spares the kernel much work.
+//! allocations come and go, that spares the kernel much work. Not many: another program may have a right to the same ports.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -149,7 +149,7 @@ impl Lease {
 
     /// Makes the port free again; its socket stays open until then, unless there are enough of them.
     pub(crate) fn end_and_keep(mut self, now: Now, socket: OwnedFd) -> Option<Instant> {
-        let is_wanted = self.ports.pool().kept.len() < KEPT_MAX;
+        let is_wanted = self.ports.pool().has_room_for_kept();
         let until = now.mono + KEPT_FOR;
         self.kept = is_wanted.then_some(Kept { socket, until });
         is_wanted.then_some(until)
@@ -175,6 +175,8 @@ struct Pool {
     aside: BTreeMap<u16, Instant>,
     /// Sockets that are open on free ones.
     kept: BTreeMap<u16, Kept>,
+    /// How many of them there may be.
+    kept_max: usize,
     /// How many ports each worker has, where they share.
     leases: Vec<usize>,
 }
@@ -205,6 +207,7 @@ impl Pool {
         let has_enough = range.len() >= sharing_workers;
         Self {
             leases: vec![0; if has_enough { sharing_workers } else { 0 }],
+            kept_max: (range.len() / 4).min(KEPT_MAX),
             free: range.collect(),
             reserved: HashMap::new(),
             aside: BTreeMap::new(),
@@ -261,10 +264,14 @@ impl Pool {
         }
     }
 
+    fn has_room_for_kept(&self) -> bool {
+        self.kept.len() < self.kept_max
+    }
+
     /// A free port with its socket, once there are enough for nobody to guess which.
     fn draw_kept(&self, random: u64) -> Option<u16> {
         let among = self.kept.len();
-        if among < KEPT_DRAWN_MIN {
+        if among <= self.kept_max / 2 {
             return None;
         }
         let at = (random % among as u64) as usize;
@@ -313,8 +320,6 @@ const BIND_ATTEMPTS_MAX: usize = 16;
 const KEPT_MAX: usize = 256;
 const KEPT_FOR: Duration = Duration::from_secs(2);
 const CLOSED_AT_ONCE_MAX: usize = 32;
-/// Among how many of them one is drawn: not far fewer than there are ports by default.
-const KEPT_DRAWN_MIN: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -354,20 +359,23 @@ mod tests {
 
     #[test]
     fn whoever_has_a_port_soon_has_its_socket_as_long_as_these_are_few() {
-        let total = KEPT_MAX + 10;
-        let range = 49160..=u16::try_from(49159 + total).unwrap();
-        let (ports, now) = (Arc::new(Ports::new(range, 0)), Now::read());
-        let has_kept = |_, kept: Option<OwnedFd>| Ok(kept.is_some());
-        let open = || ports.open(now, 0, PortKind::Any, has_kept);
-        let all: Vec<_> = std::iter::from_fn(open).collect();
-        assert!(all.iter().all(|leased| !leased.socket));
-        let kept = all
-            .into_iter()
-            .filter_map(|leased| leased.lease.end_and_keep(now, socket()));
-        assert_eq!(kept.count(), KEPT_MAX);
-        let all: Vec<_> = std::iter::from_fn(open).collect();
-        let kept = all.iter().filter(|leased| leased.socket);
-        assert_eq!((all.len(), kept.count()), (total, KEPT_MAX));
+        for (total, kept_max) in [(3, 0), (4, 1), (41, 10), (2000, KEPT_MAX)] {
+            let (ports, now) = (
+                Arc::new(Ports::new(30_000..=29_999 + total, 0)),
+                Now::read(),
+            );
+            let has_kept = |_, kept: Option<OwnedFd>| Ok(kept.is_some());
+            let open = || ports.open(now, 0, PortKind::Any, has_kept);
+            let all: Vec<_> = std::iter::from_fn(open).collect();
+            assert!(all.iter().all(|leased| !leased.socket));
+            let kept = all
+                .into_iter()
+                .filter_map(|leased| leased.lease.end_and_keep(now, socket()));
+            assert_eq!(kept.count(), kept_max);
+            let all: Vec<_> = std::iter::from_fn(open).collect();
+            let kept = all.iter().filter(|leased| leased.socket);
+            assert_eq!((all.len(), kept.count()), (total.into(), kept_max));
+        }
     }
 
     #[test]
@@ -389,7 +397,7 @@ mod tests {
 
     #[test]
     fn a_port_with_a_socket_is_preferred_where_there_are_many_of_them() {
-        for count in 0..=60 {
+        for count in 0..=50 {
             let mut pool = Pool::new(49160..=49359, 0);
             let with_socket = (49160..).step_by(3).take(count);
             pool.kept = with_socket.map(|port| (port, kept())).collect();
@@ -400,7 +408,7 @@ mod tests {
                     port
                 })
                 .collect();
-            let among = if count < KEPT_DRAWN_MIN { 200 } else { count };
+            let among = if count > 25 { count } else { 200 };
             assert_eq!(drawn.len(), among);
         }
     }
