@@ -4,6 +4,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
 };
 
 use crate::common::{self, DEADLINE, Folder, Setu};
@@ -28,12 +29,13 @@ impl Servers {
             Target::Redis | Target::TwoNodes => Some(Redis::start()),
         };
         let nodes = match target {
-            Target::Embedded | Target::Redis => &RELAY_PORTS[..1],
-            Target::TwoNodes => &RELAY_PORTS,
+            Target::Embedded | Target::Redis => 1,
+            Target::TwoNodes => 2,
         };
         let url = redis.as_ref().map(Redis::url);
-        let nodes = nodes.iter().map(|ports| {
-            let mut all = vec![("SETU_TURN__RELAY_PORTS", *ports)];
+        let nodes = (0..nodes).map(|_| {
+            let ports = relay_ports();
+            let mut all = vec![("SETU_TURN__RELAY_PORTS", &*ports)];
             all.extend(url.as_deref().map(|url| ("SETU_STORE__REDIS_URL", url)));
             all.extend_from_slice(variables);
             Setu::start(&all)
@@ -114,7 +116,12 @@ fn answers(redis: SocketAddr) -> bool {
         && &answer == b"+PONG"
 }
 
-const RELAY_PORTS: [&str; 2] = ["46160-46200", "46210-46250"];
+/// As many as by default, for each node its own, below those that the system hands out.
+fn relay_ports() -> String {
+    static NEXT: AtomicU16 = AtomicU16::new(14_000);
+    let first = NEXT.fetch_add(50, Ordering::Relaxed);
+    format!("{first}-{}", first + 40)
+}
 
 /// How many participants the first node counts.
 pub(crate) fn participants(servers: &Servers) -> serde_json::Value {
