@@ -66,10 +66,11 @@ async fn ports_come_back_when_their_allocations_expire() {
 }
 
 #[tokio::test]
-async fn one_port_serves_one_client_after_the_other_and_is_anybodys_after_that() {
+async fn one_socket_serves_one_client_after_the_other_and_its_port_is_anybodys_after_that() {
     let world = World::with(|settings| {
         let first = *settings.relay_ports.start();
-        settings.relay_ports = first..=first;
+        // Of so many, one stays open, and is whoever's comes next.
+        settings.relay_ports = first..=first + 3;
         settings.engine.port_sharing = PortSharing::Never;
     });
     let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
