@@ -149,7 +149,7 @@ impl Lease {
 
     /// Makes the port free again; its socket stays open until then, unless there are enough of them.
     pub(crate) fn end_and_keep(mut self, now: Now, socket: OwnedFd) -> Option<Instant> {
-        let is_wanted = self.ports.pool().has_room_for_kept();
+        let is_wanted = self.ports.pool().keeps_more();
         let until = now.mono + KEPT_FOR;
         self.kept = is_wanted.then_some(Kept { socket, until });
         is_wanted.then_some(until)
@@ -264,7 +264,7 @@ impl Pool {
         }
     }
 
-    fn has_room_for_kept(&self) -> bool {
+    fn keeps_more(&self) -> bool {
         self.kept.len() < self.kept_max
     }
 

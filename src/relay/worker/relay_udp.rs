@@ -417,13 +417,15 @@ impl Families {
 /// The socket without what came for those who had it before, and what was said about what they sent; `None` where that
 /// takes no end.
 fn emptied(socket: UdpSocket) -> Option<UdpSocket> {
-    let is_empty =
-        |result: io::Result<()>| result.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
     let mut turns = 0..EMPTYING_TURNS_MAX;
     // An error is one about something that was sent, and taken away with it.
-    let no_datagram = turns.any(|_| is_empty(socket.recv(&mut []).map(drop)));
-    let no_error = turns.any(|_| is_empty(errors::next_error(&socket).map(drop)));
+    let no_datagram = turns.any(|_| would_block(socket.recv(&mut [])));
+    let no_error = turns.any(|_| would_block(errors::next_error(&socket)));
     (no_datagram && no_error).then_some(socket)
+}
+
+fn would_block<T>(result: io::Result<T>) -> bool {
+    result.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
 }
 
 /// Where a connection to a peer begins and ends, as sockets know it.
@@ -499,10 +501,6 @@ mod tests {
         };
         let unsent = relays.send_all(key, &Trains::new(false), [to_peer].iter());
         assert_eq!(unsent, 0);
-    }
-
-    fn would_block<T>(result: io::Result<T>) -> bool {
-        result.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
     fn open(relays: &mut Relays, ip: IpAddr) -> OpenedRelay {
