@@ -42,7 +42,6 @@ pub(crate) use thread::{Seat, run};
 
 use std::{
     cell::RefCell,
-    collections::VecDeque,
     io, mem,
     net::{SocketAddr, TcpStream},
     ops::AddAssign,
@@ -70,7 +69,7 @@ use crate::relay::worker::line::Line;
 use crate::relay::worker::mailbox::Orders;
 use crate::relay::worker::neighbours::{Parcel, Parcels};
 use crate::relay::worker::peer_tcp::PeerConnections;
-use crate::relay::worker::reactor::{Reactor, Tcp, Waiting};
+use crate::relay::worker::reactor::{Reactor, ReadyRelays, Tcp};
 use crate::relay::worker::relay_udp::{ROOMS_PER_TURN, Relays};
 use crate::relay::worker::sending::{Outgoing, Sockets};
 
@@ -160,11 +159,11 @@ impl Worker {
     }
 
     /// What the relay sockets that are ready have received, up to one turn's worth.
-    fn peers_sent(&mut self, now: Now, ready: &mut VecDeque<Waiting>, arrivals: &mut Arrivals) {
+    fn peers_sent(&mut self, now: Now, ready: &mut ReadyRelays, arrivals: &mut Arrivals) {
         arrivals.clear();
         let mut keys = [RelayKey(0); batch::ROOMS];
         for _ in 0..ready.len() {
-            let Some(waiting) = ready.pop_front() else {
+            let Some(waiting) = ready.pop() else {
                 break;
             };
             let first = arrivals.len();
@@ -172,15 +171,15 @@ impl Worker {
             match self.sockets.relays.receive(waiting.key, arrivals) {
                 // There may be more.
                 Ok(received) if received == ROOMS_PER_TURN.min(room_left) => {
-                    ready.push_back(waiting);
+                    ready.push(waiting);
                 }
                 // An ICMP error about something sent earlier: the next datagram may be fine.
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                    ready.push_back(waiting);
+                    ready.push(waiting);
                 }
                 Ok(_) | Err(_) if waiting.has_errors => {
                     if self.peer_errors(now, waiting.key) {
-                        ready.push_back(waiting);
+                        ready.push(waiting);
                     }
                 }
                 Ok(_) | Err(_) => {}

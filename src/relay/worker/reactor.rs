@@ -6,15 +6,16 @@
 
 mod alarm;
 mod bell;
+mod ready;
 mod tcp;
 mod watched;
 
 pub(super) use alarm::Elapsed;
 pub(crate) use bell::Bell;
+pub(super) use ready::{Ready, ReadyRelays, Waiting};
 pub(super) use tcp::{Listener, Tcp};
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     io::{self, ErrorKind},
     net::UdpSocket,
@@ -50,23 +51,6 @@ pub(super) struct Reactor {
     alarms: Mutex<Alarms>,
     /// Tasks that let all sockets come first.
     yielding: Mutex<Vec<Waker>>,
-}
-
-/// Which sockets of datagrams have something to read. A socket among them may have closed since, and its number have
-/// passed on.
-#[derive(Debug, Default)]
-pub(super) struct Ready {
-    /// Clients' sockets, by their numbers.
-    pub(super) clients: VecDeque<usize>,
-    pub(super) relays: VecDeque<Waiting>,
-}
-
-/// A relay socket with something to read.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Waiting {
-    pub(super) key: RelayKey,
-    /// In its error queue, too.
-    pub(super) has_errors: bool,
 }
 
 impl Watch {
@@ -144,7 +128,7 @@ impl Reactor {
 
     /// Watches a relay socket until it closes, or is [unwatched](Self::unwatch_relay).
     pub(super) fn watch_relay(&self, socket: &UdpSocket, key: RelayKey) -> io::Result<()> {
-        self.register(socket, Watching::Relay(key.0 as usize), Interest::READABLE)
+        self.register(socket, Watching::Relay(key), Interest::READABLE)
     }
 
     pub(super) fn unwatch_relay(&self, socket: &UdpSocket) -> io::Result<()> {
@@ -182,8 +166,11 @@ impl Reactor {
         match event.token().into() {
             // It says itself who has rung.
             Watching::Bell => {}
-            Watching::Clients(number) => ready.clients(number),
-            Watching::Relay(number) => ready.relay(number, event.is_error()),
+            Watching::Clients(number) => ready.add_clients(number),
+            Watching::Relay(key) => ready.relays.push(Waiting {
+                key,
+                has_errors: event.is_error(),
+            }),
             Watching::Socket(number) => {
                 if let Some(readiness) = self.sockets().get(number) {
                     readiness.take_note(event);
@@ -205,35 +192,12 @@ impl Reactor {
     }
 }
 
-impl Ready {
-    fn is_empty(&self) -> bool {
-        self.clients.is_empty() && self.relays.is_empty()
-    }
-
-    fn clients(&mut self, number: usize) {
-        if !self.clients.contains(&number) {
-            self.clients.push_back(number);
-        }
-    }
-
-    fn relay(&mut self, number: usize, has_errors: bool) {
-        let Ok(number) = u32::try_from(number) else {
-            return;
-        };
-        let key = RelayKey(number);
-        match self.relays.iter_mut().find(|known| known.key == key) {
-            Some(known) => known.has_errors |= has_errors,
-            None => self.relays.push_back(Waiting { key, has_errors }),
-        }
-    }
-}
-
 /// What a token of the poll's stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Watching {
     Bell,
     Clients(usize),
-    Relay(usize),
+    Relay(RelayKey),
     /// One that a task waits for.
     Socket(usize),
 }
@@ -243,7 +207,7 @@ impl From<Watching> for Token {
         Self(match watching {
             Watching::Bell => 0,
             Watching::Clients(number) => number << 2 | 1,
-            Watching::Relay(number) => number << 2 | 2,
+            Watching::Relay(key) => (key.0 as usize) << 2 | 2,
             Watching::Socket(number) => number << 2 | 3,
         })
     }
@@ -254,7 +218,7 @@ impl From<Token> for Watching {
         let number = token >> 2;
         match token & 3 {
             1 => Self::Clients(number),
-            2 => Self::Relay(number),
+            2 => Self::Relay(RelayKey(number as u32)),
             3 => Self::Socket(number),
             _ => Self::Bell,
         }
@@ -308,7 +272,7 @@ mod tests {
             Watching::Bell,
             Watching::Clients(0),
             Watching::Clients(7),
-            Watching::Relay(u32::MAX as usize),
+            Watching::Relay(RelayKey(u32::MAX)),
             Watching::Socket(3),
         ];
         for watching in all {
