@@ -70,7 +70,7 @@ use crate::relay::worker::mailbox::Orders;
 use crate::relay::worker::neighbours::{Parcel, Parcels};
 use crate::relay::worker::peer_tcp::PeerConnections;
 use crate::relay::worker::reactor::{Reactor, ReadyRelays, Tcp};
-use crate::relay::worker::relay_udp::{ROOMS_PER_TURN, Relays};
+use crate::relay::worker::relay_udp::Relays;
 use crate::relay::worker::sending::{Outgoing, Sockets};
 
 /// A worker's numbers; those of several are added up.
@@ -133,7 +133,7 @@ impl Worker {
     /// A batch of datagrams from clients, each of which may have moved an allocation of another worker to where it is
     /// now.
     fn clients_sent(&mut self, now: Now, socket: &ClientUdp, arrivals: &Arrivals) {
-        let mut outgoing = Outgoing::default();
+        let mut outgoing = self.sockets.outgoing();
         for arrival in (0..arrivals.len()).filter_map(|room| arrivals.arrival(room)) {
             let Some(client) = socket.five_tuple(&arrival) else {
                 continue;
@@ -155,22 +155,22 @@ impl Worker {
                 }
             }
         }
-        self.end_turn(&mut outgoing);
+        self.end_turn(outgoing);
     }
 
     /// What the relay sockets that are ready have received, up to one turn's worth.
     fn peers_sent(&mut self, now: Now, ready: &mut ReadyRelays, arrivals: &mut Arrivals) {
         arrivals.clear();
-        let mut keys = [RelayKey(0); batch::ROOMS];
+        let mut keys = [RelayKey(0); PEER_ROOMS_PER_TURN];
         for _ in 0..ready.len() {
             let Some(waiting) = ready.pop() else {
                 break;
             };
             let first = arrivals.len();
-            let room_left = batch::ROOMS - first;
-            match self.sockets.relays.receive(waiting.key, arrivals) {
+            let rooms = RELAY_ROOMS_PER_TURN.min(PEER_ROOMS_PER_TURN - first);
+            match self.sockets.relays.receive(waiting.key, arrivals, rooms) {
                 // There may be more.
-                Ok(received) if received == ROOMS_PER_TURN.min(room_left) => {
+                Ok(received) if received == rooms => {
                     ready.push(waiting);
                 }
                 // An ICMP error about something sent earlier: the next datagram may be fine.
@@ -185,11 +185,11 @@ impl Worker {
                 Ok(_) | Err(_) => {}
             }
             keys[first..arrivals.len()].fill(waiting.key);
-            if arrivals.is_full() {
+            if arrivals.len() == PEER_ROOMS_PER_TURN {
                 break;
             }
         }
-        let mut outgoing = Outgoing::default();
+        let mut outgoing = self.sockets.outgoing();
         for (room, key) in keys[..arrivals.len()].iter().enumerate() {
             let Some(arrival) = arrivals.arrival(room) else {
                 continue;
@@ -201,12 +201,12 @@ impl Worker {
                 self.gather(now, &mut outgoing, outcome, class);
             }
         }
-        self.end_turn(&mut outgoing);
+        self.end_turn(outgoing);
     }
 
     /// What clients of other workers sent to relayed transport addresses of this one.
     fn neighbours_sent(&mut self, now: Now, parcels: &Parcels) {
-        let mut outgoing = Outgoing::default();
+        let mut outgoing = self.sockets.outgoing();
         for parcel in parcels.iter() {
             let Parcel {
                 to,
@@ -218,12 +218,12 @@ impl Worker {
             let outcome = self.engine.handle_neighbour(now, to, from, sender, payload);
             self.gather(now, &mut outgoing, outcome, traffic_class);
         }
-        self.end_turn(&mut outgoing);
+        self.end_turn(outgoing);
     }
 
     /// All of a batch is served: what it comes to leaves.
-    fn end_turn(&mut self, outgoing: &mut Outgoing<'_>) {
-        self.sockets.deliver_all(outgoing);
+    fn end_turn(&mut self, outgoing: Outgoing<'_>) {
+        self.sockets.deliver_last(outgoing);
         self.sockets.send_answers();
     }
 
@@ -594,5 +594,10 @@ impl AddAssign for Snapshot {
     }
 }
 
+/// How many datagrams, or trains of them, one relay socket may bring before the other sockets get their turn.
+const RELAY_ROOMS_PER_TURN: usize = 16;
+/// The same for all of them together, before the clients get theirs. What these bring is in the order of those whom it is
+/// for: more at a time would save nothing, and the caches would lose it.
+const PEER_ROOMS_PER_TURN: usize = 64;
 /// How many errors of one relay socket are told before the other sockets get their turn.
 const ERRORS_PER_TURN: usize = 32;

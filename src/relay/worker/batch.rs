@@ -31,8 +31,9 @@ use rustix::{
     net::{SendFlags, sendmsg_addr, sendto},
 };
 
-/// How many datagrams, or trains of them, are received before any is served.
-pub(super) const ROOMS: usize = 64;
+/// How many datagrams, or trains of them, may be received before any is served. Where so many wait, several are of one
+/// client, and leave as one train.
+pub(super) const ROOMS: usize = 256;
 
 /// How many datagrams leave in one system call.
 pub(super) const DEPARTURES_MAX: usize = 64;
@@ -94,11 +95,6 @@ impl Arrivals {
     /// How many rooms are filled.
     pub(super) fn len(&self) -> usize {
         self.filled
-    }
-
-    /// Whether there is no room for more.
-    pub(super) fn is_full(&self) -> bool {
-        self.filled == ROOMS
     }
 
     /// Receives what waits, up to `rooms_max` rooms of it; says how many were filled. Fewer than there were: the socket
@@ -902,13 +898,13 @@ mod tests {
         let nothing = arrivals.receive(&to, 8).unwrap_err();
         assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
         for round in 0..3_u8 {
-            for number in 0..=ROOMS as u8 {
-                from.send_to(&[round, number], to.local_addr().unwrap())
+            for number in 0..=ROOMS {
+                from.send_to(&[round, number as u8], to.local_addr().unwrap())
                     .unwrap();
             }
             assert_eq!(arrivals.receive(&to, 10).unwrap(), 10);
             assert_eq!(arrivals.receive(&to, ROOMS).unwrap(), ROOMS - 10);
-            assert!(arrivals.is_full());
+            assert_eq!(arrivals.len(), ROOMS);
             for room in 0..ROOMS {
                 let datagrams: Vec<_> = arrivals.arrival(room).unwrap().datagrams().collect();
                 assert_eq!(datagrams, [&[round, room as u8]]);
@@ -982,7 +978,7 @@ mod tests {
                 let arrival = arrivals.arrival(room).unwrap();
                 all.extend(arrival.datagrams().map(<[u8]>::to_vec));
             }
-            if arrivals.is_full() {
+            if arrivals.len() == ROOMS {
                 arrivals.clear();
             }
         }

@@ -229,15 +229,20 @@ impl Relays {
         Ok(Some((peer, error.icmp)))
     }
 
-    /// Receives what waits on a relay socket; says how many rooms it filled.
+    /// Receives what waits on a relay socket, up to so many rooms; says how many it filled.
     ///
     /// # Errors
     /// `WouldBlock` when there is none; others concern something sent earlier.
-    pub(super) fn receive(&self, key: RelayKey, arrivals: &mut Arrivals) -> io::Result<usize> {
+    pub(super) fn receive(
+        &self,
+        key: RelayKey,
+        arrivals: &mut Arrivals,
+        rooms: usize,
+    ) -> io::Result<usize> {
         let Some((_, socket)) = self.udp(key) else {
             return Err(ErrorKind::WouldBlock.into());
         };
-        arrivals.receive(socket, ROOMS_PER_TURN)
+        arrivals.receive(socket, rooms)
     }
 
     /// Where peers connect to, of a TCP allocation.
@@ -442,9 +447,6 @@ struct Pool<'p> {
     ports: &'p Arc<Ports>,
 }
 
-/// How many datagrams, or trains of them, one relay socket may bring before the other sockets get their turn.
-pub(super) const ROOMS_PER_TURN: usize = 16;
-
 /// More than a socket's buffers hold that nobody has enlarged.
 const EMPTYING_TURNS_MAX: usize = 1024;
 
@@ -478,14 +480,14 @@ mod tests {
                 assert_eq!(second.relayed, first.relayed);
                 assert_eq!(relays.udp(second.key).unwrap().1.as_raw_fd(), socket);
                 let mut arrivals = Arrivals::new();
-                assert!(would_block(relays.receive(second.key, &mut arrivals)));
+                assert!(would_block(relays.receive(second.key, &mut arrivals, 1)));
                 assert!(would_block(relays.next_error(second.key)));
                 if ip.is_ipv4() {
                     let socket = relays.udp(second.key).unwrap().1;
                     assert_eq!(ip_mtu_discover(socket), Ok(Ipv4PathMtuDiscovery::DONT));
                 }
                 peer.send_to(b"new", second.relayed.0).unwrap();
-                assert_eq!(relays.receive(second.key, &mut arrivals).unwrap(), 1);
+                assert_eq!(relays.receive(second.key, &mut arrivals, 1).unwrap(), 1);
                 let arrival = arrivals.arrival(0).unwrap();
                 assert!(arrival.datagrams().eq([b"new"]));
             });

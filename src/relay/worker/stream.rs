@@ -22,7 +22,6 @@ use crate::relay::wire::stream::{Inbound, Unframed};
 use crate::relay::worker::connection::{Connection, Socket};
 use crate::relay::worker::line::Line;
 use crate::relay::worker::reactor::{Elapsed, Listener, Tcp};
-use crate::relay::worker::sending::Outgoing;
 use crate::relay::worker::{HandedOver, Mailbox, SharedWorker, hello, splice};
 use crate::source::Source;
 
@@ -312,7 +311,7 @@ fn feed(
     if !worker.is_connected(&client, line) {
         return Ok(Fed::Last(Next::End));
     }
-    let mut outgoing = Outgoing::default();
+    let mut outgoing = worker.sockets.outgoing();
     let mut count = 0;
     let mut messages = inbound.messages();
     let fed = loop {
@@ -331,7 +330,7 @@ fn feed(
         }
         count += 1;
     };
-    worker.end_turn(&mut outgoing);
+    worker.end_turn(outgoing);
     fed
 }
 

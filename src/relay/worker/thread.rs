@@ -33,7 +33,7 @@ use crate::relay::worker::neighbours::Parcels;
 use crate::relay::worker::peer_tcp::PeerConnections;
 use crate::relay::worker::reactor::{Listener, Reactor, Ready, Watch};
 use crate::relay::worker::relay_udp::{RelayPorts, Relays};
-use crate::relay::worker::sending::{Answers, Sockets, Unsent};
+use crate::relay::worker::sending::{Answers, Outgoing, Sockets, Unsent};
 use crate::relay::worker::{SharedWorker, Worker, sockets, stream};
 
 /// All that a worker starts with. Its listeners are one set of several on the same addresses.
@@ -146,6 +146,7 @@ impl Station {
             answers: Answers::default(),
             neighbours: Arc::clone(&seat.mailboxes),
             unsent: Unsent::default(),
+            room: Outgoing::default(),
         };
         let worker = Worker::new(engine, sockets, crew, Arc::clone(&reactor));
         let mut serving = JoinSet::new();
@@ -225,6 +226,8 @@ impl Station {
         }
     }
 
+    /// Does what others have asked for. Its room on the stack would be in the way of each turn.
+    #[inline(never)]
     fn obey(&mut self, now: Now) -> ControlFlow<()> {
         let mut orders = self.mailbox.collect();
         if orders.stop {
