@@ -157,6 +157,39 @@ async fn a_burst_to_a_slow_client_keeps_its_order_and_the_answers() {
 }
 
 #[tokio::test]
+async fn little_waits_for_a_client_that_does_not_read() {
+    let world = World::start();
+    for over in [Over::Tcp, Over::Tls] {
+        let before = world.relay.snapshot().await;
+        let (peer, mut client) = (
+            UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+            Client::new(&world, over).await,
+        );
+        let relayed = client.allocate().await.unwrap();
+        let peer_addr = peer.local_addr().unwrap();
+        client.bind_channel(0x4000, peer_addr).await.unwrap();
+        let flood = tokio::spawn(async move {
+            loop {
+                peer.send_to(&[0; 1200], relayed).await.unwrap();
+            }
+        });
+        // A second's worth of dropped video: nothing has room by now.
+        let dropped_before = before.unsent.to_clients;
+        world
+            .until("much dropped", |snapshot| {
+                snapshot.unsent.to_clients > dropped_before + 250
+            })
+            .await;
+        flood.abort();
+        let after = world.relay.snapshot().await;
+        let relayed = after.engine.to_clients.packets - before.engine.to_clients.packets;
+        let waiting = relayed - (after.unsent.to_clients - dropped_before);
+        // In the relay, in its socket, and in the client's.
+        assert!(waiting * 1200 < 1_000_000, "{over:?}: {waiting} datagrams wait");
+    }
+}
+
+#[tokio::test]
 async fn a_dead_peer_does_not_end_the_relay_socket() {
     let world = World::start();
     let (dead, peer) = (

@@ -194,8 +194,8 @@ fn fitting(messages: &[Parts<'_>]) -> usize {
     fitting.count().max(1)
 }
 
-/// About a second of video: what is older is worthless to the client.
-const DATA_BYTES_MAX: usize = 256 * 1024;
+/// With what the kernel keeps about a second of video: what is older is worthless to the client.
+const DATA_BYTES_MAX: usize = 128 * 1024;
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// A TLS session that has written all it had takes so much, records and all, before it must write again.
 const AT_ONCE_BYTES_MAX: usize = 48 * 1024;

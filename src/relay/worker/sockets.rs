@@ -68,11 +68,12 @@ fn enlarge(socket: SockRef<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// A TCP listener, one of several on the same address.
+/// A TCP listener, one of several on the same address; its connections inherit what is set up here.
 pub(crate) fn client_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = open(addr, Type::STREAM)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
+    socket.set_send_buffer_size(STREAM_BUFFER_BYTES)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -198,5 +199,7 @@ fn open(addr: SocketAddr, kind: Type) -> io::Result<Socket> {
 
 /// What the relay asks the kernel for, to receive and to send on each of its clients' sockets.
 pub const CLIENT_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// What waits in the kernel for a client over TCP or TLS: left to itself, it would let several seconds of media grow old.
+const STREAM_BUFFER_BYTES: usize = 128 * 1024;
 const BACKLOG: i32 = 1024;
 const RELAY_BACKLOG: i32 = 64;
