@@ -185,7 +185,10 @@ async fn little_waits_for_a_client_that_does_not_read() {
         let relayed = after.engine.to_clients.packets - before.engine.to_clients.packets;
         let waiting = relayed - (after.unsent.to_clients - dropped_before);
         // In the relay, in its socket, and in the client's.
-        assert!(waiting * 1200 < 1_000_000, "{over:?}: {waiting} datagrams wait");
+        assert!(
+            waiting * 1200 < 1_000_000,
+            "{over:?}: {waiting} datagrams wait"
+        );
     }
 }
 
