@@ -83,6 +83,8 @@ pub(crate) fn client_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
 pub(crate) fn relay_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
     let family = Family::of(addr.ip());
     let socket = open(addr, Type::DGRAM)?;
+    // It may have hundreds of holders; what the kernel grants was said of the clients' sockets.
+    socket.set_recv_buffer_size(RELAY_BUFFER_BYTES)?;
     socket.bind(&addr.into())?;
     let socket = socket.into();
     discover_no_mtu(&socket, family)?;
@@ -199,7 +201,23 @@ fn open(addr: SocketAddr, kind: Type) -> io::Result<Socket> {
 
 /// What the relay asks the kernel for, to receive and to send on each of its clients' sockets.
 pub const CLIENT_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// What the relay asks for to receive on each of its relay sockets.
+const RELAY_BUFFER_BYTES: usize = 1024 * 1024;
 /// What waits in the kernel for a client over TCP or TLS: left to itself, it would let several seconds of media grow old.
 const STREAM_BUFFER_BYTES: usize = 128 * 1024;
 const BACKLOG: i32 = 1024;
 const RELAY_BACKLOG: i32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_socket_has_room_for_a_burst() {
+        let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        let relay = relay_udp(addr).unwrap();
+        let plain = UdpSocket::bind(addr).unwrap();
+        let room = [&relay, &plain].map(|socket| SockRef::from(socket).recv_buffer_size().unwrap());
+        assert!(room[0] >= 2 * room[1].min(RELAY_BUFFER_BYTES), "{room:?}");
+    }
+}
