@@ -126,7 +126,7 @@ impl Worker {
     /// A message from a client.
     fn client_sent(&mut self, now: Now, client: FiveTuple, datagram: &[u8]) {
         let outcome = self.engine.handle_client(now, client, datagram);
-        self.sockets.deliver(outcome);
+        self.sockets.deliver(outcome, 0);
         self.settle(now);
     }
 
@@ -145,7 +145,7 @@ impl Worker {
                 }
                 match self.crew.host_of(&client, datagram) {
                     Some(host) if !self.engine.has_allocation(&client) => {
-                        host.visit(client, datagram);
+                        host.visit(client, arrival.traffic_class, datagram);
                     }
                     Some(_) | None => {
                         let outcome = self.engine.handle_client(now, client, datagram);
@@ -245,7 +245,11 @@ impl Worker {
     /// A datagram that came to another worker. Where it has moved an allocation the next ones come at once, before the
     /// client knows.
     fn visited(&mut self, now: Now, visit: &Visit) {
-        let Visit { client, datagram } = visit;
+        let Visit {
+            client,
+            traffic_class,
+            datagram,
+        } = visit;
         if client.transport == Transport::Dtls {
             self.hear_dtls(now, *client, datagram);
             if !self.sockets.dtls.knows(client) {
@@ -255,7 +259,7 @@ impl Worker {
         }
         let had_allocation = self.engine.has_allocation(client);
         let outcome = self.engine.handle_client(now, *client, datagram);
-        self.sockets.deliver(outcome);
+        self.sockets.deliver(outcome, *traffic_class);
         let number = self.crew.share.number;
         match (had_allocation, self.engine.has_allocation(client)) {
             (false, true) => self.crew.guests.welcome(*client, number),
@@ -268,7 +272,7 @@ impl Worker {
     /// A datagram from a client that speaks DTLS, or shall.
     fn client_sent_dtls(&mut self, now: Now, client: FiveTuple, datagram: &[u8]) {
         match self.crew.session_host(&client) {
-            Some(host) if !self.sockets.dtls.knows(&client) => host.visit(client, datagram),
+            Some(host) if !self.sockets.dtls.knows(&client) => host.visit(client, 0, datagram),
             Some(_) | None => self.hear_dtls(now, client, datagram),
         }
     }
@@ -343,7 +347,7 @@ impl Worker {
                 Err(_) => return false,
             };
             let outcome = self.engine.handle_icmp(now, key, peer, icmp);
-            self.sockets.deliver(outcome);
+            self.sockets.deliver(outcome, 0);
         }
         true
     }

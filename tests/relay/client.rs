@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use nix::sys::socket::{setsockopt, sockopt};
 use setu::relay::wire::address::XorAddress;
 use setu::relay::wire::attributes::ATTR_ICMP;
 use setu::relay::wire::stream::Inbound;
@@ -117,6 +118,14 @@ impl Client {
             Wire::Dtls(client) => client.socket.local_addr().unwrap(),
             Wire::Stream { .. } => panic!("asked of UDP clients only"),
         }
+    }
+
+    /// Gives what it sends this DSCP and ECN.
+    pub(crate) fn mark(&self, traffic_class: u8) {
+        let Wire::Udp(socket) = &self.wire else {
+            panic!("asked of UDP clients only");
+        };
+        setsockopt(socket, sockopt::Ipv4Tos, &traffic_class.into()).unwrap();
     }
 
     /// Binding: the reflexive address.

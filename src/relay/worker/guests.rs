@@ -25,6 +25,7 @@ pub(crate) struct Guests {
 #[derive(Debug)]
 pub(crate) struct Visit {
     pub(super) client: FiveTuple,
+    pub(super) traffic_class: u8,
     pub(super) datagram: Vec<u8>,
 }
 

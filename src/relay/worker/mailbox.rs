@@ -128,14 +128,17 @@ impl Mailbox {
     }
 
     /// Gives the worker a datagram that came to another one; drops it where too many wait.
-    pub(super) fn visit(&self, client: FiveTuple, datagram: &[u8]) {
+    pub(super) fn visit(&self, client: FiveTuple, traffic_class: u8, datagram: &[u8]) {
         self.offer(|orders| {
             let bytes = orders.visiting_bytes + datagram.len();
             let has_room = bytes <= VISITING_BYTES_MAX && orders.visits.len() < VISITS_MAX;
             if has_room {
                 orders.visiting_bytes = bytes;
-                let datagram = datagram.to_vec();
-                orders.visits.push(Visit { client, datagram });
+                orders.visits.push(Visit {
+                    client,
+                    traffic_class,
+                    datagram: datagram.to_vec(),
+                });
             }
             has_room
         });

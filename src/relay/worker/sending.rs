@@ -220,9 +220,9 @@ impl Sockets {
     }
 
     /// Sends one outcome at once.
-    pub(super) fn deliver(&mut self, outcome: Outcome<'_>) {
+    pub(super) fn deliver(&mut self, outcome: Outcome<'_>, traffic_class: u8) {
         let mut outgoing = self.outgoing();
-        outgoing.push(outcome, 0);
+        outgoing.push(outcome, traffic_class);
         self.deliver_last(outgoing);
     }
 
