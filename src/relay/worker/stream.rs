@@ -338,8 +338,9 @@ fn feed(
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long a connection may take to say anything at all.
 const FIRST_BYTES_TIME_MAX: Duration = Duration::from_secs(10);
-/// How long a message may take; a stalled network may recover, and the call with it.
-const MESSAGE_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a message may take: a stalled network may recover, and the call with it, which ICE gives up no sooner (consent,
+/// [RFC 7675 §5.1](https://www.rfc-editor.org/rfc/rfc7675#section-5.1)).
+const MESSAGE_TIME_MAX: Duration = Duration::from_secs(30);
 /// The same for who has no allocation. Much that is no TURN begins like a long ChannelData message, HTTP's `GET ` too.
 const STRANGERS_MESSAGE_TIME_MAX: Duration = Duration::from_secs(3);
 /// How long a connection without an allocation may say nothing.
