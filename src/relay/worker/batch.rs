@@ -23,6 +23,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd},
     ptr::{self, NonNull},
     slice,
+    sync::Once,
 };
 
 use nix::libc;
@@ -345,10 +346,13 @@ impl Trains {
         }
     }
 
-    /// A device on the way refuses: from now on every datagram leaves by itself.
+    /// A device on the way refuses: from now on every datagram leaves by itself. Each worker finds out; one says so.
     fn give_up(&self) {
+        static SAID: Once = Once::new();
         if self.are_cut.replace(false) {
-            tracing::warn!("a network device refuses UDP GSO: datagrams leave one by one");
+            SAID.call_once(|| {
+                tracing::warn!("a network device refuses UDP GSO: datagrams leave one by one");
+            });
         }
     }
 }

@@ -88,8 +88,11 @@ impl Ports {
                     self.pool().set_aside(now.mono, taken);
                 }
                 Err(error) => {
-                    tracing::warn!(port = taken.port, %error, "cannot open a relay port");
-                    self.pool().put_back(taken);
+                    let mut pool = self.pool();
+                    if pool.complains(now.mono) {
+                        tracing::warn!(port = taken.port, %error, "cannot open a relay port");
+                    }
+                    pool.put_back(taken);
                     return None;
                 }
             }
@@ -180,6 +183,8 @@ struct Pool {
     kept_max: usize,
     /// How many ports each worker has, where they share.
     leases: Vec<usize>,
+    /// When it was last said that a port can't be opened.
+    complained: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -213,6 +218,7 @@ impl Pool {
             reserved: HashMap::new(),
             aside: BTreeMap::new(),
             kept: BTreeMap::new(),
+            complained: None,
         }
     }
 
@@ -262,6 +268,17 @@ impl Pool {
         }
     }
 
+    /// Whether to say that a port can't be opened: clients ask again and again.
+    fn complains(&mut self, now: Instant) -> bool {
+        let is_due = self
+            .complained
+            .is_none_or(|last| now >= last + COMPLAINT_EVERY);
+        if is_due {
+            self.complained = Some(now);
+        }
+        is_due
+    }
+
     fn keeps_more(&self) -> bool {
         self.kept.len() < self.kept_max
     }
@@ -302,6 +319,7 @@ impl Pool {
 /// How long the port above an even one waits for its client; at least 30 s
 /// ([RFC 8656 §7.2](https://www.rfc-editor.org/rfc/rfc8656#section-7.2)).
 const RESERVATION_LIFETIME: Duration = Duration::from_secs(30);
+const COMPLAINT_EVERY: Duration = Duration::from_secs(10);
 const BIND_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// More than a usual range has.
 const BIND_ATTEMPTS_MAX: usize = 64;
@@ -398,6 +416,14 @@ mod tests {
             }
             assert_eq!(draws, [100; 41]);
         }
+    }
+
+    #[test]
+    fn what_goes_wrong_again_and_again_is_said_now_and_then() {
+        let (mut pool, now) = (Pool::new(49160..=49200, 0), Now::read().mono);
+        let said =
+            [0, 1, 9, 10, 11, 25].map(|secs| pool.complains(now + Duration::from_secs(secs)));
+        assert_eq!(said, [true, false, false, true, false, true]);
     }
 
     #[test]
