@@ -181,7 +181,7 @@ impl Store {
         let mut sessions = self.table.shard(id);
         let entry = sessions.entry(id.clone()).or_default();
         if entry.as_of >= entry_id {
-            return;
+            return self.note_again(step, id, entry.session());
         }
         entry.as_of = entry_id;
         let was_busy = !entry.session().is_empty();
@@ -426,6 +426,17 @@ impl Store {
             self.tickets().insert(ticket, id.clone());
         }
         self.forget(id, &change.void);
+    }
+
+    /// A step that is part of this session already. A start reads the log from its beginning: a session that was joined
+    /// before this one may just have taken a ticket that goes along to this one.
+    fn note_again(&self, step: &Step, id: &SessionId, session: &Session) {
+        if let Op::Join { member, .. } = &step.op
+            && let Some(ticket) = member.ticket
+            && session.tickets().any(|own| own == ticket)
+        {
+            self.tickets().insert(ticket, id.clone());
+        }
     }
 
     /// Tickets open nothing in this session any more; whoever went on to another took theirs along.

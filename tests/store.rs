@@ -194,6 +194,32 @@ fn an_entry_that_is_part_of_a_session_already_is_not_done_again() {
 }
 
 #[test]
+fn a_ticket_goes_along_when_the_log_is_read_again_from_its_beginning() {
+    let mut cluster = Cluster::new();
+    let earlier = &cluster.stores[0];
+    // One moves, and one leaves before joining the next.
+    join(earlier, "one", socket(1));
+    join(earlier, "two", socket(1));
+    leave(earlier, "one", socket(1)).unwrap();
+    join(earlier, "one", socket(2));
+    leave(earlier, "one", socket(2)).unwrap();
+    join(earlier, "two", socket(2));
+    // And one is not there any more.
+    join(earlier, "two", socket(3));
+    leave(earlier, "two", socket(3)).unwrap();
+    cluster.append_everything();
+    let entries = 0..cluster.log.len();
+    entries.clone().for_each(|at| cluster.read(0, at));
+
+    let (two, as_of) = (session("two"), EntryId(entries.end as u64, 0));
+    let state = cluster.stores[0].view(&two, Clone::clone);
+    cluster.stores[1].restore(Now::read(), as_of, &two, state, |_, _, _| ());
+    entries.for_each(|at| cluster.read(1, at));
+    let found = [1, 2, 3].map(|number| cluster.stores[1].session_of(ticket(number)));
+    assert_eq!(found, [Some(two.clone()), Some(two), None]);
+}
+
+#[test]
 fn one_node_writes_the_keys_of_a_session() {
     let mut cluster = Cluster::new();
     let start = Now::read();

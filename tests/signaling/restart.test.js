@@ -77,6 +77,33 @@ test('clients that come back after a restart are members, without doing anything
   await setu.stop()
 })
 
+test('whoever was in another session before comes back to the last one after a restart', async () => {
+  const [earlier, session] = [unique('s'), unique('s')]
+  const setu = await startNode()
+  const proxy = await startProxy(setu.port)
+  const options = { url: proxy.origin, reconnection: true }
+  const [moved, left] = [await member(earlier, 'moved', options), await member(earlier, 'left', options)]
+  await done(left, 'leave-session', { participantId: 'left' })
+  for (const client of [moved, left]) {
+    client.session = session
+    await done(client, 'join-session', { participantId: client.id_ })
+    await heard(client)
+  }
+  await eventually(async () => (await redis.json(`participants:${session}`))?.join() === 'moved,left', 'written')
+  await eventually(async () => !(await redis.exists(`participants:${earlier}`)), 'nobody is in the first one')
+  await setu.kill()
+  await setu.start()
+  proxy.leadTo(setu.port)
+  for (const client of [moved, left]) {
+    if (!client.connected) await within(occurs(client, 'connect'), () => 'the return')
+    assert.equal(client.recovered, true, client.id_)
+    assert.equal((await next(client, 'session-joined', ({ iceServers }) => iceServers)).sessionId, session)
+  }
+  for (const client of [moved, left]) client.disconnect()
+  await proxy.stop()
+  await setu.stop()
+})
+
 test('those who do not come back after a restart are forgotten', async () => {
   const session = unique('s')
   const setu = await startNode()
