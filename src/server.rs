@@ -257,21 +257,42 @@ fn store(settings: &store::Settings) -> anyhow::Result<(Store, Option<Opened>)> 
 /// A Redis, and what is heard from there.
 type Opened = (Redis, mpsc::Receiver<LogEvent>);
 
-/// Credentials of one node open the relays of all. Where Redis is away, its secret is adopted when it comes.
+/// Credentials of one node open the relays of all. The secret is agreed on again whenever Redis is reached, which may
+/// have been away until then, or may have forgotten it.
 async fn share_secret(redis: Redis, credentials: Arc<Credentials>) {
-    let Some(own) = credentials.secret() else {
+    let Some(mut own) = credentials.secret() else {
         return;
     };
-    if let Some(secret) = redis.share_secret(own.expose(), SECRET_TIMEOUT).await {
-        return credentials.adopt(Redacted::new(secret));
-    }
-    warn!("Redis is away: until it comes, no other node accepts this one's credentials");
-    tokio::spawn(async move {
-        while !redis.is_live() {
-            tokio::time::sleep(SECRET_TIMEOUT).await;
+    let mut connections = redis.connections();
+    let agreed = redis.share_secret(own.expose(), SECRET_TIMEOUT).await;
+    let is_agreed = agreed.is_some();
+    match agreed {
+        Some(secret) => {
+            own = Redacted::new(secret);
+            credentials.adopt(own.clone());
         }
-        if let Some(secret) = redis.share_secret(own.expose(), Duration::MAX).await {
-            credentials.adopt(Redacted::new(secret));
+        None => {
+            warn!("Redis is away: until it comes, no other node accepts this one's credentials");
+        }
+    }
+    tokio::spawn(async move {
+        if is_agreed {
+            connections.next().await;
+        }
+        loop {
+            let shared = redis.share_secret(own.expose(), Duration::MAX).await;
+            // The operator may have set another one meanwhile, which is not for this task to replace.
+            if credentials.secret().as_ref() != Some(&own) {
+                return;
+            }
+            if let Some(secret) = shared.filter(|secret| secret != own.expose()) {
+                warn!(
+                    "Redis holds another secret: nodes that never had this one's refuse what it signed"
+                );
+                own = Redacted::new(secret);
+                credentials.adopt(own.clone());
+            }
+            connections.next().await;
         }
     });
 }

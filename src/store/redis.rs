@@ -24,6 +24,7 @@ mod write_behind;
 
 use std::{
     fmt,
+    future::pending,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -145,6 +146,12 @@ impl Redis {
         timeout(within, self.shared.agree_on_secret(own)).await.ok()
     }
 
+    /// Tells of every connection that is made from now on.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        Connections(self.shared.line.subscribe())
+    }
+
     /// Whether Redis is there and takes what it is given.
     #[must_use]
     pub fn is_live(&self) -> bool {
@@ -164,6 +171,24 @@ impl Redis {
             debug!("not everything was written to Redis in time");
         }
         write_behind.relax();
+    }
+}
+
+/// Connections to Redis, as they come.
+pub struct Connections(watch::Receiver<Option<Line>>);
+
+impl Connections {
+    /// Waits for the next one. What was in Redis before may be gone.
+    pub async fn next(&mut self) {
+        loop {
+            if self.0.changed().await.is_err() {
+                // Nobody connects any more.
+                return pending().await;
+            }
+            if self.0.borrow_and_update().is_some() {
+                return;
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 // Redis goes away in mid-session and comes back: whoever is in a session does not notice.
 
 import assert from 'node:assert/strict'
+import { createHmac } from 'node:crypto'
 import { describe, test } from 'node:test'
 import { setTimeout as passes } from 'node:timers/promises'
 import { done, eventually, heard, heardBut, member, next, signal, told, unique, within } from './harness.js'
@@ -81,6 +82,29 @@ describe('Redis goes and comes back', { concurrency: true }, () => {
       assert.deepEqual([queue.filter((id) => id !== 'erin'), currentReader], [['bob'], 'bob'])
       for (const client of [alice, bob, carol, erin, frank, gone]) client.disconnect()
       await setu.stop()
+      await redis.kill()
+    })
+  }
+
+  for (const [when, starts] of [['once it is back', 'after'], ['while it is away', 'meanwhile']]) {
+    test(`a Redis that has forgotten the secret is told it, and a node that starts ${when} shares it`, async () => {
+      const redis = await startRedis()
+      const nodes = await twoNodes(redis)
+      const secret = await redis.command('GET', SECRET)
+      await redis.kill()
+      for (const setu of nodes) await eventually(async () => (await setu.health()).status === 'degraded', 'both know')
+      const startThird = async () => nodes.push(await startSetu({ SETU_STORE__REDIS_URL: redis.url }))
+      if (starts === 'meanwhile') await startThird()
+      await redis.start()
+      if (starts === 'after') {
+        await eventually(async () => (await redis.command('GET', SECRET)) === secret, 'it is there again')
+        await startThird()
+      }
+
+      for (const setu of nodes) {
+        await eventually(async () => isSignedBy(await redis.command('GET', SECRET), await credential(setu)), setu.url)
+      }
+      for (const setu of nodes) await setu.stop()
       await redis.kill()
     })
   }
@@ -275,6 +299,16 @@ describe('Redis goes and comes back', { concurrency: true }, () => {
     await redis.kill()
   })
 })
+
+const SECRET = 'setu:secret'
+
+async function credential(setu) {
+  const { iceServers } = await (await fetch(`${setu.url}/ice-servers?participantId=guest`)).json()
+  return iceServers.find(({ username }) => username)
+}
+
+const isSignedBy = (secret, { username, credential }) =>
+  credential === createHmac('sha1', secret).update(username).digest('base64')
 
 /** The timer's tick comes in time, whatever Redis does. */
 async function ticks(client, timeLeft, at) {
