@@ -35,6 +35,7 @@ pub mod nodes;
 mod offered;
 mod protocol;
 pub mod reckoning;
+pub mod revocations;
 mod service;
 pub mod session;
 mod socket;
@@ -153,6 +154,7 @@ impl Signaling {
             credentials,
             relay,
             leases: Mutex::new(Leases::default()),
+            revocations: Mutex::default(),
             nodes,
             offered: Offered::default(),
             questions: Questions::default(),

@@ -24,6 +24,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("signaling::node_info", 2),
     ("signaling::nodes", 2),
     ("signaling::reckoning", 2),
+    ("signaling::revocations", 2),
     ("relay::worker", 3),
     ("store", 3),
     ("relay", 4),

@@ -61,7 +61,7 @@ impl Signaling {
                 }
                 LogEvent::Returned { data_lost } => {
                     tracing::info!(data_lost, "Redis is back");
-                    service.reunite(data_lost);
+                    service.reunite(now, data_lost);
                 }
             }
             // What is stored is told by the time that all nodes agree on.
@@ -85,7 +85,7 @@ impl Signaling {
             if let (Ok(participant), Ok(until)) =
                 (ParticipantId::parse(&participant), until.parse())
             {
-                self.service.revoked(&participant, UnixSeconds(until));
+                self.service.revoked(now, &participant, UnixSeconds(until));
             }
         }
         let sessions = snapshots.len();

@@ -34,6 +34,7 @@ use super::nodes::Nodes;
 use super::offered::Offered;
 use super::protocol::{Event, Join, Limit, Refusal, Reply, Request, SessionJoined};
 use super::reckoning::Reckoning;
+use super::revocations::Revocations;
 use super::session::Session;
 use super::session::change::{Change, News, Trespass};
 use super::session::json::Json;
@@ -54,6 +55,7 @@ pub(super) struct Service {
     pub(super) credentials: Arc<Credentials>,
     pub(super) relay: Relay,
     pub(super) leases: Mutex<Leases>,
+    pub(super) revocations: Mutex<Revocations>,
     pub(super) nodes: Mutex<Nodes>,
     /// What operators see of how media may travel.
     pub(super) offered: Offered,
@@ -580,6 +582,12 @@ impl Service {
 
     pub(super) fn leases(&self) -> MutexGuard<'_, Leases> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn revocations(&self) -> MutexGuard<'_, Revocations> {
+        self.revocations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn nodes(&self) -> MutexGuard<'_, Nodes> {

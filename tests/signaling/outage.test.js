@@ -109,6 +109,30 @@ describe('Redis goes and comes back', { concurrency: true }, () => {
     })
   }
 
+  test('a Redis that has forgotten whose credentials are refused is told it', async () => {
+    const redis = await startRedis()
+    const setu = await startSetu({ SETU_STORE__REDIS_URL: redis.url })
+    const alice = await member(unique('s'), unique('alice'), { url: setu.url })
+    await done(alice, 'leave-session', { participantId: alice.id_ })
+    const key = `setu:revoked:${alice.id_}`
+    await eventually(() => redis.exists(key), 'it is refused')
+    const until = await redis.json(key)
+    // A node that starts in between has read of it only.
+    await setu.kill()
+    await setu.start()
+    await redis.kill()
+    await eventually(async () => (await setu.health()).status === 'degraded', 'it knows')
+    await redis.start()
+
+    // Or up to a second more: the start has read of the leave too.
+    await eventually(async () => (await redis.json(key)) >= until, 'it is refused again')
+    const left = until - Date.now() / 1000
+    assert.equal(Math.abs(await redis.ttl(key) - left) < 10, true, `${left} s`)
+    alice.disconnect()
+    await setu.stop()
+    await redis.kill()
+  })
+
   test('of who left since its copy was made, a Redis that comes back with an older one keeps nobody', async () => {
     const redis = await startRedis()
     const setu = await startSetu({ SETU_STORE__REDIS_URL: redis.url })

@@ -117,7 +117,14 @@ impl Service {
     }
 
     /// A credential that was revoked, by an earlier process or another node.
-    pub(in crate::signaling) fn revoked(&self, participant: &ParticipantId, until: UnixSeconds) {
+    pub(in crate::signaling) fn revoked(
+        &self,
+        now: Now,
+        participant: &ParticipantId,
+        until: UnixSeconds,
+    ) {
+        self.revocations()
+            .note(now.unix.seconds(), participant, until);
         self.credentials.remember_revoked(participant, until);
         self.relay.revoke(UserId::of(participant), until);
     }
@@ -175,9 +182,12 @@ impl Service {
     }
 
     /// Redis is back: what was lost is written again.
-    pub(in crate::signaling) fn reunite(&self, data_lost: bool) {
+    pub(in crate::signaling) fn reunite(&self, now: Now, data_lost: bool) {
         if !data_lost {
             return;
+        }
+        for (participant, until) in self.revocations().lasting(now.unix.seconds()) {
+            self.store_revoked(now.unix, participant, until);
         }
         let kept = self.kept();
         if let Some(log) = self.store.log() {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::clock::{Now, UnixMillis};
+use crate::clock::{Now, UnixMillis, UnixSeconds};
 use crate::ident::{ParticipantId, SessionId, UserId};
 use crate::relay::engine::signaled::PeerMode;
 use crate::signaling::candidates;
@@ -76,7 +76,18 @@ impl Service {
         self.relay.revoke(user.clone(), until);
         // What they relayed was of the stay that ends here.
         self.relay.forget_usage(&user);
-        let kept = until.millis().since(at);
+        self.revocations().note(at.seconds(), participant, until);
+        self.store_revoked(at, participant, until);
+    }
+
+    /// Nodes that start learn of it.
+    pub(super) fn store_revoked(
+        &self,
+        now: UnixMillis,
+        participant: &ParticipantId,
+        until: UnixSeconds,
+    ) {
+        let kept = until.millis().since(now);
         let key = format!("setu:revoked:{participant}");
         self.put(&key, until.0.to_string(), kept);
     }
