@@ -295,8 +295,8 @@ impl Signaling {
                     Job::Chore(chore) => self.transport.see_to(&chore),
                     Job::Tick(session, due) => service.tick(now, &session, due),
                     Job::Lapse(absence) => service.lapse(now, &absence),
-                    Job::Rejoin => self.transport.for_each(|connection| {
-                        service.join_again(now, connection);
+                    Job::Rejoin(names) => self.transport.for_each(|connection| {
+                        service.join_again(now, connection, &names);
                     }),
                 }
             }

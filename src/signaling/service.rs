@@ -8,6 +8,7 @@ mod timing;
 
 use std::{
     cell::Cell,
+    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -80,8 +81,8 @@ pub(super) enum Job {
     Tick(SessionId, UnixMillis),
     /// The grace of an absence is over.
     Lapse(Absence),
-    /// Members that other nodes took for dead join again.
-    Rejoin,
+    /// Members that other nodes took for dead join again, under the names by which their sockets were known.
+    Rejoin(HashMap<SocketId, Arc<str>>),
 }
 
 /// Who comes back by a ticket.

@@ -135,6 +135,11 @@ impl Session {
         self.participants.name(participant)
     }
 
+    /// The connections to a node, and what the participants behind them go by.
+    pub fn names_on(&self, node: NodeId) -> impl Iterator<Item = (SocketId, Arc<str>)> {
+        self.participants.names_on(node)
+    }
+
     /// The connections of a participant.
     #[must_use]
     pub fn sockets_of(&self, participant: &ParticipantId) -> Vec<SocketId> {

@@ -124,6 +124,28 @@ test('one who does not come back is gone for the others too', async () => {
   await eventually(async () => (await redis.json(`participants:${session}`))?.join() === 'alice,bob', 'the key')
 })
 
+test('who was taken for dead with their node comes back under the name they had', async () => {
+  const session = unique('s')
+  const bob = await first(session, 'bob')
+  // Her first socket gives no name.
+  const unnamed = await second(session, 'alice')
+  const alice = await member(session, 'alice', { url: proxy.origin, name: 'Alice Devi' })
+  for (const client of [bob, unnamed, alice]) await heard(client)
+  nodes[1].freeze()
+  await next(bob, 'participant-left')
+  nodes[1].wake()
+  for (const socket of ['first', 'second']) {
+    assert.equal((await next(bob, 'participant-joined')).participantName, 'Alice Devi', socket)
+  }
+  for (const client of [unnamed, alice]) {
+    const { participantNames } = await next(client, 'session-joined', ({ iceServers }) => iceServers)
+    assert.equal(participantNames.alice, 'Alice Devi')
+    assert.equal(client.connected, true)
+  }
+  assert.deepEqual((await first(session, 'carol')).joined.participantNames,
+    { bob: 'bob', alice: 'Alice Devi', carol: 'carol' })
+})
+
 for (const [whose, victim] of [['the killed', 1], ['the other', 0]]) {
   test(`a timer that was started on ${whose} node goes on in its rhythm`, async () => {
     const session = unique('s')

@@ -1,6 +1,7 @@
 //! What other nodes do, as this one reads it in the log; and what this one tells them of itself.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -13,6 +14,7 @@ use crate::signaling::nodes::GREETING;
 use crate::signaling::protocol::{Event, Join};
 use crate::signaling::session::Session;
 use crate::signaling::session::op::{Op, Step};
+use crate::signaling::session::socket::SocketId;
 use crate::signaling::session::timer::Timer;
 use crate::store::log::{Body, EntryId, Envelope};
 
@@ -238,18 +240,29 @@ impl Service {
             at: UnixMillis(id.0),
             op: Op::NodeGone { node: dead },
         };
+        let is_own = dead == self.store.node();
+        let mut names = HashMap::new();
         let there = |session: &Session| session.nodes().any(|node| node == dead);
         for session in self.store.find(there) {
+            if is_own {
+                let note = |state: &Session| names.extend(state.names_on(dead));
+                self.store.view(&session, note);
+            }
             self.follow(now, id, &session, &step, false);
         }
-        if dead == self.store.node() && !self.stopping.load(Ordering::Relaxed) {
+        if is_own && !self.stopping.load(Ordering::Relaxed) {
             tracing::warn!("this node was taken for dead: its members join again");
-            self.agenda.add(now.mono, Job::Rejoin);
+            self.agenda.add(now.mono, Job::Rejoin(names));
         }
     }
 
     /// A member that others believe to be gone.
-    pub(in crate::signaling) fn join_again(&self, now: Now, connection: &mut Connection) {
+    pub(in crate::signaling) fn join_again(
+        &self,
+        now: Now,
+        connection: &mut Connection,
+        names: &HashMap<SocketId, Arc<str>>,
+    ) {
         let Some(member) = connection.joined.clone() else {
             return;
         };
@@ -260,7 +273,7 @@ impl Service {
             let join = Join {
                 session: member.session,
                 participant: member.participant,
-                name: None,
+                name: names.get(&connection.socket).map(ToString::to_string),
             };
             self.come_back(now, connection, join);
         }

@@ -130,6 +130,15 @@ impl Participants {
         })
     }
 
+    /// The connections to a node, and what the participants behind them go by.
+    pub(super) fn names_on(&self, node: NodeId) -> impl Iterator<Item = (SocketId, Arc<str>)> {
+        self.0.iter().flat_map(move |one| {
+            let sockets = one.sockets.iter().map(|member| member.socket);
+            let here = sockets.filter(move |socket| socket.node == node);
+            here.map(|socket| (socket, Arc::clone(&one.name)))
+        })
+    }
+
     /// All sockets of one participant; none for whom nobody knows.
     pub(super) fn sockets(&self, id: &ParticipantId) -> impl Iterator<Item = Member> {
         let sockets = self.position(id).map_or(&[][..], |at| &self.0[at].sockets);

@@ -113,6 +113,15 @@ fn a_name_lasts_until_another_is_given() {
 }
 
 #[test]
+fn by_whichever_socket_a_participant_has_one_name() {
+    let mut session = room(&[(A, "alice"), (B, "bob")]);
+    join_as(&mut session, B2, "bob", "Bob");
+    let names = |node| -> Vec<_> { session.names_on(node).collect() };
+    assert_eq!(names(A.node), [(A, "alice".into()), (B, "Bob".into())]);
+    assert_eq!(names(B2.node), [(B2, "Bob".into())]);
+}
+
+#[test]
 fn whom_a_message_reaches() {
     let session = room(&[(A, "alice"), (B, "bob"), (B2, "bob"), (C, "carol")]);
     let others = session.route(B, &who("bob"), &Recipient::Others);
