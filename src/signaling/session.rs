@@ -61,8 +61,8 @@ impl Session {
                 member,
                 participant,
                 name,
-            } => Ok(self.join(*member, participant, name.as_deref())),
-            Op::Leave { by, participant } => self.leave(*by, participant),
+            } => Ok(self.join(at, *member, participant, name.as_deref())),
+            Op::Leave { by, participant } => self.leave(at, *by, participant),
             Op::Disconnect { socket, parting } => Ok(self.disconnect(at, *socket, *parting)),
             Op::Remove { participant } => Ok(self.remove(participant)),
             Op::NodeGone { node } => Ok(self.node_gone(at, *node)),
@@ -298,7 +298,13 @@ impl Session {
         verse + queue + 256
     }
 
-    fn join(&mut self, member: Member, participant: &ParticipantId, name: Option<&str>) -> Change {
+    fn join(
+        &mut self,
+        at: UnixMillis,
+        member: Member,
+        participant: &ParticipantId,
+        name: Option<&str>,
+    ) -> Change {
         let socket = member.socket;
         let own = self.participants.owner(socket).cloned();
         let mut change = match own.filter(|own| own != participant) {
@@ -313,7 +319,7 @@ impl Session {
         if let Some(ticket) = member.ticket {
             self.participants.take_ticket(ticket, socket);
         }
-        let is_news = self.participants.add(member, participant, name);
+        let is_news = self.participants.add(at, member, participant, name);
         change.tell(Audience::Others(socket), News::Roster);
         if is_news && !returns {
             let (id, name) = (participant.clone(), self.participants.name(participant));
@@ -326,9 +332,29 @@ impl Session {
         change
     }
 
-    fn leave(&mut self, by: SocketId, participant: &ParticipantId) -> Result<Change, Trespass> {
+    fn leave(
+        &mut self,
+        at: UnixMillis,
+        by: SocketId,
+        participant: &ParticipantId,
+    ) -> Result<Change, Trespass> {
         self.check(by, participant)?;
-        Ok(self.leave_as(by, participant))
+        // A node whose steps reach the log late may say this of somebody who is back by now.
+        Ok(match self.participants.is_back(at, by, participant) {
+            true => self.leave_by_one(by, participant),
+            false => self.leave_as(by, participant),
+        })
+    }
+
+    /// The participant stays, by sockets that joined later.
+    fn leave_by_one(&mut self, socket: SocketId, participant: &ParticipantId) -> Change {
+        let mut change = Change::default();
+        let ticket = self.participants.lost_with(socket).map(|lost| lost.ticket);
+        change.void.extend(ticket);
+        self.participants.remove(socket, participant);
+        let left = News::Left(participant.clone());
+        change.tell(Audience::These(vec![socket]), left);
+        change
     }
 
     fn leave_as(&mut self, socket: SocketId, participant: &ParticipantId) -> Change {

@@ -124,6 +124,41 @@ test('one who does not come back is gone for the others too', async () => {
   await eventually(async () => (await redis.json(`participants:${session}`))?.join() === 'alice,bob', 'the key')
 })
 
+test('a leave that the others hear of late takes nobody who has come back meanwhile', async () => {
+  const link = await startProxy(redis.port)
+  const url = link.origin.replace('http', 'redis').replace('localhost', '127.0.0.1')
+  const late = await startSetu({ SETU_STORE__REDIS_URL: url })
+  const session = unique('s')
+  const [bob, ben] = [await member(session, 'bob', { url: late.url }), await first(session, 'ben')]
+  const alice = await member(session, 'alice', { url: late.url })
+  await next(ben, 'participant-joined')
+  for (const client of [bob, ben]) await heard(client)
+  link.hold()
+  await done(alice, 'leave-session', { participantId: 'alice' })
+  await next(bob, 'participant-left')
+  // More than clocks differ by.
+  const left = Date.now()
+  await eventually(() => Date.now() > left + 100, 'a moment later')
+  const back = await first(session, 'alice')
+  await next(ben, 'participant-joined')
+  link.release()
+
+  await next(bob, 'participant-joined', ({ participantId }) => participantId === 'alice')
+  await done(bob, 'webrtc-offer', signal(bob, 'offer', 'ben', 'after the leave'))
+  await next(ben, 'webrtc-offer')
+  for (const client of [bob, ben, back]) {
+    assert.deepEqual((await heard(client)).filter(([event]) => event === 'participant-left'), [], client.id_)
+  }
+  for (const [i, setu] of [late, nodes[0]].entries()) {
+    const newcomer = await member(session, `carol${i}`, { url: setu.url })
+    assert.equal(newcomer.joined.participants.includes('alice'), true, setu.url)
+  }
+  await done(bob, 'webrtc-offer', signal(bob, 'offer', 'alice', 'still here'))
+  assert.equal((await next(back, 'webrtc-offer')).data, 'still here')
+  await late.stop()
+  await link.stop()
+})
+
 test('who was taken for dead with their node comes back under the name they had', async () => {
   const session = unique('s')
   const bob = await first(session, 'bob')

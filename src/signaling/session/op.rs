@@ -33,7 +33,8 @@ pub enum Op {
         /// What they want to be called from now on.
         name: Option<Arc<str>>,
     },
-    /// A socket leaves for good: the participant has left, even if another socket of theirs stays a member.
+    /// A socket leaves for good: the participant has left, even if another socket of theirs stays a member. Not if that
+    /// one joined later, by another node.
     Leave {
         /// Who goes.
         by: SocketId,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::UnixMillis;
 use crate::ident::{NodeId, ParticipantId};
 
 use super::Roster;
@@ -19,10 +20,20 @@ pub(super) struct Participants(Vec<Participant>);
 struct Participant {
     id: ParticipantId,
     name: Arc<str>,
-    sockets: Vec<Member>,
+    sockets: Vec<Joined>,
     /// False once they said goodbye while another socket of theirs stayed: that one is still a member and can be
     /// addressed, but the others have been told that the participant left.
     present: bool,
+}
+
+/// A socket of a participant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Joined {
+    #[serde(flatten)]
+    member: Member,
+    /// When it joined last.
+    #[serde(default)]
+    since: UnixMillis,
 }
 
 /// What the loss of a socket means.
@@ -39,9 +50,16 @@ pub(super) enum Gone {
 impl Participants {
     /// True if the others have not heard of it. Whoever had left and comes back goes to the end, and is new to them by
     /// whichever socket.
-    pub(super) fn add(&mut self, member: Member, id: &ParticipantId, name: Option<&str>) -> bool {
+    pub(super) fn add(
+        &mut self,
+        since: UnixMillis,
+        member: Member,
+        id: &ParticipantId,
+        name: Option<&str>,
+    ) -> bool {
+        let joined = Joined { member, since };
         let mut participant = match self.position(id) {
-            Some(at) if self.0[at].present => return self.0[at].join(member, name),
+            Some(at) if self.0[at].present => return self.0[at].join(joined, name),
             Some(at) => self.0.remove(at),
             None => Participant {
                 id: id.clone(),
@@ -51,7 +69,7 @@ impl Participants {
             },
         };
         participant.present = true;
-        participant.join(member, name);
+        participant.join(joined, name);
         self.0.push(participant);
         true
     }
@@ -79,6 +97,14 @@ impl Participants {
         }
     }
 
+    /// Whether somebody who says goodbye on `socket` has come back by another node since. On one node what comes
+    /// later is later, whatever its clock says.
+    pub(super) fn is_back(&self, at: UnixMillis, socket: SocketId, id: &ParticipantId) -> bool {
+        let is_later = |own: &Joined| own.member.socket.node != socket.node && own.since > at;
+        let returned = |one: &Participant| one.present && one.sockets.iter().any(is_later);
+        self.position(id).is_some_and(|at| returned(&self.0[at]))
+    }
+
     /// As whom `socket` is a member.
     pub(super) fn owner(&self, socket: SocketId) -> Option<&ParticipantId> {
         let owner = self.0.iter().find(|one| one.has(socket));
@@ -88,7 +114,7 @@ impl Participants {
     /// A ticket is its last holder's: no socket but `holder` has it from now on.
     pub(super) fn take_ticket(&mut self, ticket: Ticket, holder: SocketId) {
         let everyone = self.0.iter_mut().flat_map(|one| &mut one.sockets);
-        for member in everyone.filter(|member| member.socket != holder) {
+        for Joined { member, .. } in everyone.filter(|own| own.member.socket != holder) {
             member.ticket.take_if(|own| *own == ticket);
         }
     }
@@ -96,7 +122,8 @@ impl Participants {
     /// What is lost with `socket`, if it could come back.
     pub(super) fn lost_with(&self, socket: SocketId) -> Option<Lost> {
         let owner = self.0.iter().find(|one| one.has(socket))?;
-        let member = owner.sockets.iter().find(|own| own.socket == socket)?;
+        let mut members = owner.members();
+        let member = members.find(|own| own.socket == socket)?;
         Some(Lost {
             ticket: member.ticket?,
             participant: owner.id.clone(),
@@ -106,8 +133,7 @@ impl Participants {
 
     /// Every member.
     pub(super) fn members(&self) -> impl Iterator<Item = Member> {
-        let everyone = self.0.iter().flat_map(|one| &one.sockets);
-        everyone.copied()
+        self.0.iter().flat_map(Participant::members)
     }
 
     /// The sockets that a node serves.
@@ -123,17 +149,16 @@ impl Participants {
     ) -> impl Iterator<Item = (ParticipantId, Member, Arc<str>)> {
         self.present().flat_map(move |one| {
             let here = one
-                .sockets
-                .iter()
+                .members()
                 .filter(move |member| member.socket.node == node);
-            here.map(|member| (one.id.clone(), *member, Arc::clone(&one.name)))
+            here.map(|member| (one.id.clone(), member, Arc::clone(&one.name)))
         })
     }
 
     /// The connections to a node, and what the participants behind them go by.
     pub(super) fn names_on(&self, node: NodeId) -> impl Iterator<Item = (SocketId, Arc<str>)> {
         self.0.iter().flat_map(move |one| {
-            let sockets = one.sockets.iter().map(|member| member.socket);
+            let sockets = one.members().map(|member| member.socket);
             let here = sockets.filter(move |socket| socket.node == node);
             here.map(|socket| (socket, Arc::clone(&one.name)))
         })
@@ -141,8 +166,8 @@ impl Participants {
 
     /// All sockets of one participant; none for whom nobody knows.
     pub(super) fn sockets(&self, id: &ParticipantId) -> impl Iterator<Item = Member> {
-        let sockets = self.position(id).map_or(&[][..], |at| &self.0[at].sockets);
-        sockets.iter().copied()
+        let one = self.position(id).map(|at| &self.0[at]);
+        one.into_iter().flat_map(Participant::members)
     }
 
     /// The name that `id` goes by.
@@ -164,7 +189,7 @@ impl Participants {
         &self,
     ) -> impl Iterator<Item = (&ParticipantId, impl Iterator<Item = NodeId>)> {
         self.present().map(|one| {
-            let nodes = one.sockets.iter().map(|member| member.socket.node);
+            let nodes = one.members().map(|member| member.socket.node);
             (&one.id, nodes)
         })
     }
@@ -190,7 +215,7 @@ impl Participants {
     /// True if it was the participant's last one, who is then forgotten.
     fn drop_socket(&mut self, at: usize, socket: SocketId) -> bool {
         let sockets = &mut self.0[at].sockets;
-        sockets.retain(|own| own.socket != socket);
+        sockets.retain(|own| own.member.socket != socket);
         let last = sockets.is_empty();
         if last {
             self.0.remove(at);
@@ -201,24 +226,28 @@ impl Participants {
 
 impl Participant {
     fn has(&self, socket: SocketId) -> bool {
-        self.sockets.iter().any(|own| own.socket == socket)
+        self.members().any(|own| own.socket == socket)
     }
 
-    fn join(&mut self, member: Member, name: Option<&str>) -> bool {
+    fn members(&self) -> impl Iterator<Item = Member> {
+        self.sockets.iter().map(|own| own.member)
+    }
+
+    fn join(&mut self, joined: Joined, name: Option<&str>) -> bool {
         if let Some(name) = name.filter(|name| **name != *self.name) {
             self.name = name.into();
         }
         match self
             .sockets
             .iter_mut()
-            .find(|own| own.socket == member.socket)
+            .find(|own| own.member.socket == joined.member.socket)
         {
             Some(own) => {
-                *own = member;
+                *own = joined;
                 false
             }
             None => {
-                self.sockets.push(member);
+                self.sockets.push(joined);
                 true
             }
         }

@@ -110,6 +110,35 @@ fn who_leaves_there_and_joins_here_is_here() {
     cluster.check_agreement().unwrap();
 }
 
+/// The same, but the leave comes into the log after the return.
+#[test]
+fn a_late_leave_takes_nobody_who_has_come_back_by_another_node() {
+    let mut cluster = Cluster::default();
+    cluster.act(joins(A, "alice", None)).unwrap();
+    cluster.act(joins(B, "bob", None)).unwrap();
+    cluster.act(joins(C, "carol", None)).unwrap();
+    cluster.read_everything().unwrap();
+    let participant = who("bob");
+    let leaves = |by| {
+        let participant = participant.clone();
+        Op::Leave { by, participant }
+    };
+    cluster.act(leaves(B)).unwrap();
+    cluster.act(joins(B2, "bob", None)).unwrap();
+    cluster.flush(1);
+    cluster.read_everything().unwrap();
+    cluster.check_agreement().unwrap();
+    for node in &cluster.nodes {
+        assert_eq!(roster(node.replica.session()), "alice bob carol");
+        assert_eq!(node.replica.session().sockets_of(&participant), [B2]);
+    }
+    assert!(cluster.is_told(A, B2) && cluster.is_told(C, B2));
+    // What they say there takes them.
+    cluster.act(leaves(B2)).unwrap();
+    cluster.read_everything().unwrap();
+    assert_eq!(roster(cluster.nodes[0].replica.session()), "alice carol");
+}
+
 #[test]
 fn what_the_log_lost_stays_here() {
     let mut replica = Replica::default();
