@@ -33,7 +33,7 @@ use retained::Retained;
 use table::{Entry, Table};
 
 pub use stale::Stale;
-pub use table::Clockface;
+pub use table::{Clockface, Fingerprint};
 
 /// What the operator decides about the store.
 #[derive(Clone, Debug, Default)]

@@ -9,6 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::clock::UnixMillis;
 use crate::ident::{ParticipantId, SessionId};
+use crate::store::Fingerprint;
 
 use super::ice_servers::IceServersAnswer;
 use super::session::Session;
@@ -261,6 +262,11 @@ impl Event {
     pub(super) fn passed_on(name: &str, payload: Json) -> Option<Self> {
         let name = request::passed_on(name)?;
         Some(Self { name, payload })
+    }
+
+    /// What it is known by when it comes back.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self.name, self.payload.raw().get())
     }
 
     fn about(name: &'static str, session: &SessionId, participant: &ParticipantId) -> Self {

@@ -144,8 +144,8 @@ impl Service {
                 self.leave(now, connection, session, participant)
             }
             Request::Signal(signal) => self.signal(now, connection, signal),
-            Request::Relay(session, participant, stamp, event) => {
-                self.relay_to_room(now, connection, &session, &participant, stamp, event)
+            Request::Relay(session, participant, came_as, event) => {
+                self.relay_to_room(now, connection, &session, &participant, came_as, event)
             }
             Request::IceServers(session) => self.ice_servers(now, connection, &session),
             Request::Queue(session) => self.queue(now, connection, &session),

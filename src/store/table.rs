@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    hash::BuildHasher,
+    hash::{BuildHasher, DefaultHasher, Hash, Hasher},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -41,6 +41,21 @@ pub struct Clockface {
     /// When they are to be told of the timer next.
     pub due: Option<UnixMillis>,
     told: VecDeque<UnixMillis>,
+    passed_on: VecDeque<Fingerprint>,
+}
+
+/// What a message is known by: its name and its text, the stamp too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint(u64);
+
+impl Fingerprint {
+    /// Of an event and what it carries.
+    #[must_use]
+    pub fn of(event: &str, payload: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (event, payload).hash(&mut hasher);
+        Self(hasher.finish())
+    }
 }
 
 impl Clockface {
@@ -60,10 +75,27 @@ impl Clockface {
     pub fn echoes(&self, timestamp: UnixMillis) -> bool {
         self.told.contains(&timestamp)
     }
+
+    /// Members are passed a message of one of them, as stamped here.
+    pub fn pass_on(&mut self, message: Fingerprint) {
+        if self.passed_on.len() >= MESSAGES_MAX {
+            self.passed_on.pop_front();
+        }
+        self.passed_on.push_back(message);
+    }
+
+    /// Whether members were passed this very message lately: who sends it is but an echo. A stamp alone would not do:
+    /// those who speak by their own clock may hit it by chance, and what is equal may be said again.
+    #[must_use]
+    pub fn has_passed_on(&self, message: Fingerprint) -> bool {
+        self.passed_on.contains(&message)
+    }
 }
 
 /// Clients that echo are behind by a moment, which is a few of these at most.
 const ECHOES_MAX: usize = 64;
+/// More than a participant's candidates at once.
+const MESSAGES_MAX: usize = 256;
 
 impl Entry {
     pub(super) fn session(&self) -> &Session {
@@ -130,5 +162,19 @@ mod tests {
         }
         assert!(clock.echoes(UnixMillis(100)));
         assert!(!clock.echoes(UnixMillis(25)), "long ago");
+    }
+
+    #[test]
+    fn the_very_message_that_members_were_passed_lately_is_an_echo() {
+        let mut clock = Clockface::default();
+        let at = |stamp: u64| Fingerprint::of("offer", &format!(r#"{{"timestamp":{stamp}}}"#));
+        clock.pass_on(at(30));
+        assert!(clock.has_passed_on(at(30)));
+        assert!(!clock.has_passed_on(at(31)), "it is said again");
+        let other_event = Fingerprint::of("answer", r#"{"timestamp":30}"#);
+        assert!(!clock.has_passed_on(other_event));
+        (0..MESSAGES_MAX as u64).for_each(|more| clock.pass_on(at(100 + more)));
+        assert!(clock.has_passed_on(at(100)));
+        assert!(!clock.has_passed_on(at(30)), "long ago");
     }
 }

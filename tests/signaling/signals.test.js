@@ -148,6 +148,29 @@ for (const echo of ['at once', 'a little late']) {
   })
 }
 
+test('a wish that two clients of one participant send back is heard once', async () => {
+  const clients = await room('alice', 'alice', 'bob')
+  clients.forEach(echoes)
+  await ask(clients[0], 'request-next-verse', { sessionId: clients[0].session, participantId: 'alice' })
+  for (const events of await heardWithEchoes(clients)) {
+    assert.deepEqual(events.map(([event]) => event), ['request-next-verse'], 'and nobody is told off')
+  }
+})
+
+/** Makes a client send back whatever it receives. */
+function echoes(client) {
+  client.onAny((event, ...payload) => client.emit(event, ...payload))
+}
+
+/** What each of `clients` is told, of its echoes too, whose effect the second round trip would bring. */
+async function heardWithEchoes(clients) {
+  const events = clients.map(() => [])
+  for (let round = 0; round < 2; round++) {
+    for (const [i, client] of clients.entries()) events[i].push(...(await heard(client)))
+  }
+  return events
+}
+
 /** Waits until the echoes have died away: none for several round trips, and for longer than the latest echo takes. */
 async function calm(clients, count) {
   let before = -1

@@ -16,6 +16,7 @@ use crate::signaling::session::change::Recipient;
 use crate::signaling::session::json::Json;
 use crate::signaling::session::op::{ReadingOp, TimerOp};
 use crate::signaling::session::timer::DURATION_MAX;
+use crate::store::Fingerprint;
 
 use super::{Code, Event, Refusal, encode};
 
@@ -27,8 +28,8 @@ pub(in crate::signaling) enum Request {
     Leave(SessionId, ParticipantId),
     /// `webrtc-offer`, `webrtc-answer`, `webrtc-ice-candidate`, `webrtc-signaling`
     Signal(Signal),
-    /// `request-next-verse`: for the room as it came, in a participant's name.
-    Relay(SessionId, ParticipantId, Option<UnixMillis>, Event),
+    /// `request-next-verse`: for the room as it came, in a participant's name; an echo is known by what it came as.
+    Relay(SessionId, ParticipantId, Fingerprint, Event),
     /// `get-ice-servers`
     IceServers(SessionId),
     /// `get-queue`
@@ -273,9 +274,10 @@ impl<'p> Payload<'p> {
     fn relay(self, now: UnixMillis) -> Result<Request, Refusal> {
         let session = self.session()?;
         let participant = self.participant("participantId")?;
-        let stamp = self.stamp();
-        let event = self.stamped(now, "request-next-verse");
-        Ok(Request::Relay(session, participant, stamp, event))
+        let name = "request-next-verse";
+        let came_as = self.came_as(name);
+        let event = self.stamped(now, name);
+        Ok(Request::Relay(session, participant, came_as, event))
     }
 
     fn change_verse(&self) -> Result<Request, Refusal> {
@@ -383,6 +385,11 @@ impl<'p> Payload<'p> {
         let mut fields = self.0;
         fields.insert(Name("timestamp".into()), &timestamp);
         Event::encode(name, &fields)
+    }
+
+    /// What the payload is known by before it is stamped anew.
+    fn came_as(&self, name: &'static str) -> Fingerprint {
+        Event::encode(name, &self.0).fingerprint()
     }
 
     /// What the server stamps its events with.

@@ -61,13 +61,15 @@ impl Service {
                 payload,
             } => {
                 if let Some(event) = Event::passed_on(&event, payload) {
-                    self.sockets.deliver(now, &to, &event);
-                    if for_all {
-                        let keep = |state: &Session| {
+                    let message = event.fingerprint();
+                    self.store.clockface(&session, |state, clock| {
+                        // Clients echo to the node that they are connected to.
+                        clock.pass_on(message);
+                        self.sockets.deliver(now, &to, &event);
+                        if for_all {
                             self.sockets.keep(now, state.lost_tickets(), &event);
-                        };
-                        self.store.view(&session, keep);
-                    }
+                        }
+                    });
                 }
             }
             Body::Monitor { event, payload } => {

@@ -5,6 +5,7 @@ use crate::ident::{ParticipantId, SessionId};
 use crate::signaling::protocol::{Event, Refusal, Reply, Signal};
 use crate::signaling::session::change::{Audience, Recipient, Trespass};
 use crate::signaling::session::op::{Op, ReadingOp};
+use crate::store::Fingerprint;
 use crate::store::log::Body;
 
 use super::{Connection, Service};
@@ -108,13 +109,14 @@ impl Service {
         connection: &Connection,
         session: &SessionId,
         participant: &ParticipantId,
-        stamp: Option<UnixMillis>,
+        came_as: Fingerprint,
         event: Event,
     ) -> Result<Reply, Refusal> {
-        if self.is_echo(session, stamp) {
-            return Ok(Reply::Done);
-        }
         let relayed = self.store.clockface(session, |state, clock| {
+            // Whoever's client it is that echoes.
+            if clock.has_passed_on(came_as) {
+                return Ok(Reply::Done);
+            }
             let own = state
                 .participant_of(connection.socket)
                 .ok_or(Trespass::NotInSession)?;
@@ -125,7 +127,7 @@ impl Service {
             if own != participant && !is_host {
                 return Err(Trespass::Forbidden);
             }
-            clock.tell(now.unix);
+            clock.pass_on(event.fingerprint());
             let room = state.audience(&Audience::Room);
             self.sockets.deliver(now, &room, &event);
             self.pass_on(session, room, false, &event);
