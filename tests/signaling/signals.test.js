@@ -157,6 +157,23 @@ test('a wish that two clients of one participant send back is heard once', async
   }
 })
 
+for (const to of [undefined, 'all']) {
+  test(`a message to ${to ?? 'nobody named'} comes to each other client of its sender once, though they send it back`,
+    async () => {
+      const clients = await room('alice', 'alice', 'bob')
+      clients.forEach(echoes)
+      const [alice] = clients
+      const offer = signal(alice, 'offer', to, { type: 'offer', sdp: 'v=0' })
+      // Said again, it is no echo, however equal.
+      for (const time of ['first', 'second']) {
+        await ask(alice, 'webrtc-offer', offer)
+        const events = await heardWithEchoes(clients)
+        const offers = events.map((events) => events.filter(([event]) => event === 'webrtc-offer').length)
+        assert.deepEqual(offers, [0, 1, 1], time)
+      }
+    })
+}
+
 /** Makes a client send back whatever it receives. */
 function echoes(client) {
   client.onAny((event, ...payload) => client.emit(event, ...payload))

@@ -64,6 +64,8 @@ pub(in crate::signaling) struct Signal {
     pub(in crate::signaling) session: SessionId,
     pub(in crate::signaling) from: ParticipantId,
     pub(in crate::signaling) to: Recipient,
+    /// What a message to all others is known by as it came: some of them may be clients of its sender that echo.
+    pub(in crate::signaling) came_as: Option<Fingerprint>,
     /// The message as it came, but for its timestamp.
     pub(in crate::signaling) event: Event,
 }
@@ -263,10 +265,12 @@ impl<'p> Payload<'p> {
             self.participant("from")?,
             self.recipient()?,
         );
+        let is_for_all = to == Recipient::Others;
         Ok(Request::Signal(Signal {
             session,
             from,
             to,
+            came_as: is_for_all.then(|| self.came_as(name)),
             event: self.stamped(now, name),
         }))
     }

@@ -3,7 +3,7 @@
 use crate::clock::{Now, UnixMillis};
 use crate::ident::{ParticipantId, SessionId};
 use crate::signaling::protocol::{Event, Refusal, Reply, Signal};
-use crate::signaling::session::change::{Audience, Recipient, Trespass};
+use crate::signaling::session::change::{Audience, Trespass};
 use crate::signaling::session::op::{Op, ReadingOp};
 use crate::store::Fingerprint;
 use crate::store::log::Body;
@@ -84,21 +84,28 @@ impl Service {
             session,
             from,
             to,
+            came_as,
             event,
         } = signal;
-        let is_for_all = to == Recipient::Others;
-        self.store.view(&session, |state| {
+        let passed = self.store.clockface(&session, |state, clock| {
             let to = state.route(connection.socket, &from, &to)?;
+            let is_for_all = came_as.is_some();
+            if came_as.is_some_and(|message| clock.has_passed_on(message)) {
+                return Ok(false);
+            }
             self.see_message(&session, &from, &event);
             self.sockets.deliver(now, &to, &event);
             if is_for_all {
+                clock.pass_on(event.fingerprint());
                 self.sockets.keep(now, state.lost_tickets(), &event);
             }
             let is_awaited = is_for_all && state.lost_tickets().next().is_some();
             self.pass_on(&session, to, is_awaited, &event);
-            Ok::<_, Refusal>(())
-        })?;
-        self.store.touch(&session, Some(event.payload));
+            Ok(true)
+        });
+        if passed.unwrap_or(Err(Trespass::NotInSession))? {
+            self.store.touch(&session, Some(event.payload));
+        }
         Ok(Reply::Done)
     }
 
