@@ -317,6 +317,7 @@ impl Service {
                 connection.distrust();
             }
             Err(Trespass::NotInSession) => {
+                self.stay_away(now, &session, by);
                 self.tell(now, connection, &Event::left(&session, &participant));
             }
             Err(Trespass::Forbidden) => return Err(Trespass::Forbidden.into()),
@@ -491,8 +492,14 @@ impl Service {
             |_| Ok(Op::Leave { by, participant }),
             |state, clock, change| self.settle(now, now.unix, &from.session, state, clock, change),
         );
-        // Who is not a member any more has nothing to leave.
-        left.ok();
+        if left == Err(Trespass::NotInSession) {
+            self.stay_away(now, &from.session, by);
+        }
+    }
+
+    /// Who leaves what has ended does not join again by itself: if they do, that is news.
+    fn stay_away(&self, now: Now, session: &SessionId, by: SocketId) {
+        self.disconnect(now, session, by, Parting::Goodbye);
     }
 
     /// Does what a change asks for that took hold at `at`, in the order in which the store committed it.

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as passes } from 'node:timers/promises'
-import { ask, counts, done, eventually, heard, heardBut, member, next, refused, room, signal, told } from './harness.js'
+import {
+  ask, counts, done, eventually, heard, heardBut, member, next, refused, room, signal, told, unique,
+} from './harness.js'
 
 for (const event of ['end-session', 'session-ended']) {
   test(`${event} tells the room, the sender too, and nothing else`, async () => {
@@ -91,6 +93,25 @@ test('one who was not there at the end is announced as ever', async () => {
   await next(alice, 'participant-joined', ({ participantId }) => participantId === 'bob')
   assert.deepEqual(bobsNew.joined.participants, ['alice', 'bob'])
 })
+
+for (const [what, go] of [
+  ['went elsewhere', (client) => done(client, 'join-session', { sessionId: unique('s'), participantId: client.id_ })],
+  ['left', (client) => done(client, 'leave-session', { participantId: client.id_ })],
+]) {
+  test(`one who ${what} after the end is announced as ever`, async () => {
+    const [alice, bob] = await room('alice', 'bob')
+    await done(alice, 'end-session')
+    await next(bob, 'session-ended')
+    await go(bob)
+    await done(alice, 'join-session', { participantId: 'alice' })
+    await heard(alice)
+    const lefts = (await heard(bob)).filter(([event]) => event === 'session-left')
+    assert.equal(lefts.length, what === 'left' ? 1 : 0)
+    await done(bob, 'join-session', { participantId: 'bob' })
+    const events = await heardBut(alice, 'session-joined')
+    assert.deepEqual(events.map(([event, { participantId }]) => [event, participantId]), [['participant-joined', 'bob']])
+  })
+}
 
 test('who disconnects after the end tells nobody', async () => {
   const [alice, bob] = await room('alice', 'bob')
