@@ -12,7 +12,7 @@ pub mod replica;
 pub mod socket;
 pub mod timer;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,8 +36,9 @@ pub struct Session {
     timer: Option<Timer>,
     /// Who may come back without knowing that they were gone, and since when they are.
     lost: VecDeque<(UnixMillis, Lost)>,
-    /// Who was a member when the session was ended: they join again by themselves, which is no news.
+    /// Who was a member when the session was ended: they soon join again by themselves, which is no news.
     ended: Vec<SocketId>,
+    ended_at: UnixMillis,
 }
 
 impl Session {
@@ -79,9 +80,9 @@ impl Session {
                 Some(by) if self.ended.contains(by) => Ok(Change::default()),
                 Some(by) => {
                     self.check_member(*by)?;
-                    Ok(self.end(reason))
+                    Ok(self.end(at, reason))
                 }
-                None => Ok(self.end(reason)),
+                None => Ok(self.end(at, reason)),
             },
         }
     }
@@ -312,8 +313,9 @@ impl Session {
             None => Change::default(),
         };
         change.void.retain(|void| Some(*void) != member.ticket);
-        let returns = self.ended.iter().position(|other| *other == socket);
-        let returns = returns.map(|at| self.ended.swap_remove(at)).is_some();
+        let ended = self.ended.iter().position(|other| *other == socket);
+        let was_here = ended.map(|place| self.ended.swap_remove(place)).is_some();
+        let returns = was_here && at <= self.ended_at.plus(BY_THEMSELVES);
         self.lost
             .retain(|(_, lost)| Some(lost.ticket) != member.ticket);
         if let Some(ticket) = member.ticket {
@@ -529,7 +531,7 @@ impl Session {
         change
     }
 
-    fn end(&mut self, reason: &Json) -> Change {
+    fn end(&mut self, at: UnixMillis, reason: &Json) -> Change {
         let members = self.audience(&Audience::Room);
         let mut change = Change::default();
         let here = members
@@ -546,6 +548,7 @@ impl Session {
         );
         *self = Self {
             ended: members,
+            ended_at: at,
             ..Self::default()
         };
         change
@@ -592,6 +595,8 @@ impl Session {
 
 /// Longer than it takes to notice that a timer has run out.
 const TIMER_REMEMBERED_MS: u64 = 60_000;
+/// Clients that join again by themselves do so at once; people need longer, and are not expected by the others.
+const BY_THEMSELVES: Duration = Duration::from_secs(10);
 /// How many may be awaited back in one session.
 const LOST_MAX: usize = 256;
 

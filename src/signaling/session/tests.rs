@@ -7,8 +7,6 @@ mod replicas;
 mod timing;
 mod view;
 
-use std::time::Duration;
-
 use super::change::{Audience::These, Told};
 use super::*;
 

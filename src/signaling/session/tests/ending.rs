@@ -36,6 +36,20 @@ fn its_members_join_again_without_noise() {
 }
 
 #[test]
+fn whoever_takes_their_time_does_not_join_again_by_themselves() {
+    let late = BY_THEMSELVES + Duration::from_millis(1);
+    for (after, is_news) in [(BY_THEMSELVES, false), (late, true)] {
+        let mut session = room(&[(A, "alice"), (B, "bob")]);
+        end(&mut session, Some(A)).unwrap();
+        join(&mut session, A, "alice");
+        let at = UnixMillis(0).plus(after).0;
+        let change = apply(&mut session, at, joins(B, "bob", None)).unwrap();
+        let announced = told(These(vec![A]), joined("bob", "bob"));
+        assert_eq!(change.told.contains(&announced), is_news, "{after:?}");
+    }
+}
+
+#[test]
 fn an_echo_of_the_end_is_no_error() {
     let mut session = room(&[(A, "alice"), (B, "bob")]);
     end(&mut session, Some(A)).unwrap();
