@@ -104,6 +104,11 @@ fn the_variables_of_the_replaced_system_work_and_ours_win() {
         ("SOCKET_PORT", "4001"),
     ];
     assert_eq!(load("", &both).unwrap().http.listen[0].addr.port(), 6001);
+    let unused = [
+        ("SOCKET_PORT", "http"),
+        ("SETU_HTTP__LISTEN", "127.0.0.1:6001"),
+    ];
+    assert!(load("", &unused).is_ok(), "nobody reads it");
 }
 
 #[test]
@@ -504,7 +509,37 @@ const REFUSALS: &[Refusal] = &[
         "a bad port of the replaced system",
         "",
         &[("SOCKET_PORT", "http")],
-        "environment variable SOCKET_PORT: http.listen = \"0.0.0.0:http, [::]:http\": \"0.0.0.0:http\" is no address with a port; write 0.0.0.0:3478 or [::]:3478",
+        "environment variable SOCKET_PORT: \"http\" is no port; write a number up to 65535, such as 3001",
+    ),
+    (
+        "a port of the replaced system beyond the ports",
+        "",
+        &[("SOCKET_PORT", "70000")],
+        "environment variable SOCKET_PORT: \"70000\" is no port; write a number up to 65535, such as 3001",
+    ),
+    (
+        "a bad address for HTTP",
+        "",
+        &[("SETU_HTTP__LISTEN", "abc")],
+        "environment variable SETU_HTTP__LISTEN: http.listen = \"abc\": \"abc\" is no address with a port; write 0.0.0.0:3001 or [::]:3001",
+    ),
+    (
+        "a bad address for TURN",
+        "[turn]\nlisten_udp = [\"3478\"]",
+        &[],
+        "FILE: turn.listen_udp = \"3478\": \"3478\" is no address with a port; write 0.0.0.0:3478 or [::]:3478",
+    ),
+    (
+        "a bad address for TURN over TLS",
+        "[turn]\nlisten_tls = [\"localhost:5349\"]",
+        &[],
+        "FILE: turn.listen_tls = \"localhost:5349\": \"localhost:5349\" is no address with a port; write 0.0.0.0:5349 or [::]:5349",
+    ),
+    (
+        "a bad address for metrics, which have none of their own",
+        "[metrics]\nlisten = [\"9478\"]",
+        &[],
+        "FILE: metrics.listen = \"9478\": \"9478\" is no address with a port; write 127.0.0.1:9478",
     ),
     (
         "a certificate without key",

@@ -23,6 +23,14 @@ pub(super) fn lookup<'t>(table: &'t Table, key: &str) -> Option<&'t Value> {
     (!value.is_table()).then_some(value)
 }
 
+/// What a list has in it when nobody types anything.
+pub(super) fn default_entries(key: &str) -> Vec<String> {
+    let defaults = defaults();
+    let entries = lookup(&defaults, key).and_then(Value::as_array);
+    let texts = entries.into_iter().flatten().filter_map(Value::as_str);
+    texts.map(str::to_owned).collect()
+}
+
 /// Sets a key that there is.
 pub(super) fn put(table: &mut Table, key: &str, value: Value) {
     match key.split_once('.') {

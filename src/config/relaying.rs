@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use super::alternate;
 use super::external::External;
 use super::host::Host;
+use super::keys::default_entries;
 use super::oauth;
 use super::raw::{AUTO, List, Raw};
 use super::source::{ConfigError, Source};
@@ -142,7 +143,13 @@ pub(super) fn listeners(
     key: &str,
     entries: &List,
 ) -> Result<Vec<Listen>, ConfigError> {
-    source.check(key, values::listeners(&entries.0, source.is_typed(key)))
+    let mut examples = default_entries(key);
+    if examples.is_empty() {
+        // Only metrics are on no address of their own unless somebody wants them to be.
+        examples.push("127.0.0.1:9478".to_owned());
+    }
+    let listeners = values::listeners(&entries.0, source.is_typed(key), &examples.join(" or "));
+    source.check(key, listeners)
 }
 
 const WORKERS_MAX: usize = 256;

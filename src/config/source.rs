@@ -56,11 +56,11 @@ impl Source {
         source.take_file()?;
         let (ours, theirs): (Vec<_>, Vec<_>) =
             env.partition(|(variable, _)| variable.starts_with(PREFIX));
-        for (variable, text) in theirs {
-            source.take_legacy(&variable, &text)?;
-        }
         for (variable, text) in ours {
             source.take_variable(&variable, &text)?;
+        }
+        for (variable, text) in theirs {
+            source.take_legacy(&variable, &text)?;
         }
         Ok(source)
     }
@@ -189,16 +189,25 @@ impl Source {
         })
     }
 
+    /// Where a variable of ours sets the same, theirs may be anything.
     fn take_legacy(&mut self, variable: &str, text: &str) -> Result<(), ConfigError> {
-        match variable {
-            LEGACY_PORT if !text.is_empty() => {
-                let listen = format!("0.0.0.0:{text}, [::]:{text}");
-                self.set("http.listen", variable, &listen)
-            }
-            LEGACY_ORIGINS if !text.is_empty() => self.set("http.allowed_origins", variable, text),
-            LEGACY_REDIS if !text.is_empty() => self.set("store.redis_url", variable, text),
-            _ => Ok(()),
+        let key = match variable {
+            LEGACY_PORT => "http.listen",
+            LEGACY_ORIGINS => "http.allowed_origins",
+            LEGACY_REDIS => "store.redis_url",
+            _ => return Ok(()),
+        };
+        if text.is_empty() || self.variables.contains_key(key) {
+            return Ok(());
         }
+        if variable != LEGACY_PORT {
+            return self.set(key, variable, text);
+        }
+        let port: u16 = text.trim().parse().map_err(|_| ConfigError {
+            origin: format!("environment variable {variable}"),
+            complaint: format!("{text:?} is no port; write a number up to 65535, such as 3001"),
+        })?;
+        self.set(key, variable, &format!("0.0.0.0:{port}, [::]:{port}"))
     }
 
     fn set(&mut self, key: &str, variable: &str, text: &str) -> Result<(), ConfigError> {

@@ -12,13 +12,18 @@ use crate::credentials::opaque_string;
 use crate::logging::Redacted;
 use crate::relay::Listen;
 
-/// Addresses to listen on. `required` is false for defaults: a machine may have no IPv6.
-pub(super) fn listeners(entries: &[String], required: bool) -> Result<Vec<Listen>, String> {
+/// Addresses to listen on. `required` is false for defaults: a machine may have no IPv6. `example` is what to write.
+pub(super) fn listeners(
+    entries: &[String],
+    required: bool,
+    example: &str,
+) -> Result<Vec<Listen>, String> {
     let mut listeners: Vec<Listen> = Vec::new();
     for entry in entries {
-        let addr = entry.trim().parse::<SocketAddr>().map_err(|_| {
-            format!("{entry:?} is no address with a port; write 0.0.0.0:3478 or [::]:3478")
-        })?;
+        let addr = entry
+            .trim()
+            .parse::<SocketAddr>()
+            .map_err(|_| format!("{entry:?} is no address with a port; write {example}"))?;
         let twice = |other: &Listen| other.addr == addr && addr.port() != 0;
         if listeners.iter().any(twice) {
             return Err(format!("{addr} is there twice; remove one"));
