@@ -54,7 +54,7 @@ pub struct Snapshot {
     pub limits: Vec<(&'static str, u64)>,
     /// Connections that were let in.
     pub connected: u64,
-    /// Those of them who came back without having missed anything.
+    /// Those of them who came back as who they were.
     pub recovered: u64,
     /// Connections that were not let in, by why.
     pub turned_away: Vec<(&'static str, u64)>,

@@ -69,6 +69,27 @@ test('the clients of a killed node are back in their sessions within five second
   assert.equal((await next(dave, 'verse-changed')).verse, 'before')
 })
 
+test('back on another node a client is told how things are, and not what was said meanwhile', async () => {
+  const session = unique('s')
+  const [alice, bob] = [await first(session, 'alice'), await second(session, 'bob')]
+  for (const client of [alice, bob]) await heard(client)
+  bob.io.reconnection(false)
+  bob.io.engine.close()
+  await next(alice, 'participant-left')
+  await done(alice, 'webrtc-offer', signal(alice, 'offer', 'all', 'missed'))
+  await done(alice, 'change-verse', { verse: 'meanwhile' })
+  proxy.leadTo(nodes[0].port)
+  const back = occurs(bob, 'connect')
+  bob.connect()
+  await within(back, () => 'the return')
+  assert.equal(bob.recovered, true)
+  const { participants } = await next(bob, 'session-joined', ({ iceServers }) => iceServers)
+  assert.deepEqual(participants, ['alice', 'bob'])
+  const told = (await heard(bob)).map(([event, { verse }]) => [event, verse])
+  assert.deepEqual(told, [['verse-changed', 'meanwhile']])
+  await next(alice, 'participant-joined')
+})
+
 test('each tab of a participant is back within five seconds, and is one participant still', async () => {
   const session = unique('s')
   const alice = await first(session, 'alice')
