@@ -270,7 +270,7 @@ impl Store {
         }
     }
 
-    /// Looks at a session and at what members were last told of its timer. Nothing for a session that nobody knows.
+    /// Looks at a session and at what its members were told lately. Nothing for a session that nobody knows.
     pub fn clockface<R>(
         &self,
         id: &SessionId,
