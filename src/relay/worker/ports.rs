@@ -1,8 +1,8 @@
 //! The relay ports of the whole process: touched when an allocation begins or ends, never by a packet.
 //!
-//! Some sockets stay open for a moment when their ports are free again, for whichever worker has them next: where
-//! allocations come and go, that spares the kernel much work. It makes no port likelier than another: what is still on its
-//! way to the last one who had it would reach the next.
+//! In a narrow range sockets stay open for a moment when their ports are free again, for whichever worker has them next:
+//! where allocations come and go, that spares the kernel much work. It makes no port likelier than another: what is still
+//! on its way to the last one who had it would reach the next.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -151,12 +151,17 @@ impl Lease {
         self.port
     }
 
-    /// Makes the port free again; its socket stays open until then, unless there are enough of them.
-    pub(crate) fn end_and_keep(mut self, now: Now, socket: OwnedFd) -> Option<Instant> {
+    /// Makes the port free again; its socket stays open until then, where there is to be one.
+    pub(crate) fn end_and_keep(
+        mut self,
+        now: Now,
+        socket: impl FnOnce() -> Option<OwnedFd>,
+    ) -> Option<Instant> {
         let is_wanted = self.ports.pool().keeps_more();
         let until = now.mono + KEPT_FOR;
-        self.kept = is_wanted.then_some(Kept { socket, until });
-        is_wanted.then_some(until)
+        let socket = is_wanted.then(socket).flatten();
+        self.kept = socket.map(|socket| Kept { socket, until });
+        self.kept.as_ref().map(|kept| kept.until)
     }
 }
 
@@ -213,7 +218,12 @@ impl Pool {
         let has_enough = range.len() >= sharing_workers;
         Self {
             leases: vec![0; if has_enough { sharing_workers } else { 0 }],
-            kept_max: range.len().min(KEPT_MAX),
+            // Of a wide range a draw would hardly ever find one.
+            kept_max: if range.len() <= KEPT_MAX {
+                range.len()
+            } else {
+                0
+            },
             free: range.collect(),
             reserved: HashMap::new(),
             aside: BTreeMap::new(),
@@ -366,7 +376,7 @@ mod tests {
 
     #[test]
     fn whoever_has_a_port_soon_has_its_socket_as_long_as_these_are_few() {
-        for (total, kept_max) in [(1, 1), (41, 41), (2000, KEPT_MAX)] {
+        for (total, kept_max) in [(1, 1), (41, 41), (256, KEPT_MAX), (257, 0)] {
             let (ports, now) = (
                 Arc::new(Ports::new(30_000..=29_999 + total, 0)),
                 Now::read(),
@@ -377,7 +387,7 @@ mod tests {
             assert!(all.iter().all(|leased| !leased.socket));
             let kept = all
                 .into_iter()
-                .filter_map(|leased| leased.lease.end_and_keep(now, socket()));
+                .filter_map(|leased| leased.lease.end_and_keep(now, || Some(socket())));
             assert_eq!(kept.count(), kept_max);
             let all: Vec<_> = std::iter::from_fn(open).collect();
             let kept = all.iter().filter(|leased| leased.socket);
@@ -390,7 +400,7 @@ mod tests {
         let (ports, now) = (Arc::new(Ports::new(49160..=49359, 0)), Now::read());
         let open = |_| ports.open(now, 0, PortKind::Any, bound).unwrap().lease;
         let leases: Vec<_> = (0..=CLOSED_AT_ONCE_MAX).map(open).collect();
-        let until = |lease: Lease| lease.end_and_keep(now, socket());
+        let until = |lease: Lease| lease.end_and_keep(now, || Some(socket()));
         let first = leases.into_iter().filter_map(until).min();
         assert_eq!(first, Some(now.mono + KEPT_FOR));
         let later = now.advanced(KEPT_FOR / 2);

@@ -283,17 +283,18 @@ impl Relay {
         match self.socket {
             RelaySocket::Udp(socket) => {
                 let was_unfragmented = self.unfragmented.get();
-                let is_as_new = !was_unfragmented || set_unfragmented(&socket, false).is_ok();
-                if reactor.unwatch_relay(&socket).is_ok() && is_as_new {
-                    return self.lease.end_and_keep(now, socket.into());
-                }
+                self.lease.end_and_keep(now, move || {
+                    let is_as_new = !was_unfragmented || set_unfragmented(&socket, false).is_ok();
+                    let is_free = reactor.unwatch_relay(&socket).is_ok();
+                    (is_as_new && is_free).then(|| socket.into())
+                })
             }
             RelaySocket::Tcp(listener, serving) => {
                 serving.abort();
                 drop(listener);
+                None
             }
         }
-        None
     }
 }
 
