@@ -133,16 +133,12 @@ impl Worker {
     /// A batch of datagrams from clients, each of which may have moved an allocation of another worker to where it is
     /// now.
     fn clients_sent(&mut self, now: Now, socket: &ClientUdp, arrivals: &Arrivals) {
+        if socket.transport == Transport::Dtls {
+            return self.clients_sent_dtls(now, socket, arrivals);
+        }
         let mut outgoing = self.sockets.outgoing();
-        for arrival in (0..arrivals.len()).filter_map(|room| arrivals.arrival(room)) {
-            let Some(client) = socket.five_tuple(&arrival) else {
-                continue;
-            };
+        for (client, arrival) in socket.received(arrivals) {
             for datagram in arrival.datagrams() {
-                if client.transport == Transport::Dtls {
-                    self.client_sent_dtls(now, client, datagram);
-                    continue;
-                }
                 match self.crew.host_of(&client, datagram) {
                     Some(host) if !self.engine.has_allocation(&client) => {
                         host.visit(client, arrival.traffic_class, datagram);
@@ -269,12 +265,19 @@ impl Worker {
         self.settle(now);
     }
 
-    /// A datagram from a client that speaks DTLS, or shall.
-    fn client_sent_dtls(&mut self, now: Now, client: FiveTuple, datagram: &[u8]) {
-        match self.crew.session_host(&client) {
-            Some(host) if !self.sockets.dtls.knows(&client) => host.visit(client, 0, datagram),
-            Some(_) | None => self.hear_dtls(now, client, datagram),
+    /// A batch of datagrams from clients that speak DTLS, or shall: each may be several messages, or none.
+    fn clients_sent_dtls(&mut self, now: Now, socket: &ClientUdp, arrivals: &Arrivals) {
+        for (client, arrival) in socket.received(arrivals) {
+            for datagram in arrival.datagrams() {
+                match self.crew.session_host(&client) {
+                    Some(host) if !self.sockets.dtls.knows(&client) => {
+                        host.visit(client, arrival.traffic_class, datagram);
+                    }
+                    Some(_) | None => self.hear_dtls(now, client, datagram),
+                }
+            }
         }
+        self.sockets.send_answers();
     }
 
     fn hear_dtls(&mut self, now: Now, client: FiveTuple, datagram: &[u8]) {

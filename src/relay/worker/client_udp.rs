@@ -86,8 +86,17 @@ impl ClientUdp {
         has_many.then_some(client.server.ip())
     }
 
+    /// What arrived, and whose it is; without what has a source that can't be answered.
+    pub(super) fn received<'a>(
+        &self,
+        arrivals: &'a Arrivals,
+    ) -> impl Iterator<Item = (FiveTuple, Arrival<'a>)> {
+        let all = (0..arrivals.len()).filter_map(|room| arrivals.arrival(room));
+        all.filter_map(|arrival| Some((self.five_tuple(&arrival)?, arrival)))
+    }
+
     /// `None` for a source that can't be answered.
-    pub(super) fn five_tuple(&self, arrival: &Arrival<'_>) -> Option<FiveTuple> {
+    fn five_tuple(&self, arrival: &Arrival<'_>) -> Option<FiveTuple> {
         let server_ip = arrival.local.unwrap_or(self.local.ip());
         (arrival.source.port() != 0).then_some(FiveTuple {
             transport: self.transport,
