@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::relay::engine::discovery::Square;
 use crate::relay::engine::five_tuple::Transport;
-use crate::relay::worker::{adopt_udp, client_tcp, client_udp, probe_tcp, probe_udp};
+use crate::relay::worker::{adopt_tcp, adopt_udp, client_tcp, client_udp, probe_tcp, probe_udp};
 use crate::relay::{Inherited, Settings, StartError};
 
 /// An address to listen on.
@@ -252,6 +252,7 @@ fn adopt_stream(
     let Some(listener) = inherited.take_stream(addr)? else {
         return Ok(Vec::new());
     };
+    let listener = adopt_tcp(listener)?;
     (0..workers).map(|_| listener.try_clone()).collect()
 }
 

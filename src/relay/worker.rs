@@ -37,7 +37,7 @@ pub(crate) use hand_over::HandedOver;
 pub(crate) use mailbox::{Mailbox, Question};
 pub(crate) use reactor::Watch;
 pub(crate) use relay_udp::RelayPorts;
-pub(crate) use sockets::{adopt_udp, client_tcp, client_udp, probe_tcp, probe_udp};
+pub(crate) use sockets::{adopt_tcp, adopt_udp, client_tcp, client_udp, probe_tcp, probe_udp};
 pub(crate) use thread::{Seat, run};
 
 use std::{

@@ -68,15 +68,20 @@ fn enlarge(socket: SockRef<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// A TCP listener, one of several on the same address; its connections inherit what is set up here.
+/// A TCP listener, one of several on the same address.
 pub(crate) fn client_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = open(addr, Type::STREAM)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
-    socket.set_send_buffer_size(STREAM_BUFFER_BYTES)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    adopt_tcp(socket.into())
+}
+
+/// A TCP listener for clients that somebody else may have bound; its connections inherit what is set up here.
+pub(crate) fn adopt_tcp(listener: TcpListener) -> io::Result<TcpListener> {
+    SockRef::from(&listener).set_send_buffer_size(STREAM_BUFFER_BYTES)?;
+    Ok(listener)
 }
 
 /// A relay socket: this port is ours alone.
@@ -211,6 +216,21 @@ const RELAY_BACKLOG: i32 = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_has_bound_a_listener_its_connections_keep_little() {
+        let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        let adopted = adopt_tcp(TcpListener::bind(addr).unwrap()).unwrap();
+        let own = client_tcp(addr).unwrap();
+        own.set_nonblocking(false).unwrap();
+        for listener in [adopted, own] {
+            let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (connection, _) = listener.accept().unwrap();
+            let room = SockRef::from(&connection).send_buffer_size().unwrap();
+            // The kernel keeps twice of what it grants.
+            assert_eq!(room, 2 * STREAM_BUFFER_BYTES);
+        }
+    }
 
     #[test]
     fn a_relay_socket_has_room_for_a_burst() {
