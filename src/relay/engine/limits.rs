@@ -13,10 +13,13 @@ mod budget;
 mod connections;
 mod quota;
 mod refusals;
+mod sampler;
 mod sources;
 
 pub use connections::Connected;
 pub use refusals::{Limit, Refused};
+
+pub(crate) use sampler::Sampler;
 
 pub(super) use quota::Place;
 
@@ -140,7 +143,7 @@ impl Limits {
 }
 
 /// More than 500 years fit.
-fn nanos_since(epoch: Instant, now: Now) -> u64 {
+pub(crate) fn nanos_since(epoch: Instant, now: Now) -> u64 {
     let passed = now.mono.saturating_duration_since(epoch);
     u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -15,6 +15,7 @@ use std::{
 
 use crate::clock::Now;
 use crate::entropy;
+use crate::relay::engine::limits::{Sampler, nanos_since};
 use crate::relay::engine::{PortKind, ReservationToken};
 
 /// The ports of one address family, shared by all workers.
@@ -22,6 +23,11 @@ use crate::relay::engine::{PortKind, ReservationToken};
 pub(crate) struct Ports {
     pool: Mutex<Pool>,
     total: usize,
+    /// Whether sockets stay open on free ports. Of a wide range a draw would hardly ever find one.
+    keeps_sockets: bool,
+    begun: Instant,
+    /// Ports that could not be opened though nobody has them: clients ask again and again.
+    failures: Sampler,
 }
 
 /// A socket on a relay port. It closes before its port is free again, or is [kept](Lease::end_and_keep).
@@ -48,7 +54,10 @@ impl Ports {
     pub(crate) fn new(range: RangeInclusive<u16>, sharing_workers: usize) -> Self {
         Self {
             total: range.len(),
+            keeps_sockets: range.len() <= KEPT_RANGE_MAX,
             pool: Mutex::new(Pool::new(range, sharing_workers)),
+            begun: Now::read().mono,
+            failures: Sampler::default(),
         }
     }
 
@@ -88,11 +97,10 @@ impl Ports {
                     self.pool().set_aside(now.mono, taken);
                 }
                 Err(error) => {
-                    let mut pool = self.pool();
-                    if pool.complains(now.mono) {
-                        tracing::warn!(port = taken.port, %error, "cannot open a relay port");
+                    if let Some(failures) = self.failures.count(nanos_since(self.begun, now)) {
+                        tracing::warn!(port = taken.port, failures, %error, "cannot open a relay port");
                     }
-                    pool.put_back(taken);
+                    self.pool().put_back(taken);
                     return None;
                 }
             }
@@ -157,9 +165,8 @@ impl Lease {
         now: Now,
         socket: impl FnOnce() -> Option<OwnedFd>,
     ) -> Option<Instant> {
-        let is_wanted = self.ports.pool().keeps_more();
         let until = now.mono + KEPT_FOR;
-        let socket = is_wanted.then(socket).flatten();
+        let socket = self.ports.keeps_sockets.then(socket).flatten();
         self.kept = socket.map(|socket| Kept { socket, until });
         self.kept.as_ref().map(|kept| kept.until)
     }
@@ -184,12 +191,8 @@ struct Pool {
     aside: BTreeMap<u16, Instant>,
     /// Sockets that are open on free ones.
     kept: BTreeMap<u16, Kept>,
-    /// How many of them there may be.
-    kept_max: usize,
     /// How many ports each worker has, where they share.
     leases: Vec<usize>,
-    /// When it was last said that a port can't be opened.
-    complained: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -218,17 +221,10 @@ impl Pool {
         let has_enough = range.len() >= sharing_workers;
         Self {
             leases: vec![0; if has_enough { sharing_workers } else { 0 }],
-            // Of a wide range a draw would hardly ever find one.
-            kept_max: if range.len() <= KEPT_MAX {
-                range.len()
-            } else {
-                0
-            },
             free: range.collect(),
             reserved: HashMap::new(),
             aside: BTreeMap::new(),
             kept: BTreeMap::new(),
-            complained: None,
         }
     }
 
@@ -278,21 +274,6 @@ impl Pool {
         }
     }
 
-    /// Whether to say that a port can't be opened: clients ask again and again.
-    fn complains(&mut self, now: Instant) -> bool {
-        let is_due = self
-            .complained
-            .is_none_or(|last| now >= last + COMPLAINT_EVERY);
-        if is_due {
-            self.complained = Some(now);
-        }
-        is_due
-    }
-
-    fn keeps_more(&self) -> bool {
-        self.kept.len() < self.kept_max
-    }
-
     /// The first fitting free port from a random one on, around the range.
     fn draw(&self, random: u64, fits: impl Fn(u16) -> bool) -> Option<u16> {
         let (first, last) = (*self.free.first()?, *self.free.last()?);
@@ -329,12 +310,11 @@ impl Pool {
 /// How long the port above an even one waits for its client; at least 30 s
 /// ([RFC 8656 §7.2](https://www.rfc-editor.org/rfc/rfc8656#section-7.2)).
 const RESERVATION_LIFETIME: Duration = Duration::from_secs(30);
-const COMPLAINT_EVERY: Duration = Duration::from_secs(10);
 const BIND_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// More than a usual range has.
 const BIND_ATTEMPTS_MAX: usize = 64;
-/// How many sockets stay open on free ports, and for how long: they are descriptors that nobody needs.
-const KEPT_MAX: usize = 256;
+/// In ranges of so many ports sockets stay open on free ones, and for how long: they are descriptors that nobody needs.
+const KEPT_RANGE_MAX: usize = 256;
 const KEPT_FOR: Duration = Duration::from_secs(2);
 const CLOSED_AT_ONCE_MAX: usize = 32;
 
@@ -376,7 +356,7 @@ mod tests {
 
     #[test]
     fn whoever_has_a_port_soon_has_its_socket_as_long_as_these_are_few() {
-        for (total, kept_max) in [(1, 1), (41, 41), (256, KEPT_MAX), (257, 0)] {
+        for (total, kept_max) in [(1, 1), (41, 41), (256, 256), (257, 0)] {
             let (ports, now) = (
                 Arc::new(Ports::new(30_000..=29_999 + total, 0)),
                 Now::read(),
@@ -429,11 +409,14 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_wrong_again_and_again_is_said_now_and_then() {
-        let (mut pool, now) = (Pool::new(49160..=49200, 0), Now::read().mono);
-        let said =
-            [0, 1, 9, 10, 11, 25].map(|secs| pool.complains(now + Duration::from_secs(secs)));
-        assert_eq!(said, [true, false, false, true, false, true]);
+    fn a_port_that_fails_for_another_reason_is_free_and_counted() {
+        let (ports, now) = (Arc::new(Ports::new(49160..=49160, 0)), Now::read());
+        let fails = |_, _| Err::<(), _>(io::ErrorKind::OutOfMemory.into());
+        for failures in 1..=3 {
+            assert!(ports.open(now, 0, PortKind::Any, fails).is_none());
+            assert_eq!(ports.failures.total(), failures);
+        }
+        assert!(ports.open(now, 0, PortKind::Any, bound).is_some());
     }
 
     #[test]
