@@ -120,12 +120,32 @@ impl Client {
         }
     }
 
+    fn socket(&self) -> &UdpSocket {
+        match &self.wire {
+            Wire::Udp(socket) => socket,
+            Wire::Dtls(_) | Wire::Stream { .. } => panic!("asked of UDP clients only"),
+        }
+    }
+
     /// Gives what it sends this DSCP and ECN.
     pub(crate) fn mark(&self, traffic_class: u8) {
-        let Wire::Udp(socket) = &self.wire else {
-            panic!("asked of UDP clients only");
-        };
+        let socket = self.socket();
         setsockopt(socket, sockopt::Ipv4Tos, &traffic_class.into()).unwrap();
+    }
+
+    /// Sends these messages of one length as one train.
+    pub(crate) async fn send_train(&self, messages: &[Vec<u8>]) {
+        let socket = self.socket();
+        let bytes = i32::try_from(messages[0].len()).unwrap();
+        setsockopt(socket, sockopt::UdpGsoSegment, &bytes).unwrap();
+        socket.send(&messages.concat()).await.unwrap();
+        setsockopt(socket, sockopt::UdpGsoSegment, &0).unwrap();
+    }
+
+    /// From now on a train is received as one.
+    pub(crate) fn expect_trains(&self) {
+        let socket = self.socket();
+        setsockopt(socket, sockopt::UdpGroSegment, &true).unwrap();
     }
 
     /// Binding: the reflexive address.

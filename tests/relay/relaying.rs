@@ -4,7 +4,7 @@ use stun::message::METHOD_CHANNEL_BIND;
 use tokio::{net::UdpSocket, time::timeout};
 use turn::proto::channum::ChannelNumber;
 
-use crate::client::{Client, Over, parsed, peer_attribute};
+use crate::client::{Client, Over, channel_data, parsed, peer_attribute};
 use crate::world::{PATIENCE, World};
 
 #[tokio::test]
@@ -108,6 +108,32 @@ async fn two_clients_meet_through_their_relayed_addresses() {
         assert_eq!(bob.receive_channel_data(0x4002).await, [n; 100]);
         bob.send_channel_data(0x4002, &[n; 33]).await;
         assert_eq!(alice.receive_channel_data(0x4001).await, [n; 33]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_to_several_in_turn_comes_to_each_as_one_train() {
+    let world = World::with(|settings| settings.workers = 1);
+    let mut speaker = Client::new(&world, Over::Udp).await;
+    let at_speaker = speaker.allocate().await.unwrap();
+    let mut clients = Vec::new();
+    for number in [0x4000, 0x4001] {
+        let mut client = Client::new(&world, Over::Udp).await;
+        let relayed = client.allocate().await.unwrap();
+        client.bind_channel(0x4000, at_speaker).await.unwrap();
+        speaker.bind_channel(number, relayed).await.unwrap();
+        client.expect_trains();
+        clients.push(client);
+    }
+    let payload = |n: u8| [n; 160];
+    let train: Vec<_> = (0..32)
+        .map(|n| channel_data(0x4000 + u16::from(n % 2), &payload(n)))
+        .collect();
+    speaker.send_train(&train).await;
+    for (first, client) in (0..2).zip(&mut clients) {
+        let expected = (first..32).step_by(2);
+        let expected = expected.map(|n| channel_data(0x4000, &payload(n)));
+        assert!(client.receive().await == expected.collect::<Vec<_>>().concat());
     }
 }
 
