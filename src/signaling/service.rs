@@ -564,16 +564,24 @@ impl Service {
 
     /// Hands an event to the nodes of those of `to` that are not here; one that is for everybody, also to where somebody
     /// may come back.
-    fn pass_on(&self, session: &SessionId, to: Vec<SocketId>, for_all: bool, event: &Event) {
+    fn pass_on(
+        &self,
+        session: &SessionId,
+        state: &Session,
+        to: Vec<SocketId>,
+        for_all: bool,
+        event: &Event,
+    ) {
         let Some(log) = self.store.log() else {
             return;
         };
+        let is_awaited = for_all && state.lost_tickets().next().is_some();
         let node = self.store.node();
         let to: Vec<_> = to
             .into_iter()
             .filter(|socket| socket.node != node)
             .collect();
-        if to.is_empty() && !for_all {
+        if to.is_empty() && !is_awaited {
             return;
         }
         let appended = log.append(Body::Signal {

@@ -40,9 +40,13 @@ pub(super) struct Entry {
 pub struct Clockface {
     /// When they are to be told of the timer next.
     pub due: Option<UnixMillis>,
-    told: VecDeque<UnixMillis>,
-    passed_on: VecDeque<Fingerprint>,
+    told: Latest<UnixMillis, ECHOES_MAX>,
+    passed_on: Latest<Fingerprint, MESSAGES_MAX>,
 }
+
+/// What came last: at most `MAX`, and the eldest goes first.
+#[derive(Debug)]
+struct Latest<T, const MAX: usize>(VecDeque<T>);
 
 /// What a message is known by: its name and its text, the stamp too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,34 +65,47 @@ impl Fingerprint {
 impl Clockface {
     /// Members are told something with this timestamp.
     pub fn tell(&mut self, timestamp: UnixMillis) {
-        if self.told.back() == Some(&timestamp) {
-            return;
-        }
-        if self.told.len() >= ECHOES_MAX {
-            self.told.pop_front();
-        }
-        self.told.push_back(timestamp);
+        self.told.add(timestamp);
     }
 
     /// Whether members were told something with this timestamp lately: a client that sends it is but an echo.
     #[must_use]
     pub fn echoes(&self, timestamp: UnixMillis) -> bool {
-        self.told.contains(&timestamp)
+        self.told.has(&timestamp)
     }
 
     /// Members are passed a message of one of them, as stamped here.
     pub fn pass_on(&mut self, message: Fingerprint) {
-        if self.passed_on.len() >= MESSAGES_MAX {
-            self.passed_on.pop_front();
-        }
-        self.passed_on.push_back(message);
+        self.passed_on.add(message);
     }
 
     /// Whether members were passed this very message lately: who sends it is but an echo. A stamp alone would not do:
     /// those who speak by their own clock may hit it by chance, and what is equal may be said again.
     #[must_use]
     pub fn has_passed_on(&self, message: Fingerprint) -> bool {
-        self.passed_on.contains(&message)
+        self.passed_on.has(&message)
+    }
+}
+
+impl<T: PartialEq, const MAX: usize> Latest<T, MAX> {
+    fn add(&mut self, new: T) {
+        if self.0.back() == Some(&new) {
+            return;
+        }
+        if self.0.len() >= MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(new);
+    }
+
+    fn has(&self, one: &T) -> bool {
+        self.0.contains(one)
+    }
+}
+
+impl<T, const MAX: usize> Default for Latest<T, MAX> {
+    fn default() -> Self {
+        Self(VecDeque::new())
     }
 }
 

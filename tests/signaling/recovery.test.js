@@ -38,6 +38,18 @@ test('every event ends in its offset', async () => {
   }
 })
 
+test('a wish for the next verse is not missed either', async () => {
+  const session = unique('s')
+  const [alice, bob] = [await member(session, 'alice', AWAY), await member(session, 'bob')]
+  for (const client of [alice, bob]) await heard(client)
+  const back = lose(alice)
+  await next(bob, 'participant-left')
+  await ask(bob, 'request-next-verse', { sessionId: bob.session, participantId: 'bob' })
+  await within(back, () => 'the return')
+  assert.equal(alice.recovered, true)
+  assert.equal((await next(alice, 'request-next-verse')).participantId, 'bob')
+})
+
 for (const transports of TRANSPORTS) {
   test(`who lost the transport is back with what was missed (${transports})`, async () => {
     const session = unique('s')

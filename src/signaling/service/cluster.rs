@@ -60,16 +60,15 @@ impl Service {
                 event,
                 payload,
             } => {
-                if let Some(event) = Event::passed_on(&event, payload) {
-                    let message = event.fingerprint();
-                    self.store.clockface(&session, |state, clock| {
-                        // Clients echo to the node that they are connected to.
-                        clock.pass_on(message);
-                        self.sockets.deliver(now, &to, &event);
-                        if for_all {
-                            self.sockets.keep(now, state.lost_tickets(), &event);
-                        }
-                    });
+                let Some(event) = Event::passed_on(&event, payload) else {
+                    return;
+                };
+                match for_all {
+                    // Clients echo to the node that they are connected to.
+                    true => drop(self.store.clockface(&session, |state, clock| {
+                        self.tell_all(now, state, clock, &to, &event);
+                    })),
+                    false => self.sockets.deliver(now, &to, &event),
                 }
             }
             Body::Monitor { event, payload } => {

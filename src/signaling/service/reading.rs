@@ -3,10 +3,12 @@
 use crate::clock::{Now, UnixMillis};
 use crate::ident::{ParticipantId, SessionId};
 use crate::signaling::protocol::{Event, Refusal, Reply, Signal};
+use crate::signaling::session::Session;
 use crate::signaling::session::change::{Audience, Trespass};
 use crate::signaling::session::op::{Op, ReadingOp};
-use crate::store::Fingerprint;
+use crate::signaling::session::socket::SocketId;
 use crate::store::log::Body;
+use crate::store::{Clockface, Fingerprint};
 
 use super::{Connection, Service};
 
@@ -89,18 +91,16 @@ impl Service {
         } = signal;
         let passed = self.store.clockface(&session, |state, clock| {
             let to = state.route(connection.socket, &from, &to)?;
-            let is_for_all = came_as.is_some();
             if came_as.is_some_and(|message| clock.has_passed_on(message)) {
                 return Ok(false);
             }
             self.see_message(&session, &from, &event);
-            self.sockets.deliver(now, &to, &event);
-            if is_for_all {
-                clock.pass_on(event.fingerprint());
-                self.sockets.keep(now, state.lost_tickets(), &event);
+            let is_for_all = came_as.is_some();
+            match is_for_all {
+                true => self.tell_all(now, state, clock, &to, &event),
+                false => self.sockets.deliver(now, &to, &event),
             }
-            let is_awaited = is_for_all && state.lost_tickets().next().is_some();
-            self.pass_on(&session, to, is_awaited, &event);
+            self.pass_on(&session, state, to, is_for_all, &event);
             Ok(true)
         });
         if passed.unwrap_or(Err(Trespass::NotInSession))? {
@@ -134,13 +134,27 @@ impl Service {
             if own != participant && !is_host {
                 return Err(Trespass::Forbidden);
             }
-            clock.pass_on(event.fingerprint());
             let room = state.audience(&Audience::Room);
-            self.sockets.deliver(now, &room, &event);
-            self.pass_on(session, room, false, &event);
+            self.tell_all(now, state, clock, &room, &event);
+            self.pass_on(session, state, room, true, &event);
             Ok(Reply::Done)
         });
         Ok(relayed.unwrap_or(Err(Trespass::NotInSession))?)
+    }
+
+    /// A member's message for everybody, whichever node it was sent to: for those who are here, and those who may come
+    /// back; and it is known when it comes back as an echo.
+    pub(super) fn tell_all(
+        &self,
+        now: Now,
+        state: &Session,
+        clock: &mut Clockface,
+        to: &[SocketId],
+        event: &Event,
+    ) {
+        clock.pass_on(event.fingerprint());
+        self.sockets.deliver(now, to, event);
+        self.sockets.keep(now, state.lost_tickets(), event);
     }
 
     /// Begins, or ends, to watch the parser.
