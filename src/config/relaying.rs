@@ -143,13 +143,15 @@ pub(super) fn listeners(
     key: &str,
     entries: &List,
 ) -> Result<Vec<Listen>, ConfigError> {
-    let mut examples = default_entries(key);
-    if examples.is_empty() {
+    let example = || match default_entries(key) {
         // Only metrics are on no address of their own unless somebody wants them to be.
-        examples.push("127.0.0.1:9478".to_owned());
-    }
-    let listeners = values::listeners(&entries.0, source.is_typed(key), &examples.join(" or "));
-    source.check(key, listeners)
+        none if none.is_empty() => "127.0.0.1:9478".to_owned(),
+        entries => entries.join(" or "),
+    };
+    source.check(
+        key,
+        values::listeners(&entries.0, source.is_typed(key), example),
+    )
 }
 
 const WORKERS_MAX: usize = 256;

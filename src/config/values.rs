@@ -16,14 +16,14 @@ use crate::relay::Listen;
 pub(super) fn listeners(
     entries: &[String],
     required: bool,
-    example: &str,
+    example: impl Fn() -> String,
 ) -> Result<Vec<Listen>, String> {
     let mut listeners: Vec<Listen> = Vec::new();
     for entry in entries {
-        let addr = entry
-            .trim()
-            .parse::<SocketAddr>()
-            .map_err(|_| format!("{entry:?} is no address with a port; write {example}"))?;
+        let addr = entry.trim().parse::<SocketAddr>().map_err(|_| {
+            let example = example();
+            format!("{entry:?} is no address with a port; write {example}")
+        })?;
         let twice = |other: &Listen| other.addr == addr && addr.port() != 0;
         if listeners.iter().any(twice) {
             return Err(format!("{addr} is there twice; remove one"));
