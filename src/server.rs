@@ -264,9 +264,7 @@ async fn share_secret(redis: Redis, credentials: Arc<Credentials>) {
         return;
     };
     let mut connections = redis.connections();
-    let agreed = redis.share_secret(own.expose(), SECRET_TIMEOUT).await;
-    let is_agreed = agreed.is_some();
-    match agreed {
+    match redis.share_secret(own.expose(), SECRET_TIMEOUT).await {
         Some(secret) => {
             own = Redacted::new(secret);
             credentials.adopt(own.clone());
@@ -276,9 +274,6 @@ async fn share_secret(redis: Redis, credentials: Arc<Credentials>) {
         }
     }
     tokio::spawn(async move {
-        if is_agreed {
-            connections.next().await;
-        }
         loop {
             let shared = redis.share_secret(own.expose(), Duration::MAX).await;
             // The operator may have set another one meanwhile, which is not for this task to replace.

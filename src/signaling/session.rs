@@ -350,9 +350,7 @@ impl Session {
 
     /// The participant stays, by sockets that joined later.
     fn leave_by_one(&mut self, socket: SocketId, participant: &ParticipantId) -> Change {
-        let mut change = Change::default();
-        let ticket = self.participants.lost_with(socket).map(|lost| lost.ticket);
-        change.void.extend(ticket);
+        let mut change = self.void_ticket(socket);
         self.participants.remove(socket, participant);
         let left = News::Left(participant.clone());
         change.tell(Audience::These(vec![socket]), left);
@@ -360,9 +358,7 @@ impl Session {
     }
 
     fn leave_as(&mut self, socket: SocketId, participant: &ParticipantId) -> Change {
-        let mut change = Change::default();
-        let ticket = self.participants.lost_with(socket).map(|lost| lost.ticket);
-        change.void.extend(ticket);
+        let mut change = self.void_ticket(socket);
         if self.participants.leave(socket, participant) {
             let left = News::ParticipantLeft(participant.clone());
             change.tell(Audience::Others(socket), left);
@@ -373,6 +369,15 @@ impl Session {
         self.forget_lost(participant, &mut change);
         self.give_up_turn(participant, &mut change);
         change
+    }
+
+    /// Nobody comes back in the place of who leaves.
+    fn void_ticket(&self, socket: SocketId) -> Change {
+        let ticket = self.participants.lost_with(socket).map(|lost| lost.ticket);
+        Change {
+            void: ticket.into_iter().collect(),
+            ..Change::default()
+        }
     }
 
     fn disconnect(&mut self, at: UnixMillis, socket: SocketId, parting: Parting) -> Change {

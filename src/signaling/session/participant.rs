@@ -138,8 +138,7 @@ impl Participants {
 
     /// The sockets that a node serves.
     pub(super) fn sockets_on(&self, node: NodeId) -> Vec<SocketId> {
-        let sockets = self.members().map(|member| member.socket);
-        sockets.filter(|socket| socket.node == node).collect()
+        self.on(node).map(|(_, member)| member.socket).collect()
     }
 
     /// The connections to a node of those whom the others believe to be here.
@@ -147,21 +146,20 @@ impl Participants {
         &self,
         node: NodeId,
     ) -> impl Iterator<Item = (ParticipantId, Member, Arc<str>)> {
-        self.present().flat_map(move |one| {
-            let here = one
-                .members()
-                .filter(move |member| member.socket.node == node);
-            here.map(|member| (one.id.clone(), member, Arc::clone(&one.name)))
-        })
+        let present = self.on(node).filter(|(one, _)| one.present);
+        present.map(|(one, member)| (one.id.clone(), member, Arc::clone(&one.name)))
     }
 
     /// The connections to a node, and what the participants behind them go by.
     pub(super) fn names_on(&self, node: NodeId) -> impl Iterator<Item = (SocketId, Arc<str>)> {
-        self.0.iter().flat_map(move |one| {
-            let sockets = one.members().map(|member| member.socket);
-            let here = sockets.filter(move |socket| socket.node == node);
-            here.map(|socket| (socket, Arc::clone(&one.name)))
-        })
+        self.on(node)
+            .map(|(one, member)| (member.socket, Arc::clone(&one.name)))
+    }
+
+    fn on(&self, node: NodeId) -> impl Iterator<Item = (&Participant, Member)> {
+        let everyone = self.0.iter();
+        let members = everyone.flat_map(|one| one.members().map(move |member| (one, member)));
+        members.filter(move |(_, member)| member.socket.node == node)
     }
 
     /// All sockets of one participant; none for whom nobody knows.
