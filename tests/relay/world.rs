@@ -1,7 +1,7 @@
 //! A relay of the test's own, with ports of its own.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
     ops::RangeInclusive,
     sync::{
         Arc,
@@ -124,22 +124,27 @@ fn on(ip: impl Into<IpAddr>) -> ExternalAddr {
 }
 
 fn settings() -> Settings {
-    let listen = Listen {
-        addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        required: true,
+    let relay_ports = free_range();
+    // None that the system hands out: a peer that happened on the port of a listener, be it of the other transport, would be
+    // refused.
+    let listen = |place| {
+        vec![Listen {
+            addr: SocketAddr::from((Ipv4Addr::LOCALHOST, relay_ports.end() + place)),
+            required: true,
+        }]
     };
     let names = vec!["localhost".to_owned()];
     let certificate = Certificate::load(Identity::SelfSigned { names }).unwrap();
     Settings {
-        listen_udp: vec![listen],
+        listen_udp: listen(1),
         alternate_port: None,
-        listen_tcp: vec![listen],
-        listen_tls: vec![listen],
+        listen_tcp: listen(2),
+        listen_tls: listen(3),
         tls: certificate.tls().unwrap(),
-        listen_dtls: vec![listen],
+        listen_dtls: listen(4),
         dtls: certificate.dtls(),
         external: vec![on(Ipv4Addr::LOCALHOST)],
-        relay_ports: free_range(),
+        relay_ports,
         workers: 2,
         icmp: true,
         limits: limits::Settings::default(),
@@ -167,7 +172,8 @@ fn settings() -> Settings {
     }
 }
 
-/// As many ports as the default range has, below those that the system hands out.
+/// As many ports as the default range has, below those that the system hands out; the four behind them are free too, for
+/// either transport.
 pub(crate) fn free_range() -> RangeInclusive<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let process = u16::try_from(std::process::id() % 100).unwrap();
@@ -176,7 +182,9 @@ pub(crate) fn free_range() -> RangeInclusive<u16> {
         let first = 20_000 + block * 50;
         let range = first..=first + 40;
         let is_free = |port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        if range.clone().all(is_free) {
+        let is_free_for_tcp = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        let mut behind = range.end() + 1..=range.end() + 4;
+        if range.clone().chain(behind.clone()).all(is_free) && behind.all(is_free_for_tcp) {
             return range;
         }
     }
