@@ -313,7 +313,7 @@ const RESERVATION_LIFETIME: Duration = Duration::from_secs(30);
 const BIND_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// More than a usual range has.
 const BIND_ATTEMPTS_MAX: usize = 64;
-/// In ranges of so many ports sockets stay open on free ones, and for how long: they are descriptors that nobody needs.
+/// In ranges of up to so many ports sockets stay open on free ones, and for how long: they are descriptors nobody needs.
 const KEPT_RANGE_MAX: usize = 256;
 const KEPT_FOR: Duration = Duration::from_secs(2);
 const CLOSED_AT_ONCE_MAX: usize = 32;

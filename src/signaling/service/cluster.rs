@@ -60,15 +60,8 @@ impl Service {
                 event,
                 payload,
             } => {
-                let Some(event) = Event::passed_on(&event, payload) else {
-                    return;
-                };
-                match for_all {
-                    // Clients echo to the node that they are connected to.
-                    true => drop(self.store.clockface(&session, |state, clock| {
-                        self.tell_all(now, state, clock, &to, &event);
-                    })),
-                    false => self.sockets.deliver(now, &to, &event),
+                if let Some(event) = Event::passed_on(&event, payload) {
+                    self.hear(now, &session, &to, for_all, &event);
                 }
             }
             Body::Monitor { event, payload } => {

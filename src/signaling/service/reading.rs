@@ -142,9 +142,26 @@ impl Service {
         Ok(relayed.unwrap_or(Err(Trespass::NotInSession))?)
     }
 
-    /// A member's message for everybody, whichever node it was sent to: for those who are here, and those who may come
-    /// back; and it is known when it comes back as an echo.
-    pub(super) fn tell_all(
+    /// A message that a member sent to another node.
+    pub(super) fn hear(
+        &self,
+        now: Now,
+        session: &SessionId,
+        to: &[SocketId],
+        for_all: bool,
+        event: &Event,
+    ) {
+        if !for_all {
+            return self.sockets.deliver(now, to, event);
+        }
+        self.store.clockface(session, |state, clock| {
+            self.tell_all(now, state, clock, to, event);
+        });
+    }
+
+    /// A message for everybody, whichever node it was sent to: for those who are here, and those who may come back; and
+    /// clients that echo it, to the node that they are connected to, are known by it.
+    fn tell_all(
         &self,
         now: Now,
         state: &Session,
