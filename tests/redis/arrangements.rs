@@ -103,6 +103,8 @@ async fn what_a_failover_loses_is_noticed() {
     watched.replica.signal("STOP");
     node.append(0..3);
     assert_eq!(node.texts(3).await, numbers(0..3));
+    // Or they would be written again, having been read but not yet answered.
+    node.flush().await;
     watched.master.kill();
     watched.replica.signal("CONT");
     assert!(node.returned().await);
