@@ -13,6 +13,7 @@ use std::{hint::black_box, net::SocketAddr};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use setu::relay::engine::five_tuple::{FiveTuple, PeerAddr, RelayKey, RelayedAddr};
 use setu::relay::engine::{Effect, OpenedRelay, Outcome, PortSharing};
+use setu::relay::wire::datagram::Datagram;
 use stun::attributes::ATTR_DATA;
 use stun::message::{
     CLASS_INDICATION, CLASS_REQUEST, METHOD_ALLOCATE, METHOD_BINDING, METHOD_CHANNEL_BIND,
@@ -27,6 +28,8 @@ criterion_main!(benches);
 
 const CLIENTS: u16 = 100;
 const PAYLOAD: [u8; 160] = [0xA5; 160];
+/// As much as a worker has in front of a datagram.
+const HEADROOM_BYTES: usize = 64;
 const CHANNEL: u16 = 0x4001;
 /// Bound to the relayed transport address of another client.
 const CHANNEL_INSIDE: u16 = 0x4002;
@@ -44,14 +47,14 @@ fn data(criterion: &mut Criterion) {
         bencher.iter(|| to_peer(&mut world, clients.next().unwrap(), &frame));
     });
 
-    let frame = channel_data(CHANNEL_INSIDE);
+    let mut frame = channel_data(CHANNEL_INSIDE);
     // All of them: a brief run measures only the first.
     for number in 0..CLIENTS {
-        to_another(&mut world, client(number), &frame);
+        to_another(&mut world, client(number), &mut frame);
     }
     group.bench_function("ChannelData to another client", |bencher| {
         let mut clients = (0..CLIENTS).cycle().map(client);
-        bencher.iter(|| to_another(&mut world, clients.next().unwrap(), &frame));
+        bencher.iter(|| to_another(&mut world, clients.next().unwrap(), &mut frame));
     });
 
     let indication = MessageType::new(METHOD_SEND, CLASS_INDICATION);
@@ -61,6 +64,7 @@ fn data(criterion: &mut Criterion) {
         bencher.iter(|| to_peer(&mut world, clients.next().unwrap(), &send));
     });
 
+    let mut memory = [&[0; HEADROOM_BYTES][..], &PAYLOAD].concat();
     for (name, peer) in [
         ("ChannelData to the client", PEER),
         ("Data indication to the client", OTHER_PORT),
@@ -68,7 +72,7 @@ fn data(criterion: &mut Criterion) {
         let peer = PeerAddr(peer.parse().unwrap());
         group.bench_function(name, |bencher| {
             let mut relays = (0..u32::from(CLIENTS)).cycle().map(RelayKey);
-            bencher.iter(|| to_client(&mut world, relays.next().unwrap(), peer));
+            bencher.iter(|| to_client(&mut world, relays.next().unwrap(), peer, &mut memory));
         });
     }
 }
@@ -136,13 +140,16 @@ fn to_peer(world: &mut World, from: FiveTuple, datagram: &[u8]) {
     assert!(matches!(black_box(outcome), Outcome::ToPeer { .. }));
 }
 
-fn to_another(world: &mut World, from: FiveTuple, datagram: &[u8]) {
+/// Both have the same number for the channel: what the datagram becomes comes again.
+fn to_another(world: &mut World, from: FiveTuple, datagram: &mut [u8]) {
+    let datagram = Datagram::behind(0, datagram);
     let outcome = world.engine.handle_client(world.now, from, datagram);
     assert!(matches!(black_box(outcome), Outcome::ToClient { .. }));
 }
 
-fn to_client(world: &mut World, relay: RelayKey, peer: PeerAddr) {
-    let outcome = world.engine.handle_peer(world.now, relay, peer, &PAYLOAD);
+fn to_client(world: &mut World, relay: RelayKey, peer: PeerAddr, memory: &mut [u8]) {
+    let datagram = Datagram::behind(HEADROOM_BYTES, memory);
+    let outcome = world.engine.handle_peer(world.now, relay, peer, datagram);
     assert!(matches!(black_box(outcome), Outcome::ToClient { .. }));
 }
 

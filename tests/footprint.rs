@@ -59,7 +59,9 @@ fn what_passes_takes_nothing_from_the_heap() {
     let send = world.unsigned(indication, &[&at(PEER), &raw(ATTR_DATA, b"out")]);
     for (name, datagram) in [("ChannelData", channel_data), ("Send", send)] {
         let taken = measure(|| {
-            let outcome = world.engine.handle_client(world.now, client(0), &datagram);
+            let outcome = world
+                .engine
+                .handle_client(world.now, client(0), datagram.as_slice());
             assert!(matches!(outcome, Outcome::ToPeer { .. }));
         });
         assert_eq!(taken, AllocationInfo::default(), "{name}");
@@ -69,7 +71,7 @@ fn what_passes_takes_nothing_from_the_heap() {
         let taken = measure(|| {
             let outcome = world
                 .engine
-                .handle_peer(world.now, RelayKey(0), addr, b"in");
+                .handle_peer(world.now, RelayKey(0), addr, &b"in"[..]);
             assert!(matches!(outcome, Outcome::ToClient { .. }));
         });
         assert_eq!(taken, AllocationInfo::default(), "{peer}");

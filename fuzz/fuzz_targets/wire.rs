@@ -22,8 +22,8 @@ fuzz_target!(|datagram: &[u8]| {
         assert!(2 * (28 + refusal.len()) <= 5 * (28 + datagram.len()));
     }
     for range in [ChannelRange::Rfc8656, ChannelRange::Rfc5766] {
-        if let Some(data) = ChannelData::parse(datagram, range) {
-            assert!(data.payload.len() + 4 <= datagram.len());
+        if let Some(data) = ChannelData::parse(datagram.into(), range) {
+            assert!(data.payload.bytes().len() + 4 <= datagram.len());
         }
     }
     let Some(message) = Message::parse(datagram) else {

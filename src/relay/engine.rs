@@ -13,6 +13,7 @@ use crate::credentials::{Credentials, Tokens};
 use crate::ident::UserId;
 use crate::logging::Redacted;
 use crate::relay::wire::classic;
+use crate::relay::wire::datagram::Datagram;
 use crate::relay::wire::demux::{self, Protocol};
 use crate::relay::wire::message::{Fingerprint, Message};
 use crate::relay::wire::request::Request;
@@ -80,7 +81,7 @@ use limits::Limits;
 use mobility::Tickets;
 use peers::Peers;
 use policy::PeerPolicy;
-use relays::{Incoming, Relays, Way};
+use relays::{Relays, Way};
 use share::Share;
 use signaled::{PeerMode, SignaledPeers};
 use tcp::Connections;
@@ -222,11 +223,12 @@ impl Engine {
         &mut self,
         now: Now,
         client: FiveTuple,
-        datagram: &'d [u8],
+        datagram: impl Into<Datagram<'d>>,
     ) -> Outcome<'d> {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
-        let outcome = match demux::classify(datagram) {
-            Protocol::Stun => self.handle_stun(now, client, datagram),
+        let datagram = datagram.into();
+        let outcome = match demux::classify(datagram.bytes()) {
+            Protocol::Stun => self.handle_stun(now, client, datagram.into_bytes()),
             Protocol::ChannelData => self.forward_channel_data(now, &client, datagram),
             Protocol::Unknown => Err(DropReason::UnknownProtocol),
         };
@@ -239,16 +241,12 @@ impl Engine {
         now: Now,
         relay: RelayKey,
         peer: PeerAddr,
-        payload: &'b [u8],
+        payload: impl Into<Datagram<'b>>,
     ) -> Outcome<'b> {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
-        let incoming = Incoming {
-            // The kernel may add a scope or flow label, which permissions and channels know nothing of.
-            peer: PeerAddr(SocketAddr::new(peer.0.ip(), peer.0.port())),
-            sender: None,
-            payload,
-        };
-        let outcome = self.forward_to_client(now, relay, incoming);
+        // The kernel may add a scope or flow label, which permissions and channels know nothing of.
+        let peer = PeerAddr(SocketAddr::new(peer.0.ip(), peer.0.port()));
+        let outcome = self.forward_to_client(now, relay, peer, None, payload.into());
         outcome.unwrap_or_else(|reason| self.dropped(reason))
     }
 
@@ -262,13 +260,9 @@ impl Engine {
         payload: &'d [u8],
     ) -> Outcome<'d> {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
-        let incoming = Incoming {
-            peer: PeerAddr(from.0),
-            sender: Some(sender),
-            payload,
-        };
+        let (peer, sender) = (PeerAddr(from.0), Some(sender));
         let outcome = match self.allocations.relays().way_to(to.0) {
-            Way::Inside(relay) => self.forward_to_client(now, relay, incoming),
+            Way::Inside(relay) => self.forward_to_client(now, relay, peer, sender, payload.into()),
             // It closed a moment ago.
             Way::Outside | Way::Neighbour(_) => Err(DropReason::NoAllocation),
         };

@@ -5,6 +5,7 @@ pub mod attributes;
 pub mod channel_data;
 pub mod classic;
 pub mod connection;
+pub mod datagram;
 pub mod demux;
 pub mod dtls_hello;
 pub mod dtls_record;

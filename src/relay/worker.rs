@@ -132,20 +132,20 @@ impl Worker {
 
     /// A batch of datagrams from clients, each of which may have moved an allocation of another worker to where it is
     /// now.
-    fn clients_sent(&mut self, now: Now, socket: &ClientUdp, arrivals: &Arrivals) {
+    fn clients_sent(&mut self, now: Now, socket: &ClientUdp, arrivals: &mut Arrivals) {
         if socket.transport == Transport::Dtls {
             return self.clients_sent_dtls(now, socket, arrivals);
         }
         let mut outgoing = self.sockets.outgoing();
         for (client, arrival) in socket.received(arrivals) {
+            let class = arrival.traffic_class;
             for datagram in arrival.datagrams() {
-                match self.crew.host_of(&client, datagram) {
+                match self.crew.host_of(&client, datagram.bytes()) {
                     Some(host) if !self.engine.has_allocation(&client) => {
-                        host.visit(client, arrival.traffic_class, datagram);
+                        host.visit(client, class, datagram.bytes());
                     }
                     Some(_) | None => {
                         let outcome = self.engine.handle_client(now, client, datagram);
-                        let class = arrival.traffic_class;
                         self.gather(now, &mut outgoing, outcome, class);
                     }
                 }
@@ -186,14 +186,14 @@ impl Worker {
             }
         }
         let mut outgoing = self.sockets.outgoing();
-        for (room, key) in keys[..arrivals.len()].iter().enumerate() {
-            let Some(arrival) = arrivals.arrival(room) else {
+        for (key, arrival) in keys.into_iter().zip(arrivals.iter_mut()) {
+            let Some(arrival) = arrival else {
                 continue;
             };
             let peer = self.sockets.relays.peer(arrival.source);
+            let class = arrival.traffic_class;
             for datagram in arrival.datagrams() {
-                let outcome = self.engine.handle_peer(now, *key, peer, datagram);
-                let class = arrival.traffic_class;
+                let outcome = self.engine.handle_peer(now, key, peer, datagram);
                 self.gather(now, &mut outgoing, outcome, class);
             }
         }
@@ -254,7 +254,7 @@ impl Worker {
             return;
         }
         let had_allocation = self.engine.has_allocation(client);
-        let outcome = self.engine.handle_client(now, *client, datagram);
+        let outcome = self.engine.handle_client(now, *client, datagram.as_slice());
         self.sockets.deliver(outcome, *traffic_class);
         let number = self.crew.share.number;
         match (had_allocation, self.engine.has_allocation(client)) {
@@ -266,14 +266,15 @@ impl Worker {
     }
 
     /// A batch of datagrams from clients that speak DTLS, or shall: each may be several messages, or none.
-    fn clients_sent_dtls(&mut self, now: Now, socket: &ClientUdp, arrivals: &Arrivals) {
+    fn clients_sent_dtls(&mut self, now: Now, socket: &ClientUdp, arrivals: &mut Arrivals) {
         for (client, arrival) in socket.received(arrivals) {
+            let class = arrival.traffic_class;
             for datagram in arrival.datagrams() {
                 match self.crew.session_host(&client) {
                     Some(host) if !self.sockets.dtls.knows(&client) => {
-                        host.visit(client, arrival.traffic_class, datagram);
+                        host.visit(client, class, datagram.bytes());
                     }
-                    Some(_) | None => self.hear_dtls(now, client, datagram),
+                    Some(_) | None => self.hear_dtls(now, client, datagram.bytes()),
                 }
             }
         }

@@ -23,6 +23,7 @@ use setu::relay::engine::{
     Settings, Snapshot,
 };
 use setu::relay::wire::connection::ConnectionId;
+use setu::relay::wire::datagram::Datagram;
 use setu::relay::wire::icmp::Icmp;
 use stun::attributes::*;
 use stun::fingerprint::FINGERPRINT;
@@ -176,6 +177,7 @@ pub(crate) struct World {
     pub(crate) effects: Vec<Effect<'static>>,
     nonces: HashMap<FiveTuple, String>,
     transactions: u64,
+    datagrams: u64,
 }
 
 impl World {
@@ -267,6 +269,7 @@ impl World {
             effects: Vec::new(),
             nonces: HashMap::new(),
             transactions: 0,
+            datagrams: 0,
         }
     }
 
@@ -426,9 +429,24 @@ impl World {
         nonce
     }
 
+    /// A datagram as it may have come: alone or first in a train, further behind in one, or out of a stream.
+    fn lying<'d>(&mut self, memory: &'d mut Vec<u8>, bytes: &'d [u8]) -> Datagram<'d> {
+        self.datagrams += 1;
+        let headroom_bytes = match self.datagrams % 3 {
+            0 => return bytes.into(),
+            1 => 0,
+            _ => 64,
+        };
+        memory.resize(headroom_bytes, 0xEE);
+        memory.extend_from_slice(bytes);
+        Datagram::behind(headroom_bytes, memory)
+    }
+
     /// Hands a datagram to the engine and carries out its effects.
     pub(crate) fn send(&mut self, from: FiveTuple, bytes: &[u8]) -> Did {
-        let outcome = self.engine.handle_client(self.now, from, bytes);
+        let mut memory = Vec::new();
+        let datagram = self.lying(&mut memory, bytes);
+        let outcome = self.engine.handle_client(self.now, from, datagram);
         if let Outcome::ToPeer { dont_fragment, .. } = outcome {
             self.unfragmented = dont_fragment;
         }
@@ -478,7 +496,9 @@ impl World {
 
     pub(crate) fn peer_sends_to(&mut self, relay: RelayKey, peer: &str, payload: &[u8]) -> Did {
         let peer = PeerAddr(peer.parse().unwrap());
-        let did = owned(self.engine.handle_peer(self.now, relay, peer, payload));
+        let mut memory = Vec::new();
+        let datagram = self.lying(&mut memory, payload);
+        let did = owned(self.engine.handle_peer(self.now, relay, peer, datagram));
         assert!(self.drain().is_empty());
         did.unwrap()
     }

@@ -11,6 +11,7 @@ use crate::relay::engine::outcome::{Outcome, Sender};
 use crate::relay::engine::relays::{Incoming, Taken, Way};
 use crate::relay::engine::view::AllocationId;
 use crate::relay::wire::channel_data::ChannelData;
+use crate::relay::wire::datagram::Datagram;
 use crate::relay::wire::frame::Frame;
 use crate::relay::wire::ice::Check;
 use crate::relay::wire::message::{Message, TransactionId};
@@ -21,26 +22,28 @@ impl Engine {
         &mut self,
         now: Now,
         client: &FiveTuple,
-        datagram: &'d [u8],
+        datagram: Datagram<'d>,
     ) -> Result<Outcome<'d>, DropReason> {
-        let data = ChannelData::parse(datagram, self.channels).ok_or(DropReason::Malformed)?;
+        let ChannelData { number, payload } =
+            ChannelData::parse(datagram, self.channels).ok_or(DropReason::Malformed)?;
         let (slot, allocation) = self
             .allocations
             .by_sender(now, client)
             .ok_or(DropReason::NoAllocation)?;
         let peer = allocation
             .channels
-            .peer(now, data.number)
+            .peer(now, number)
             .ok_or(DropReason::NoChannel)?;
-        let datagram = leaving(now, allocation, peer, data.payload, false)?;
-        spend(now, &self.limits, allocation, data.payload.len())?;
-        allocation.to_peers.count(data.payload.len());
-        self.counters.to_peers.count(data.payload.len());
+        let path = path(now, allocation, peer)?;
+        let bytes = payload.bytes();
+        spend(now, &self.limits, allocation, bytes.len())?;
+        allocation.to_peers.count(bytes.len());
+        self.counters.to_peers.count(bytes.len());
         // Whose the peer is was settled when the channel was bound.
-        if Check::may_be(data.payload) && self.allocations.relays().may_be_shared(datagram.relay) {
-            let _ = self.allocations.leave_traces(now, slot, peer, data.payload);
+        if Check::may_be(bytes) && self.allocations.relays().may_be_shared(path.relay) {
+            let _ = self.allocations.leave_traces(now, slot, peer, bytes);
         }
-        self.leave(now, datagram)
+        self.leave(now, path, payload, false)
     }
 
     pub(super) fn forward_send<'d>(
@@ -61,11 +64,11 @@ impl Engine {
             return Err(DropReason::WrongTransport);
         }
         let peer = PeerAddr(send.peer);
-        let datagram = leaving(now, allocation, peer, send.payload, send.dont_fragment)?;
+        let path = path(now, allocation, peer)?;
         if !self.peers.admits_data(now, send.peer) {
             return Err(DropReason::ForbiddenPeer);
         }
-        if self.allocations.relays().may_be_shared(datagram.relay) {
+        if self.allocations.relays().may_be_shared(path.relay) {
             let left = self.allocations.leave_traces(now, slot, peer, send.payload);
             left.map_err(|Taken| DropReason::PeerTaken)?;
         }
@@ -73,19 +76,23 @@ impl Engine {
         spend(now, &self.limits, allocation, send.payload.len())?;
         allocation.to_peers.count(send.payload.len());
         self.counters.to_peers.count(send.payload.len());
-        self.leave(now, datagram)
+        self.leave(now, path, send.payload.into(), send.dont_fragment)
     }
 
     /// Sends a datagram on its way: to a relayed transport address of this process without leaving it.
-    fn leave<'d>(&mut self, now: Now, datagram: Leaving<'d>) -> Result<Outcome<'d>, DropReason> {
-        let Leaving {
+    fn leave<'d>(
+        &mut self,
+        now: Now,
+        path: Path,
+        payload: Datagram<'d>,
+        dont_fragment: bool,
+    ) -> Result<Outcome<'d>, DropReason> {
+        let Path {
             sender: id,
             relay,
             from,
             peer,
-            payload,
-            dont_fragment,
-        } = datagram;
+        } = path;
         let relays = self.allocations.relays();
         let sender = || Sender {
             id,
@@ -95,23 +102,19 @@ impl Engine {
             Way::Outside => Ok(Outcome::ToPeer {
                 relay,
                 peer,
-                payload,
+                payload: payload.into_bytes(),
                 dont_fragment,
             }),
             Way::Inside(theirs) => {
-                let incoming = Incoming {
-                    peer: PeerAddr(from.0),
-                    sender: Some(sender()),
-                    payload,
-                };
-                self.forward_to_client(now, theirs, incoming)
+                let sender = Some(sender());
+                self.forward_to_client(now, theirs, PeerAddr(from.0), sender, payload)
             }
             Way::Neighbour(worker) => Ok(Outcome::ToNeighbour {
                 worker,
                 to: RelayedAddr(peer.0),
                 from,
                 sender: sender(),
-                payload,
+                payload: payload.into_bytes(),
             }),
         }
     }
@@ -120,12 +123,18 @@ impl Engine {
         &mut self,
         now: Now,
         relay: RelayKey,
-        incoming: Incoming<'b>,
+        peer: PeerAddr,
+        sender: Option<Sender>,
+        payload: Datagram<'b>,
     ) -> Result<Outcome<'b>, DropReason> {
-        let Incoming { peer, payload, .. } = incoming;
+        let incoming = Incoming {
+            peer,
+            sender,
+            payload: payload.bytes(),
+        };
         let allocation = self.allocations.receiver(now, relay, incoming)?;
         let client = allocation.client;
-        let payload_bytes = payload.len();
+        let payload_bytes = payload.bytes().len();
         spend(now, &self.limits, allocation, payload_bytes)?;
         let frame = match allocation.channels.number(now, peer) {
             Some(number) => Frame::channel_data(number, payload, client.transport.is_stream()),
@@ -138,36 +147,27 @@ impl Engine {
     }
 }
 
-/// A datagram that its client may send.
-struct Leaving<'d> {
+/// Which way a client's datagram leaves.
+struct Path {
     sender: AllocationId,
     relay: RelayKey,
     from: RelayedAddr,
     peer: PeerAddr,
-    payload: &'d [u8],
-    dont_fragment: bool,
 }
 
-fn leaving<'d>(
-    now: Now,
-    allocation: &Allocation,
-    peer: PeerAddr,
-    payload: &'d [u8],
-    dont_fragment: bool,
-) -> Result<Leaving<'d>, DropReason> {
+/// The allocation's way to a peer that it permits.
+fn path(now: Now, allocation: &Allocation, peer: PeerAddr) -> Result<Path, DropReason> {
     if !allocation.permissions.permit(now, peer.0.ip()) {
         return Err(DropReason::NoPermission);
     }
     // Whom a permission names, a relay reached; it may have expired since.
     let half = allocation.halves.of(now, Family::of(peer.0.ip()));
     let half = half.ok_or(DropReason::NoPermission)?;
-    Ok(Leaving {
+    Ok(Path {
         sender: allocation.id,
         relay: half.relay,
         from: half.relayed,
         peer,
-        payload,
-        dont_fragment,
     })
 }
 

@@ -1,5 +1,7 @@
 //! ChannelData messages ([RFC 8656 §12.4](https://www.rfc-editor.org/rfc/rfc8656#section-12.4)).
 
+use crate::relay::wire::datagram::Datagram;
+
 /// The bytes in front of the application data: channel number and length.
 pub const HEADER_BYTES: usize = 4;
 
@@ -34,22 +36,23 @@ impl ChannelNumber {
     }
 }
 
-/// A ChannelData message, borrowed from the datagram it came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A ChannelData message where it lies in the datagram it came in.
+#[derive(Debug)]
 pub struct ChannelData<'d> {
     /// The channel.
     pub number: ChannelNumber,
     /// The application data, without padding; may be empty.
-    pub payload: &'d [u8],
+    pub payload: Datagram<'d>,
 }
 
 impl<'d> ChannelData<'d> {
     /// `None` when the number is out of range or the length reaches beyond the datagram; what follows is padding.
     #[must_use]
-    pub fn parse(datagram: &'d [u8], range: ChannelRange) -> Option<Self> {
-        let (&[n0, n1, l0, l1], rest) = datagram.split_first_chunk::<HEADER_BYTES>()?;
+    pub fn parse(datagram: Datagram<'d>, range: ChannelRange) -> Option<Self> {
+        let &[n0, n1, l0, l1] = datagram.bytes().first_chunk::<HEADER_BYTES>()?;
         let number = ChannelNumber::new(u16::from_be_bytes([n0, n1]), range)?;
-        let payload = rest.get(..usize::from(u16::from_be_bytes([l0, l1])))?;
+        let end = HEADER_BYTES + usize::from(u16::from_be_bytes([l0, l1]));
+        let payload = datagram.part(HEADER_BYTES..end)?;
         Some(Self { number, payload })
     }
 }
@@ -77,8 +80,9 @@ mod tests {
             ("number of RFC 5766", &[0x50, 0, 0, 0], None),
         ];
         for &(name, datagram, payload) in CASES {
-            let parsed = ChannelData::parse(datagram, ChannelRange::Rfc8656);
-            assert_eq!(parsed.map(|data| data.payload), payload, "{name}");
+            let parsed = ChannelData::parse(datagram.into(), ChannelRange::Rfc8656);
+            let parsed = parsed.map(|data| data.payload.into_bytes());
+            assert_eq!(parsed, payload, "{name}");
         }
     }
 

@@ -1,5 +1,5 @@
-//! A payload on its way to a client: what comes before it and the padding behind it are told beside it, so that it stays
-//! where it lies until the kernel takes it.
+//! A payload on its way to a client. It stays where it lies until the kernel takes it: what comes before it is written into
+//! its headroom, or told beside it where there is none, as the padding behind it is.
 
 use std::{fmt, net::SocketAddr};
 
@@ -9,17 +9,19 @@ use stun::message::{CLASS_INDICATION, MAGIC_COOKIE, METHOD_DATA, MessageType};
 use crate::relay::wire::address::XorAddress;
 use crate::relay::wire::attributes::ATTR_ICMP;
 use crate::relay::wire::channel_data::{self, ChannelNumber};
+use crate::relay::wire::datagram::Datagram;
 use crate::relay::wire::icmp::{self, Icmp};
 use crate::relay::wire::message::{ATTRIBUTE_HEADER_BYTES, HEADER_BYTES, TransactionId};
 
 /// The longest head: STUN header 20, XOR-PEER-ADDRESS over IPv6 24, and ICMP 12 (or the header of DATA, 4).
 const HEAD_BYTES_MAX: usize = HEADER_BYTES + 24 + ATTRIBUTE_HEADER_BYTES + icmp::VALUE_BYTES;
 
-/// One message for a client: a head, the payload, and padding.
+/// One message for a client: a head and the payload, in one piece or two, and padding.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'p> {
+    /// Empty where it is part of the body.
     head: Head,
-    payload: &'p [u8],
+    body: &'p [u8],
     padding_bytes: u8,
 }
 
@@ -27,17 +29,19 @@ impl<'p> Frame<'p> {
     /// The payload as ChannelData ([RFC 8656 §12.4](https://www.rfc-editor.org/rfc/rfc8656#section-12.4)), padded where
     /// the transport is a stream; `None` when it is too long for one.
     #[must_use]
-    pub fn channel_data(number: ChannelNumber, payload: &'p [u8], padded: bool) -> Option<Self> {
-        let length = u16::try_from(payload.len()).ok()?;
+    pub fn channel_data(
+        number: ChannelNumber,
+        payload: Datagram<'p>,
+        padded: bool,
+    ) -> Option<Self> {
+        let payload_bytes = payload.bytes().len();
+        let length = u16::try_from(payload_bytes).ok()?;
         let mut head = Head::default();
         head.put(&number.to_be_bytes());
         head.put(&length.to_be_bytes());
         debug_assert_eq!(head.as_bytes().len(), channel_data::HEADER_BYTES);
-        Some(Self {
-            head,
-            payload,
-            padding_bytes: if padded { padding(payload.len()) } else { 0 },
-        })
+        let padding_bytes = if padded { padding(payload_bytes) } else { 0 };
+        Some(Self::new(head, payload, padding_bytes))
     }
 
     /// The payload in a Data indication ([RFC 8656 §11.2](https://www.rfc-editor.org/rfc/rfc8656#section-11.2));
@@ -46,20 +50,30 @@ impl<'p> Frame<'p> {
     pub fn data_indication(
         peer: SocketAddr,
         transaction_id: TransactionId,
-        payload: &'p [u8],
+        payload: Datagram<'p>,
     ) -> Option<Self> {
-        Some(Self {
-            head: Head::of_indication(ATTR_DATA, payload.len(), peer, transaction_id)?,
-            payload,
-            padding_bytes: padding(payload.len()),
-        })
+        let payload_bytes = payload.bytes().len();
+        let head = Head::of_indication(ATTR_DATA, payload_bytes, peer, transaction_id)?;
+        Some(Self::new(head, payload, padding(payload_bytes)))
+    }
+
+    fn new(head: Head, payload: Datagram<'p>, padding_bytes: u8) -> Self {
+        let (head, body) = match payload.headed(head.as_bytes()) {
+            Ok(whole) => (Head::default(), whole),
+            Err(payload) => (head, payload),
+        };
+        Self {
+            head,
+            body,
+            padding_bytes,
+        }
     }
 
     /// The message's parts, in their order; any may be empty.
     #[must_use]
     pub fn parts(&self) -> [&[u8]; 3] {
         let padding = &[0; 3][..usize::from(self.padding_bytes)];
-        [self.head.as_bytes(), self.payload, padding]
+        [self.head.as_bytes(), self.body, padding]
     }
 
     /// The bytes of the whole message.
@@ -89,7 +103,7 @@ impl Frame<'static> {
         head.put(&value);
         Some(Self {
             head,
-            payload: &[],
+            body: &[],
             padding_bytes: 0,
         })
     }
@@ -178,7 +192,7 @@ mod tests {
         for peer in ["192.0.2.1:5000", "[2001:db8::1]:5000"] {
             for payload in [&b""[..], b"a", b"ab", b"abc", b"abcd"] {
                 let peer: SocketAddr = peer.parse().unwrap();
-                let frame = Frame::data_indication(peer, *b"transaction!", payload).unwrap();
+                let frame = Frame::data_indication(peer, *b"transaction!", payload.into()).unwrap();
                 let bytes = frame.to_vec();
                 assert_eq!(frame.message_bytes(), bytes.len());
                 let mut message = stun::message::Message::new();
@@ -199,13 +213,39 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_before_a_payload_is_written_into_its_headroom() {
+        type Framing = fn(Datagram<'_>) -> Frame<'_>;
+        let ways: [(&str, usize, Framing); 2] = [
+            ("ChannelData", 4, |payload| {
+                let number = ChannelNumber::new(0x4001, ChannelRange::Rfc8656).unwrap();
+                Frame::channel_data(number, payload, true).unwrap()
+            }),
+            ("Data indication", 48, |payload| {
+                let peer = "[2001:db8::1]:5000".parse().unwrap();
+                Frame::data_indication(peer, *b"transaction!", payload).unwrap()
+            }),
+        ];
+        for (name, head_bytes, frame_of) in ways {
+            let beside = frame_of((&b"abc"[..]).into());
+            for headroom_bytes in [0, head_bytes - 1, head_bytes, HEAD_BYTES_MAX] {
+                let mut memory = [&vec![0xEE; headroom_bytes][..], b"abc"].concat();
+                let frame = frame_of(Datagram::behind(headroom_bytes, &mut memory));
+                assert_eq!(frame.to_vec(), beside.to_vec(), "{name}");
+                assert_eq!(frame.message_bytes(), beside.message_bytes(), "{name}");
+                let is_in_place = frame.parts()[0].is_empty();
+                assert_eq!(is_in_place, headroom_bytes >= head_bytes, "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn channel_data_is_padded_in_streams_only() {
         let number = ChannelNumber::new(0x4001, ChannelRange::Rfc8656).unwrap();
         for (padded, expected) in [
             (false, &b"\x40\x01\0\x01a"[..]),
             (true, b"\x40\x01\0\x01a\0\0\0"),
         ] {
-            let frame = Frame::channel_data(number, b"a", padded).unwrap();
+            let frame = Frame::channel_data(number, (&b"a"[..]).into(), padded).unwrap();
             assert_eq!(frame.to_vec(), expected);
             let mut read = chandata::ChannelData {
                 raw: frame.to_vec(),
@@ -221,9 +261,11 @@ mod tests {
         let number = ChannelNumber::new(0x4000, ChannelRange::Rfc8656).unwrap();
         let peer = "[2001:db8::1]:5000".parse().unwrap();
         let payload = vec![0; 65_536];
-        let channel = |bytes| Frame::channel_data(number, &payload[..bytes], true).is_some();
+        let channel =
+            |bytes| Frame::channel_data(number, (&payload[..bytes]).into(), true).is_some();
         assert!(channel(65_535) && !channel(65_536));
-        let indication = |bytes| Frame::data_indication(peer, [0; 12], &payload[..bytes]).is_some();
+        let indication =
+            |bytes| Frame::data_indication(peer, [0; 12], (&payload[..bytes]).into()).is_some();
         assert!(indication(65_500) && !indication(65_507));
     }
 }

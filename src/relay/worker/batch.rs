@@ -18,6 +18,7 @@ use std::{
     cell::Cell,
     fmt,
     io::{self, IoSlice},
+    iter,
     mem::{self, MaybeUninit},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     os::fd::{AsFd, AsRawFd, BorrowedFd},
@@ -31,6 +32,8 @@ use rustix::{
     io::Errno,
     net::{SendFlags, sendmsg_addr, sendto},
 };
+
+use crate::relay::wire::datagram::Datagram;
 
 /// How many datagrams, or trains of them, may be received before any is served. Where so many wait, several are of one
 /// client, and leave as one train.
@@ -46,7 +49,7 @@ pub(super) struct Arrivals {
 }
 
 /// One datagram, or several of the same sender and length but for the last, one after the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Arrival<'a> {
     /// Who sent it.
     pub(super) source: SocketAddr,
@@ -54,18 +57,20 @@ pub(super) struct Arrival<'a> {
     pub(super) local: Option<IpAddr>,
     /// DSCP and ECN.
     pub(super) traffic_class: u8,
-    /// All datagrams.
-    bytes: &'a [u8],
+    /// The headroom, and behind it all datagrams.
+    memory: &'a mut [u8],
     /// The length of each but the last.
     stride: usize,
 }
 
 impl<'a> Arrival<'a> {
-    /// The datagrams; the only one may be empty.
-    pub(super) fn datagrams(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let empty: &[u8] = &[];
-        let only = self.bytes.is_empty().then_some(empty);
-        only.into_iter().chain(self.bytes.chunks(self.stride))
+    /// The datagrams; the only one may be empty. The first has the headroom.
+    pub(super) fn datagrams(self) -> impl Iterator<Item = Datagram<'a>> {
+        let Self { memory, stride, .. } = self;
+        let (first, rest) = memory.split_at_mut(memory.len().min(HEADROOM_BYTES + stride));
+        let first = Datagram::behind(HEADROOM_BYTES, first);
+        let rest = rest.chunks_mut(stride);
+        iter::once(first).chain(rest.map(|next| Datagram::behind(0, next)))
     }
 }
 
@@ -126,31 +131,11 @@ impl Arrivals {
         Ok(received)
     }
 
-    /// What is in a filled room; `None` where its sender has no address that we know of.
-    pub(super) fn arrival(&self, room: usize) -> Option<Arrival<'_>> {
-        assert!(room < self.filled);
-        let rooms = self.rooms.as_ptr();
-        // SAFETY: the room is filled; the kernel wrote as many bytes of it as it tells, and nothing writes to it while
-        // `self` is borrowed.
-        unsafe {
-            let header = &(*rooms).headers[room];
-            let length = (header.msg_len as usize).min(ROOM_BYTES);
-            let storage = (&raw const (*rooms).storage[room]).cast::<u8>();
-            let source = (*rooms).sources[room].to_std(header.msg_hdr.msg_namelen)?;
-            let mut arrival = Arrival {
-                source,
-                local: None,
-                traffic_class: 0,
-                bytes: slice::from_raw_parts(storage, length),
-                stride: length.max(1),
-            };
-            let mut next = libc::CMSG_FIRSTHDR(&raw const header.msg_hdr);
-            while !next.is_null() {
-                arrival.take(&*next, libc::CMSG_DATA(next));
-                next = libc::CMSG_NXTHDR(&raw const header.msg_hdr, next);
-            }
-            Some(arrival)
-        }
+    /// What is in the filled rooms, in their order; `None` where its sender has no address that we know of.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = Option<Arrival<'_>>> {
+        let rooms = self.rooms;
+        // SAFETY: each of these rooms is filled, and its memory is given away once while `self` is borrowed.
+        (0..self.filled).map(move |room| unsafe { Arrival::of(rooms.as_ptr(), room) })
     }
 }
 
@@ -170,6 +155,34 @@ impl fmt::Debug for Arrivals {
 }
 
 impl Arrival<'_> {
+    /// What is in a room; `None` where its sender has no address that we know of.
+    ///
+    /// # Safety
+    /// The room is filled, and nothing else reads or writes its memory as long as the arrival lives.
+    unsafe fn of(rooms: *mut Rooms, room: usize) -> Option<Self> {
+        // SAFETY: the kernel wrote as many bytes behind the headroom as it tells; the whole room is in bounds, and was
+        // zeroed before.
+        unsafe {
+            let header = &(*rooms).headers[room];
+            let length = (header.msg_len as usize).min(ROOM_BYTES_USED);
+            let memory = (&raw mut (*rooms).storage[room]).cast::<u8>();
+            let source = (*rooms).sources[room].to_std(header.msg_hdr.msg_namelen)?;
+            let mut arrival = Self {
+                source,
+                local: None,
+                traffic_class: 0,
+                memory: slice::from_raw_parts_mut(memory, HEADROOM_BYTES + length),
+                stride: length.max(1),
+            };
+            let mut next = libc::CMSG_FIRSTHDR(&raw const header.msg_hdr);
+            while !next.is_null() {
+                arrival.take(&*next, libc::CMSG_DATA(next));
+                next = libc::CMSG_NXTHDR(&raw const header.msg_hdr, next);
+            }
+            Some(arrival)
+        }
+    }
+
     /// Takes what one control message says.
     ///
     /// # Safety
@@ -218,7 +231,7 @@ unsafe fn prepare(rooms: *mut Rooms, room: usize) {
     // SAFETY: all places are within the rooms; none is read.
     unsafe {
         (*rooms).buffers[room] = libc::iovec {
-            iov_base: (&raw mut (*rooms).storage[room]).cast(),
+            iov_base: (&raw mut (*rooms).storage[room][HEADROOM_BYTES]).cast(),
             iov_len: ROOM_BYTES_USED,
         };
         let header = &mut (*rooms).headers[room].msg_hdr;
@@ -417,7 +430,7 @@ fn send_alone(socket: BorrowedFd<'_>, departure: &Departure<'_>) -> bool {
 fn send_plain(socket: BorrowedFd<'_>, departure: &Departure<'_>) -> Result<usize, Errno> {
     let Departure { to, parts, .. } = departure;
     match parts {
-        [only, [], []] => sendto(socket, only, SendFlags::DONTWAIT, to),
+        [only, [], []] | [[], only, []] => sendto(socket, only, SendFlags::DONTWAIT, to),
         parts => {
             let (parts, control) = (parts.map(IoSlice::new), &mut Default::default());
             sendmsg_addr(socket, to, &parts, control, SendFlags::DONTWAIT)
@@ -740,9 +753,12 @@ struct SentControl([u8; 96]);
 /// Of one datagram: what is before the payload, the payload, the padding.
 const PARTS: usize = 3;
 
-/// Holds the largest datagram and the longest train; and rooms do not all begin at the same place of the cache's.
-const ROOM_BYTES: usize = ROOM_BYTES_USED + 7 * 64;
+/// The headroom, the largest datagram or the longest train; and rooms do not all begin at the same place of the cache's.
+const ROOM_BYTES: usize = HEADROOM_BYTES + ROOM_BYTES_USED + 6 * 64;
 const ROOM_BYTES_USED: usize = 65_536;
+
+/// Holds what comes before a payload on its way to a client.
+const HEADROOM_BYTES: usize = 64;
 
 /// UDP's length field, without the longest headers.
 const TRAIN_BYTES_MAX: usize = 65_000;
@@ -776,7 +792,7 @@ mod tests {
                 let mut arrivals = Arrivals::new();
                 let received = receive_all(&to, &mut arrivals, datagrams.len());
                 assert_eq!(received, datagrams, "{bind}, trains cut: {are_cut}");
-                let first = arrivals.arrival(0).unwrap();
+                let first = arrivals.iter_mut().next().unwrap().unwrap();
                 assert_eq!(first.source, from.local_addr().unwrap());
             }
         }
@@ -839,6 +855,35 @@ mod tests {
     }
 
     #[test]
+    fn each_datagram_is_written_to_where_it_lies() {
+        let (from, to) = (socket("127.0.0.1:0"), socket("127.0.0.1:0"));
+        let to_addr = to.local_addr().unwrap();
+        let mut arrivals = Arrivals::new();
+        for round in 0..3 {
+            let all = [b"head1111", b"head2222", b"head3333"]
+                .map(|datagram| departure(to_addr, [datagram, &[], &[]]));
+            assert_eq!(send(&from, &Trains::new(true), all.into_iter()), 0);
+            while arrivals.len() < all.len() && arrivals.receive(&to, ROOMS).is_ok() {}
+            let together = arrivals.iter_mut().flatten().flat_map(Arrival::datagrams);
+            let written = together.map(|datagram| datagram.part(4..8).unwrap().headed(b"HEAD"));
+            let written: Vec<_> = written.map(Result::unwrap).collect();
+            assert_eq!(written, [b"HEAD1111", b"HEAD2222", b"HEAD3333"], "{round}");
+            arrivals.clear();
+            from.send_to(b"alone", to_addr).unwrap();
+            assert_eq!(arrivals.receive(&to, ROOMS).unwrap(), 1);
+            let alone = arrivals.iter_mut().flatten().flat_map(Arrival::datagrams);
+            let alone: Vec<_> = alone
+                .map(|datagram| datagram.headed(&[7; HEADROOM_BYTES]))
+                .collect();
+            assert_eq!(
+                alone,
+                [Ok(&[&[7; HEADROOM_BYTES][..], b"alone"].concat()[..])]
+            );
+            arrivals.clear();
+        }
+    }
+
+    #[test]
     fn more_than_one_system_call_takes_leave_all_the_same() {
         let (from, to) = (socket("127.0.0.1:0"), socket("127.0.0.1:0"));
         let payloads: Vec<_> = (0..200_u8).map(|number| [number; 50]).collect();
@@ -871,12 +916,12 @@ mod tests {
                 traffic_class: 0b1011_1001,
                 ..departure(SocketAddr::new(loopback, port), [b"x", b"y", b""])
             };
-            let all = std::iter::repeat_n(one, count);
+            let all = iter::repeat_n(one, count);
             assert_eq!(send(&from, &Trains::new(true), all), 0);
             let mut arrivals = Arrivals::new();
             let received = receive_all(&to, &mut arrivals, count);
             assert_eq!(received, vec![b"xy"; count]);
-            let arrival = arrivals.arrival(0).unwrap();
+            let arrival = arrivals.iter_mut().next().unwrap().unwrap();
             assert_eq!(
                 (arrival.source.ip(), arrival.local),
                 (loopback, Some(loopback))
@@ -909,8 +954,8 @@ mod tests {
             assert_eq!(arrivals.receive(&to, 10).unwrap(), 10);
             assert_eq!(arrivals.receive(&to, ROOMS).unwrap(), ROOMS - 10);
             assert_eq!(arrivals.len(), ROOMS);
-            for room in 0..ROOMS {
-                let datagrams: Vec<_> = arrivals.arrival(room).unwrap().datagrams().collect();
+            for (room, arrival) in arrivals.iter_mut().enumerate() {
+                let datagrams: Vec<_> = bytes_of(arrival.unwrap()).collect();
                 assert_eq!(datagrams, [&[round, room as u8]]);
             }
             arrivals.clear();
@@ -972,15 +1017,18 @@ mod tests {
         }
     }
 
+    fn bytes_of(arrival: Arrival<'_>) -> impl Iterator<Item = &[u8]> {
+        arrival.datagrams().map(Datagram::into_bytes)
+    }
+
     /// Loopback delivers before a send returns.
     fn receive_all(socket: &UdpSocket, arrivals: &mut Arrivals, count: usize) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
         while all.len() < count {
             let first = arrivals.len();
             let received = arrivals.receive(socket, ROOMS).unwrap();
-            for room in first..first + received {
-                let arrival = arrivals.arrival(room).unwrap();
-                all.extend(arrival.datagrams().map(<[u8]>::to_vec));
+            for arrival in arrivals.iter_mut().skip(first).take(received) {
+                all.extend(bytes_of(arrival.unwrap()).map(<[u8]>::to_vec));
             }
             if arrivals.len() == ROOMS {
                 arrivals.clear();

@@ -89,9 +89,9 @@ impl ClientUdp {
     /// What arrived, and whose it is; without what has a source that can't be answered.
     pub(super) fn received<'a>(
         &self,
-        arrivals: &'a Arrivals,
+        arrivals: &'a mut Arrivals,
     ) -> impl Iterator<Item = (FiveTuple, Arrival<'a>)> {
-        let all = (0..arrivals.len()).filter_map(|room| arrivals.arrival(room));
+        let all = arrivals.iter_mut().flatten();
         all.filter_map(|arrival| Some((self.five_tuple(&arrival)?, arrival)))
     }
 

@@ -212,7 +212,7 @@ impl Station {
             let socket = &self.clients[number];
             let has_more = socket.receive(&mut self.arrivals);
             let mut worker = self.worker.borrow_mut();
-            worker.clients_sent(now, socket, &self.arrivals);
+            worker.clients_sent(now, socket, &mut self.arrivals);
             if has_more {
                 self.ready.clients.push_back(number);
             }
