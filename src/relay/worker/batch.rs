@@ -5,8 +5,8 @@
 //!
 //! - [`Rooms`] is one allocation that never moves, and is reached through one raw pointer; its pointers into itself are
 //!   made once, and stay true as long as it lives.
-//! - The kernel writes into rooms from `filled` on, and nowhere else; only rooms before `filled` are read, with the
-//!   lengths that the kernel told.
+//! - The kernel writes into rooms from `filled` on, and nowhere else; only rooms before `filled` are lent, each to one
+//!   [`Arrival`] at a time, with the lengths that the kernel told.
 //! - What is sent is borrowed for the whole call: no pointer to it outlives [`send`].
 //!
 //! `tests/run` has valgrind watch the tests of this file.
