@@ -419,11 +419,9 @@ fn send_alone(socket: BorrowedFd<'_>, departure: &Departure<'_>) -> bool {
         };
         sent.err().map(Errno::raw_os_error)
     };
-    let failed = match attempt() {
-        Some(error) if is_about_another(error) => attempt(),
-        outcome => outcome,
-    };
-    failed.is_none()
+    let mut attempts = iter::repeat_with(attempt).take(ATTEMPTS_MAX);
+    let outcome = attempts.find(|failed| !failed.is_some_and(may_be_about_another));
+    outcome == Some(None)
 }
 
 /// Sends a datagram of which the kernel needs to know nothing but the bytes and where to.
@@ -594,7 +592,7 @@ unsafe fn send_trains(
         unsafe { describe(&train.head, train.cut_at(), &mut header.msg_hdr, control) };
         headers[number].write(header);
     }
-    let (mut next, mut unsent, mut is_retry) = (0, 0, false);
+    let (mut next, mut unsent, mut attempts) = (0, 0, 1);
     while let Some(train) = loaded.get(next) {
         // SAFETY: the headers from `next` up to the number of trains were written above, and lead to parts, addresses
         // and controls that live.
@@ -606,7 +604,7 @@ unsafe fn send_trains(
         };
         if let Ok(sent @ 1..) = usize::try_from(sent) {
             next += sent;
-            is_retry = false;
+            attempts = 1;
             continue;
         }
         let error = errno();
@@ -627,11 +625,11 @@ unsafe fn send_trains(
                 unsent += unsafe { send_one_by_one(fd, train, parts) };
                 next += 1;
             }
-            error if is_about_another(error) && !is_retry => is_retry = true,
+            error if may_be_about_another(error) && attempts < ATTEMPTS_MAX => attempts += 1,
             _ => {
                 unsent += train.datagrams;
                 next += 1;
-                is_retry = false;
+                attempts = 1;
             }
         }
     }
@@ -728,12 +726,10 @@ unsafe fn describe(
     }
 }
 
-/// Whether the kernel speaks of a datagram sent earlier, most likely, and kept this one from leaving by that.
-fn is_about_another(error: libc::c_int) -> bool {
-    !matches!(
-        error,
-        libc::EAGAIN | libc::ENOBUFS | libc::EPERM | libc::EMSGSIZE
-    )
+/// Whether the kernel may speak of a datagram sent earlier, whose answer from the network has kept this one from leaving;
+/// "too big" may be meant for either.
+fn may_be_about_another(error: libc::c_int) -> bool {
+    !matches!(error, libc::EAGAIN | libc::ENOBUFS | libc::EPERM)
 }
 
 fn errno() -> libc::c_int {
@@ -749,6 +745,9 @@ struct ReceivedControl([u8; 96]);
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 struct SentControl([u8; 96]);
+
+/// How often a datagram is sent where the answer was about another one, most likely: more of them may come in between.
+const ATTEMPTS_MAX: usize = 4;
 
 /// Of one datagram: what is before the payload, the payload, the padding.
 const PARTS: usize = 3;
