@@ -67,10 +67,7 @@ fn a_closed_port_harms_neither_the_relay_nor_other_peers() {
 
 #[test]
 fn a_narrow_path_is_told_where_fragments_are_forbidden_and_hidden_where_not() {
-    let internet = Internet::new();
-    let _server = Server::start(&internet.server, BOTH);
-    internet.router.ip("link set peer mtu 1280");
-    internet.peer.ip("link set eth0 mtu 1280");
+    let (internet, _server) = narrow_path();
     let (socket, addr) = peer(&internet.peer, PEER);
     let mut client = Client::new(&internet.client, SERVER, Over::Tcp);
     let relayed = client.allocate(
@@ -81,17 +78,83 @@ fn a_narrow_path_is_told_where_fragments_are_forbidden_and_hidden_where_not() {
     client.permit(addr);
     client.send_to(addr, &[7; 1400]);
     assert_eq!(receive(&socket), (vec![7; 1400], relayed));
-    let whole = |size: usize| {
-        let send = Builder::indication(SEND).peer(&addr.to_string());
-        send.data(&vec![9; size])
-            .attr(attr::DONT_FRAGMENT, &[])
-            .done()
-    };
-    client.send(&whole(1400));
+    client.send(&whole(addr, &[9; 1400]));
     assert_eq!(icmp(&client.data()), (3, 4, 1280));
-    client.send(&whole(1200));
+    client.send(&whole(addr, &[9; 1200]));
     assert_eq!(receive(&socket), (vec![9; 1200], relayed));
     // And whoever does not ask goes on as before.
     client.send_to(addr, &[8; 1400]);
     assert_eq!(receive(&socket), (vec![8; 1400], relayed));
+}
+
+/// A Send indication, not to be fragmented.
+fn whole(peer: SocketAddr, payload: &[u8]) -> Vec<u8> {
+    let send = Builder::indication(SEND).peer(&peer.to_string());
+    send.data(payload).attr(attr::DONT_FRAGMENT, &[]).done()
+}
+
+fn narrow_path() -> (Internet, Server) {
+    let internet = Internet::new();
+    let server = Server::start(&internet.server, BOTH);
+    internet.router.ip("link set peer mtu 1280");
+    internet.peer.ip("link set eth0 mtu 1280");
+    (internet, server)
+}
+
+#[test]
+fn a_narrow_path_costs_nothing_that_goes_another_way() {
+    let (internet, _server) = narrow_path();
+    for (family, narrow, wide) in [(1, PEER, NAT), (2, PEER_V6, CLIENT_V6)] {
+        let (_behind, narrow) = peer(&internet.peer, narrow);
+        let there = if family == 1 {
+            &internet.nat
+        } else {
+            &internet.client
+        };
+        let (socket, wide) = peer(there, wide);
+        let mut client = Client::new(&internet.client, SERVER, Over::Tcp);
+        let relayed = client.allocate(
+            Builder::request(ALLOCATE)
+                .udp()
+                .family(family)
+                .attr(attr::DONT_FRAGMENT, &[]),
+        );
+        client.permit(narrow);
+        client.permit(wide);
+        for round in 0..20_u8 {
+            // What the path is like is found out anew.
+            internet.server.ip("route flush cache");
+            internet.server.ip("-6 route flush cache");
+            let small = Builder::indication(SEND).peer(&wide.to_string());
+            let small = small.data(&[round]).done();
+            client.send(&[whole(narrow, &[7; 1400]), small].concat());
+            assert_eq!(receive(&socket), (vec![round], relayed));
+        }
+    }
+}
+
+#[test]
+fn each_datagram_too_big_for_a_known_path_is_told_of_once() {
+    let (internet, _server) = narrow_path();
+    let peers = [(); 3].map(|()| peer(&internet.peer, PEER));
+    let mut client = Client::new(&internet.client, SERVER, Over::Tcp);
+    let relayed = client.allocate(
+        Builder::request(ALLOCATE)
+            .udp()
+            .attr(attr::DONT_FRAGMENT, &[]),
+    );
+    client.permit(peers[0].1);
+    client.send(&whole(peers[0].1, &[7; 1400]));
+    assert_eq!(icmp(&client.data()), (3, 4, 1280));
+    // From now on it is the server's own kernel that refuses.
+    let all = peers.each_ref().map(|(_, addr)| whole(*addr, &[7; 1400]));
+    client.send(&all.concat());
+    let mut told = [(); 3].map(|()| client.data().address(attr::XOR_PEER_ADDRESS));
+    told.sort_unstable();
+    let mut sent = peers.each_ref().map(|(_, addr)| *addr);
+    sent.sort_unstable();
+    assert_eq!(told, sent);
+    // And of nothing else.
+    peers[0].0.send_to(b"next", relayed).unwrap();
+    assert_eq!(client.data().get(attr::DATA), Some(&b"next"[..]));
 }

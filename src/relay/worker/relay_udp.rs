@@ -2,7 +2,7 @@
 //! whoever has its port next. Those of TCP allocations are listeners, served by `peer_tcp`.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     io::{self, ErrorKind},
     net::{SocketAddr, TcpListener, UdpSocket},
     ops::RangeInclusive,
@@ -19,7 +19,7 @@ use crate::relay::engine::five_tuple::{Family, PeerAddr, RelayKey, RelayedAddr};
 use crate::relay::engine::{OpenedRelay, PortKind, PortRequest, RelayRefused, RelayTransport};
 use crate::relay::wire::icmp::Icmp;
 use crate::relay::worker::batch::{self, Arrivals, Departure, Trains};
-use crate::relay::worker::errors;
+use crate::relay::worker::errors::{self, TooBig};
 use crate::relay::worker::external::{External, ExternalAddr};
 use crate::relay::worker::ports::{Lease, Leased, Ports};
 use crate::relay::worker::reactor::{Listener, Reactor};
@@ -60,8 +60,8 @@ struct Relay {
     lease: Lease,
     /// Whether datagrams leave unfragmented or not at all: what the last one wanted.
     unfragmented: Cell<bool>,
-    /// Where the last one went that was too big for that.
-    too_big: Cell<Option<SocketAddr>>,
+    /// Those that were too big for that.
+    too_big: RefCell<TooBig>,
 }
 
 #[derive(Debug)]
@@ -127,7 +127,7 @@ impl Relays {
             socket,
             lease: leased.lease,
             unfragmented: Cell::new(false),
-            too_big: Cell::new(None),
+            too_big: RefCell::default(),
         });
         Ok(OpenedRelay {
             key,
@@ -191,8 +191,9 @@ impl Relays {
         let departure = self.departure(to_peer);
         let unsent = batch::send(socket, &Trains::new(false), [departure].into_iter());
         if unsent > 0 && wanted {
-            // Too big, most likely: the kernel says so in the socket's error queue, but not for which port.
-            relay.too_big.set(Some(departure.to));
+            // Too big, most likely: the kernel says so in the socket's error queue, for each attempt and, of IPv4,
+            // without the port.
+            relay.too_big.borrow_mut().push(departure.to);
         }
         unsent == 0
     }
@@ -215,18 +216,17 @@ impl Relays {
         let Some((relay, socket)) = self.udp(key) else {
             return Err(ErrorKind::WouldBlock.into());
         };
-        let Some(error) = errors::next_error(socket)? else {
+        let next = errors::next_error(socket).inspect_err(|_| relay.too_big.borrow_mut().clear());
+        let Some(error) = next? else {
             return Ok(None);
         };
-        let mut destination = error.destination;
-        if let Some(too_big) = relay.too_big.get()
-            && destination.port() == 0
-            && destination.ip() == too_big.ip()
-        {
-            destination = too_big;
-        }
-        let peer = self.ports.external.inbound(destination);
-        Ok(Some((peer, error.icmp)))
+        let destination = if error.is_ours {
+            relay.too_big.borrow_mut().take(error.destination)
+        } else {
+            Some(error.destination)
+        };
+        let peer = destination.map(|destination| self.ports.external.inbound(destination));
+        Ok(peer.map(|peer| (peer, error.icmp)))
     }
 
     /// Receives what waits on a relay socket, up to so many rooms; says how many it filled.
