@@ -260,6 +260,24 @@ fn a_check_is_never_given_to_another_agent() {
 }
 
 #[test]
+fn a_check_for_an_agent_that_has_not_spoken_is_not_given_to_one_who_has() {
+    let mut world = shared().permit(ALICE, PEER);
+    // As long as nobody knows how she is called it is hers: who is she to be told apart from?
+    let early = reaches(&mut world, PEER, &check("alice", "sfu"));
+    assert_eq!(early, Ok(ALICE.address()));
+    world.send_data(ALICE, PEER, &check("sfu", "alice"));
+    let for_bob = reaches(&mut world, PEER, &check("bob", "sfu"));
+    assert_eq!(for_bob, Err(DropReason::Ambiguous));
+    for payload in [&check("alice", "sfu")[..], b"media"] {
+        assert_eq!(reaches(&mut world, PEER, payload), Ok(ALICE.address()));
+    }
+    // She restarts ICE: her own check says so.
+    world.send_data(ALICE, PEER, &check("sfu2", "alice2"));
+    let restarted = reaches(&mut world, PEER, &check("alice2", "sfu2"));
+    assert_eq!(restarted, Ok(ALICE.address()));
+}
+
+#[test]
 fn what_peers_of_an_ended_allocation_send_on_is_for_nobody() {
     let mut world = shared().permit(ALICE, PEER).permit(BOB, SAME_IP);
     world.refresh(ALICE, 0);
@@ -428,7 +446,76 @@ fn a_client_that_turns_to_another_one_at_the_same_address_says_so_by_its_check()
         hears(&mut world, a, &check(&d.ours(), &a.ours())),
         Ok(d.address)
     );
+    // It may still speak with the first one, too: whose its media are shows when no check has gone there for a while.
+    let disputed = hears(&mut world, a, b"media");
+    assert_eq!(disputed, Err(DropReason::Ambiguous));
+    world.advance(seconds(29));
+    let disputed = hears(&mut world, a, b"media");
+    assert_eq!(disputed, Err(DropReason::Ambiguous));
+    world.advance(seconds(1));
     assert_eq!(hears(&mut world, a, b"media"), Ok(d.address));
+}
+
+#[test]
+fn who_speaks_with_two_at_the_same_address_at_once_is_heard_by_their_checks_only() {
+    let (mut world, members) = two_calls();
+    let [a, b, _, d] = &members;
+    for from in [b, d] {
+        let _ = hears(&mut world, from, &check("nobody", &from.ours()));
+    }
+    for round in 0..10 {
+        for to in [b, d] {
+            let checked = hears(&mut world, a, &check(&to.ours(), &a.ours()));
+            assert_eq!(checked, Ok(to.address));
+            world.advance(seconds(3));
+            let media = hears(&mut world, a, b"media");
+            if (round, to.number) != (0, b.number) {
+                assert_eq!(media, Err(DropReason::Ambiguous));
+            }
+        }
+    }
+    // The first one leaves, and is not missed at once: what was under way for it is for nobody.
+    d.ask(&mut world, METHOD_REFRESH, &[&lifetime(0)]);
+    let checked = hears(&mut world, a, &check(&b.ours(), &a.ours()));
+    assert_eq!(checked, Ok(b.address));
+    let late = hears(&mut world, a, b"media");
+    assert_eq!(late, Err(DropReason::Ambiguous));
+    world.advance(seconds(30));
+    assert_eq!(hears(&mut world, a, b"media"), Ok(b.address));
+}
+
+#[test]
+fn a_check_for_nobody_known_is_not_given_to_whom_its_sender_speaks_with() {
+    let (mut world, members) = two_calls();
+    let [a, b, _, d] = &members;
+    let _ = hears(&mut world, b, &check("nobody", &b.ours()));
+    let checked = hears(&mut world, a, &check(&b.ours(), &a.ours()));
+    assert_eq!(checked, Ok(b.address));
+    let for_d = hears(&mut world, a, &check(&d.ours(), &a.ours()));
+    assert_eq!(for_d, Err(DropReason::Ambiguous));
+    assert_eq!(hears(&mut world, a, b"media"), Ok(b.address));
+}
+
+#[test]
+fn however_many_have_left_what_was_for_the_last_of_them_is_for_nobody() {
+    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
+    world.relays_max = 1;
+    let mut crowd = Crowd::join(&mut world, 1);
+    crowd.members[0].ask(&mut world, METHOD_CREATE_PERMISSION, &[&at(PEER)]);
+    for round in 0..8 {
+        crowd.add(&mut world);
+        let last = crowd.members.last().unwrap().clone();
+        let permission = last.ask(&mut world, METHOD_CREATE_PERMISSION, &[&at(SAME_IP)]);
+        assert_eq!(permission.code(), 0);
+        for port in 1000..1900 {
+            last.send(&mut world, &format!("203.0.113.9:{port}"), b"x");
+        }
+        last.ask(&mut world, METHOD_REFRESH, &[&lifetime(0)]);
+        for port in [1000, 1899] {
+            let late = reaches(&mut world, &format!("203.0.113.9:{port}"), b"late");
+            assert_eq!(late, Err(DropReason::Ambiguous), "{round}");
+        }
+    }
 }
 
 #[test]

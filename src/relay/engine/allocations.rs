@@ -214,7 +214,7 @@ impl Allocations {
         let receiver = relays.receiver(now, relay, incoming, &self.table)?;
         let slot = receiver.slot as usize;
         match incoming.sender.filter(|_| receiver.is_new) {
-            Some(sender) => relays.pair(relay, receiver.slot, peer, sender.id),
+            Some(sender) => relays.pair(now, relay, receiver.slot, peer, sender.id),
             None if receiver.is_new => {
                 // Where it has too many peers already, each check tells anew.
                 let _ = relays.claim(now, slot, &[peer], &mut self.table);

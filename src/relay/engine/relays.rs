@@ -219,11 +219,18 @@ impl Relays {
     }
 
     /// What this client of the process sends to the relay is for this allocation from now on.
-    pub(super) fn pair(&mut self, key: RelayKey, slot: u32, peer: PeerAddr, sender: AllocationId) {
+    pub(super) fn pair(
+        &mut self,
+        now: Now,
+        key: RelayKey,
+        slot: u32,
+        peer: PeerAddr,
+        sender: AllocationId,
+    ) {
         if let Some(Some(relay)) = self.open.get_mut(key.0 as usize)
             && let Some(crowd) = &mut relay.crowd
         {
-            crowd.pair(slot, peer, sender);
+            crowd.pair(now, slot, peer, sender);
         }
     }
 

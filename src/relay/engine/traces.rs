@@ -52,6 +52,11 @@ impl Traces {
         self.fragments.iter().any(|known| **known == *fragment)
     }
 
+    /// Whether a check of the client's own has been seen.
+    pub(super) fn has_fragments(&self) -> bool {
+        !self.fragments.is_empty()
+    }
+
     /// A check of the client's own carried this fragment as its own.
     pub(super) fn learn(&mut self, fragment: &[u8]) {
         if self.answers_to(fragment) {

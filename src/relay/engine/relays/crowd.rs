@@ -4,6 +4,11 @@
 //! A peer outside is known by its address: it is one allocation's, and nobody else may name it. A client of this process
 //! is known for what it is, whatever address it shares: so many may name that, and each of them hears from its own.
 
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
 use rustc_hash::{FxHashMap, FxHashSet};
 use slab::Slab;
 
@@ -19,12 +24,34 @@ use crate::relay::wire::ice::Check;
 /// What tells them apart. Allocations are told by their slots in the table.
 #[derive(Debug)]
 pub(super) struct Crowd {
-    by_peer: FxHashMap<PeerAddr, u32>,
-    by_sender: FxHashMap<(PeerAddr, AllocationId), u32>,
+    by_peer: FxHashMap<PeerAddr, Holder>,
+    /// Peers of those who have left, and when; the latest last. Some are another one's by now.
+    abandoned: VecDeque<(PeerAddr, u64)>,
+    /// How many have left.
+    departures: u64,
+    by_sender: FxHashMap<(PeerAddr, AllocationId), Pairing>,
     /// Clients of this process that several have named, or had.
     contested: FxHashSet<PeerAddr>,
     /// Until another one comes.
     is_alone: bool,
+}
+
+/// Whose a peer outside is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holder {
+    Slot(u32),
+    /// That of the so-manieth who has left.
+    Left(u64),
+}
+
+/// Whom a client of this process speaks with.
+#[derive(Clone, Copy, Debug)]
+struct Pairing {
+    /// `None` where that one has left.
+    slot: Option<u32>,
+    /// Where it had spoken with another one, it may do so still: as long as it checks both, nothing tells whose its media
+    /// are.
+    disputed_until: Option<Instant>,
 }
 
 /// A datagram at a relay socket.
@@ -58,7 +85,9 @@ impl Crowd {
     /// The first one, alone: these peers outside are its own.
     pub(super) fn new(first: u32, peers: impl Iterator<Item = PeerAddr>) -> Self {
         Self {
-            by_peer: peers.map(|peer| (peer, first)).collect(),
+            by_peer: peers.map(|peer| (peer, Holder::Slot(first))).collect(),
+            abandoned: VecDeque::new(),
+            departures: 0,
             by_sender: FxHashMap::default(),
             contested: FxHashSet::default(),
             is_alone: true,
@@ -77,8 +106,23 @@ impl Crowd {
 
     /// Its peers may send on for a while: until somebody else names them, that is for nobody.
     pub(super) fn leave(&mut self, slot: u32, remaining: usize) {
-        abandon(&mut self.by_peer, slot);
-        abandon(&mut self.by_sender, slot);
+        self.departures += 1;
+        let left = self.departures;
+        let its_peers = self.by_peer.iter_mut();
+        for (peer, holder) in its_peers.filter(|(_, holder)| **holder == Holder::Slot(slot)) {
+            *holder = Holder::Left(left);
+            self.abandoned.push_back((*peer, left));
+        }
+        let too_many = self.abandoned.len().saturating_sub(KEPT_MAX);
+        for (peer, left) in self.abandoned.drain(..too_many) {
+            if self.by_peer.get(&peer) == Some(&Holder::Left(left)) {
+                self.by_peer.remove(&peer);
+            }
+        }
+        let pairings = self.by_sender.values_mut();
+        for pairing in pairings.filter(|pairing| pairing.slot == Some(slot)) {
+            pairing.slot = None;
+        }
         if remaining <= 1 {
             self.contested.clear();
         }
@@ -92,10 +136,11 @@ impl Crowd {
         peer: PeerAddr,
         table: &Slab<Allocation>,
     ) -> bool {
-        self.by_peer.get(&peer).is_none_or(|holder| {
-            let other = table.get(*holder as usize);
-            *holder == slot || !other.is_some_and(|other| other.holds(now, peer))
-        })
+        let Some(Holder::Slot(holder)) = self.by_peer.get(&peer) else {
+            return true;
+        };
+        let other = table.get(*holder as usize);
+        *holder == slot || !other.is_some_and(|other| other.holds(now, peer))
     }
 
     /// A peer outside is this one's from now on; `count` of them are here.
@@ -106,14 +151,17 @@ impl Crowd {
         count: usize,
         table: &Slab<Allocation>,
     ) {
-        if self.by_peer.len() >= count * PEERS_MAX + KEPT_MAX {
+        if self.by_peer.len() >= count * PEERS_MAX + 2 * KEPT_MAX {
             // What their holders have forgotten by now.
-            self.by_peer.retain(|peer, holder| {
-                let holder = table.get(*holder as usize);
-                holder.is_some_and(|holder| holder.traces.knows(*peer))
+            self.by_peer.retain(|peer, holder| match holder {
+                Holder::Left(_) => true,
+                Holder::Slot(slot) => {
+                    let holder = table.get(*slot as usize);
+                    holder.is_some_and(|holder| holder.traces.knows(*peer))
+                }
             });
         }
-        self.by_peer.insert(peer, slot);
+        self.by_peer.insert(peer, Holder::Slot(slot));
     }
 
     /// Several have named this client of the process. No more of them than this process has relayed transport addresses.
@@ -127,12 +175,23 @@ impl Crowd {
     }
 
     /// What this client of the process sends is for this one from now on.
-    pub(super) fn pair(&mut self, slot: u32, peer: PeerAddr, sender: AllocationId) {
+    pub(super) fn pair(&mut self, now: Now, slot: u32, peer: PeerAddr, sender: AllocationId) {
+        if let Some(pairing) = self.by_sender.get_mut(&(peer, sender)) {
+            if pairing.slot.is_some() {
+                pairing.disputed_until = Some(now.mono + CONSENT_TIME);
+            }
+            pairing.slot = Some(slot);
+            return;
+        }
         if self.by_sender.len() >= KEPT_MAX {
             // Those that go on are found anew.
             self.by_sender.clear();
         }
-        self.by_sender.insert((peer, sender), slot);
+        let pairing = Pairing {
+            slot: Some(slot),
+            disputed_until: None,
+        };
+        self.by_sender.insert((peer, sender), pairing);
     }
 
     /// Which of the holders a datagram is for.
@@ -161,31 +220,31 @@ impl Crowd {
         })
     }
 
-    /// The exact peer decides, unless a check says that it has become another one's; where nothing is known of it, the
-    /// check decides, and for anything else there must be only one who permits its address.
+    /// The exact peer decides, unless a check says that it is, or has become, another one's; where nothing is known of it,
+    /// the check decides, and for anything else there must be only one who permits its address.
     fn whose_outside(&self, among: &Among<'_>) -> Option<Receiver> {
         let check = Check::parse(among.incoming.payload);
-        if let Some(known) = self.by_peer.get(&among.incoming.peer).copied() {
-            let is_for_another = check.is_some_and(|check| {
-                let answers = |slot: &u32| among.answers(*slot, check);
-                !answers(&known) && among.holders.iter().any(answers)
-            });
-            if !is_for_another {
-                return somebody(known);
+        match (self.by_peer.get(&among.incoming.peer), check) {
+            (Some(Holder::Slot(known)), None) => Some(Receiver::of(*known)),
+            (Some(Holder::Slot(known)), Some(check)) => {
+                if among.may_be_for(*known, check) {
+                    return Some(Receiver::of(*known));
+                }
+                let holder = among.table.get(*known as usize);
+                let holds = |holder: &Allocation| holder.holds(among.now, among.incoming.peer);
+                if holder.is_some_and(holds) {
+                    return None;
+                }
+                among.named_by(check).map(Receiver::new)
             }
-            let holder = among.table.get(known as usize);
-            if holder.is_some_and(|holder| holder.holds(among.now, among.incoming.peer)) {
-                return None;
-            }
-        }
-        match check {
-            Some(check) => among.named_by(check).map(Receiver::new),
-            None => only(among.permitting()).map(Receiver::of),
+            (Some(Holder::Left(_)) | None, Some(check)) => among.named_by(check).map(Receiver::new),
+            (Some(Holder::Left(_)), None) => None,
+            (None, None) => only(among.permitting()).map(Receiver::of),
         }
     }
 
-    /// What the sender was known to send to decides, unless a check turns to another one; where nothing is known of it,
-    /// two who alone have named each other's addresses belong together.
+    /// What the sender was known to send to decides, unless a check is for another one; where nothing is known of it, two
+    /// who alone have named each other's addresses belong together.
     fn whose_inside(&self, sender: Sender, among: &Among<'_>) -> Option<Receiver> {
         let peer = among.incoming.peer;
         let known = self.by_sender.get(&(peer, sender.id)).copied();
@@ -193,11 +252,16 @@ impl Crowd {
         if let Some(named) = check.and_then(|check| among.named_by(check)) {
             return Some(Receiver {
                 slot: named,
-                is_new: known != Some(named),
+                is_new: known.is_none_or(|known| known.slot != Some(named)),
             });
         }
         if let Some(known) = known {
-            return somebody(known);
+            let is_its = |slot: &u32| match (check, known.disputed_until) {
+                (Some(check), _) => among.may_be_for(*slot, check),
+                (None, Some(disputed_until)) => disputed_until <= among.now.mono,
+                (None, None) => true,
+            };
+            return known.slot.filter(is_its).map(Receiver::of);
         }
         if check.is_some() || !sender.is_sole {
             return None;
@@ -211,7 +275,7 @@ impl Crowd {
 }
 
 impl Receiver {
-    /// One who was known.
+    /// One who was known. Whether it permits the peer is asked of every receiver later.
     pub(super) fn of(slot: u32) -> Self {
         let is_new = false;
         Self { slot, is_new }
@@ -251,15 +315,18 @@ impl Among<'_> {
         holder.is_some_and(|holder| holder.traces.answers_to(check.to))
     }
 
+    /// Whether a check that comes from one's peer can be for that one: each agent that is known by name is told by it.
+    fn may_be_for(&self, slot: u32, check: Check<'_>) -> bool {
+        let holder = self.table.get(slot as usize);
+        let has_name = holder.is_some_and(|holder| holder.traces.has_fragments());
+        let others = || self.holders.iter().filter(|holder| **holder != slot);
+        self.answers(slot, check) || !has_name && !others().any(|other| self.answers(*other, check))
+    }
+
     /// The only one that a check is for.
     fn named_by(&self, check: Check<'_>) -> Option<u32> {
         only(self.permitting().filter(|slot| self.answers(*slot, check)))
     }
-}
-
-/// Who was known, where that one is there still. Whether it permits the peer is asked of every receiver later.
-fn somebody(known: u32) -> Option<Receiver> {
-    (known != NOBODY).then_some(Receiver::of(known))
 }
 
 fn only(mut slots: impl Iterator<Item = u32>) -> Option<u32> {
@@ -267,22 +334,9 @@ fn only(mut slots: impl Iterator<Item = u32>) -> Option<u32> {
     slots.next().is_none().then_some(first)
 }
 
-/// What was this one's is nobody's; much of that is forgotten.
-fn abandon<K>(known: &mut FxHashMap<K, u32>, slot: u32) {
-    let mut of_nobody = 0;
-    for holder in known.values_mut() {
-        if *holder == slot {
-            *holder = NOBODY;
-        }
-        of_nobody += usize::from(*holder == NOBODY);
-    }
-    if of_nobody > KEPT_MAX {
-        known.retain(|_, holder| *holder != NOBODY);
-    }
-}
-
-/// Stands for an allocation that has ended.
-const NOBODY: u32 = u32::MAX;
+/// How long an agent goes on without an answer to its checks, which it sends every few seconds
+/// ([RFC 7675 §5.1](https://www.rfc-editor.org/rfc/rfc7675#section-5.1)).
+const CONSENT_TIME: Duration = Duration::from_secs(30);
 
 /// How many peers of ended allocations, and how many clients of this process, are kept in mind for each relay.
 const KEPT_MAX: usize = 4096;
