@@ -50,7 +50,7 @@ pub(crate) struct Lease {
 }
 
 impl Ports {
-    /// Where workers share ports, none of these many is left without one.
+    /// Where workers share ports, each of these many finds half of its part of them, however many the others want.
     pub(crate) fn new(range: RangeInclusive<u16>, sharing_workers: usize) -> Self {
         Self {
             total: range.len(),
@@ -193,6 +193,8 @@ struct Pool {
     kept: BTreeMap<u16, Kept>,
     /// How many ports each worker has, where they share.
     leases: Vec<usize>,
+    /// How many are left for each: all of its clients share what it has.
+    left_for_each: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -221,6 +223,7 @@ impl Pool {
         let has_enough = range.len() >= sharing_workers;
         Self {
             leases: vec![0; if has_enough { sharing_workers } else { 0 }],
+            left_for_each: (range.len() / (2 * sharing_workers).max(1)).max(1),
             free: range.collect(),
             reserved: HashMap::new(),
             aside: BTreeMap::new(),
@@ -235,7 +238,7 @@ impl Pool {
             PortKind::EvenWithNext => 2,
             PortKind::Reserved(_) => 0,
         };
-        if needed > 0 && self.free.len() < needed + self.kept_for_others(worker) {
+        if needed > 0 && self.free.len() < needed + self.left_for_others(worker) {
             return None;
         }
         let next_of = |port: u16| port.checked_add(1);
@@ -261,11 +264,12 @@ impl Pool {
         Some(Taken { port, next })
     }
 
-    /// How many other workers have no port yet.
-    fn kept_for_others(&self, worker: u32) -> usize {
+    /// How many the other workers may still come for.
+    fn left_for_others(&self, worker: u32) -> usize {
         let others = (0..).zip(&self.leases);
-        let without = others.filter(|(number, leases)| *number != worker && **leases == 0);
-        without.count()
+        let others = others.filter(|(number, _)| *number != worker);
+        let left = others.map(|(_, leases)| self.left_for_each.saturating_sub(*leases));
+        left.sum()
     }
 
     fn count(&mut self, worker: u32, count: impl FnOnce(usize) -> usize) {
@@ -511,11 +515,28 @@ mod tests {
         assert!(open(0).is_none() && open(1).is_none());
         let third = open(2).unwrap();
         assert!(open(2).is_none());
-        // What one gives back is anybody's, but for whoever has none.
+        // What one gives back is anybody's, but for whoever has too few.
         drop(third);
         assert!(open(0).is_none() && open(1).is_none());
         drop(second);
         assert!(open(1).is_some());
+    }
+
+    #[test]
+    fn where_workers_share_none_takes_what_all_clients_of_another_would_need() {
+        for (workers, most) in [(1, 41), (2, 31), (4, 26), (41, 1)] {
+            let (ports, now) = (Arc::new(Ports::new(49160..=49200, workers)), Now::read());
+            let open = |worker| ports.open(now, worker, PortKind::Any, |_, _| Ok(()));
+            let of_first: Vec<_> = std::iter::from_fn(|| open(0)).collect();
+            assert_eq!(of_first.len(), most, "{workers} workers");
+            // The others take from one another no more than from the first.
+            let of_others = (1..workers as u32).map(|worker| {
+                let its: Vec<_> = std::iter::from_fn(|| open(worker)).collect();
+                assert!(!its.is_empty(), "{worker} of {workers}");
+                its
+            });
+            assert_eq!(of_others.flatten().count(), 41 - most);
+        }
     }
 
     #[test]
