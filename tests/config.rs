@@ -86,6 +86,15 @@ fn the_environment_sets_every_type_of_value() {
 }
 
 #[test]
+fn there_are_no_more_workers_than_ports_to_share() {
+    let workers = |turn: &str| load(&format!("[turn]\n{turn}"), &[]).unwrap().relay.workers;
+    assert_eq!(workers("relay_ports = \"49160-49160\""), 1);
+    assert_eq!(workers("relay_ports = \"49160-49161\"\nworkers = 2"), 2);
+    let never = "relay_ports = \"49160-49160\"\nworkers = 4\nport_sharing = \"never\"";
+    assert_eq!(workers(never), 4);
+}
+
+#[test]
 fn the_variables_of_the_replaced_system_work_and_ours_win() {
     let theirs = [
         ("SOCKET_PORT", "4001"),
@@ -492,6 +501,12 @@ const REFUSALS: &[Refusal] = &[
         "[turn]\nworkers = \"many\"",
         &[],
         "FILE: turn.workers = \"many\": must be a whole number from 0 to 4294967295",
+    ),
+    (
+        "more workers than ports to share",
+        "[turn]\nworkers = 3\nrelay_ports = \"49160-49161\"",
+        &[],
+        "FILE: turn.workers = 3: must be at most 2, one for each port of turn.relay_ports; or write port_sharing = \"never\"",
     ),
     (
         "a range beyond the ports",

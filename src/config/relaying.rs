@@ -1,6 +1,6 @@
 //! `[turn]` and `[peers]`: the relay's settings.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, ops::RangeInclusive, sync::Arc};
 
 use super::alternate;
 use super::external::External;
@@ -70,6 +70,8 @@ pub(super) fn relay(
         // Known when they are bound.
         own_listeners: Vec::new(),
     };
+    let port_sharing = values::word(&turn.port_sharing, &PORT_SHARING);
+    let port_sharing = source.check("turn.port_sharing", port_sharing)?;
     let software = source.check("turn.software", values::short_text(&turn.software))?;
     let certificate = Certificate::load(identity.clone());
     let certificate = source.check("turn.tls_cert_file", certificate)?;
@@ -82,8 +84,8 @@ pub(super) fn relay(
         listen_tls,
         listen_dtls,
         external: external.addresses.clone(),
+        workers: workers(source, raw, host, &relay_ports, port_sharing)?,
         relay_ports,
-        workers: workers(source, raw, host)?,
         icmp: turn.icmp,
         limits: limits::relay(source, raw),
         engine: relay::engine::Settings {
@@ -105,25 +107,36 @@ pub(super) fn relay(
             tcp_relay: turn.tcp_relay,
             share: Share::ALONE,
             mobility: turn.mobility,
-            port_sharing: source.check(
-                "turn.port_sharing",
-                values::word(&turn.port_sharing, &PORT_SHARING),
-            )?,
+            port_sharing,
             // Known when the relay starts.
             relayed: Arc::default(),
         },
     })
 }
 
-fn workers(source: &Source, raw: &Raw, host: &Host) -> Result<usize, ConfigError> {
-    match usize::try_from(raw.turn.workers).unwrap_or(usize::MAX) {
-        0 => Ok(host.cores.max(1)),
-        workers if workers <= WORKERS_MAX => Ok(workers),
-        _ => {
-            let problem = format!("must be at most {WORKERS_MAX}; 0 is one for each core");
-            Err(source.complain("turn.workers", &problem))
+/// A worker's clients can only share ports that it has: each needs one.
+fn workers(
+    source: &Source,
+    raw: &Raw,
+    host: &Host,
+    relay_ports: &RangeInclusive<u16>,
+    port_sharing: PortSharing,
+) -> Result<usize, ConfigError> {
+    let ports = match port_sharing {
+        PortSharing::Never => usize::MAX,
+        PortSharing::WhenFull | PortSharing::Always => relay_ports.len(),
+    };
+    let problem = match usize::try_from(raw.turn.workers).unwrap_or(usize::MAX) {
+        0 => return Ok(host.cores.clamp(1, ports.min(WORKERS_MAX))),
+        workers if workers > WORKERS_MAX => {
+            format!("must be at most {WORKERS_MAX}; 0 is one for each core")
         }
-    }
+        workers if workers > ports => format!(
+            "must be at most {ports}, one for each port of turn.relay_ports; or write port_sharing = \"never\""
+        ),
+        workers => return Ok(workers),
+    };
+    Err(source.complain("turn.workers", &problem))
 }
 
 fn auth(source: &Source, raw: &Raw, profile: Profile) -> Result<Auth, ConfigError> {
