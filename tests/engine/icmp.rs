@@ -73,7 +73,7 @@ fn r76_icmp_is_told_at_a_sane_rate() {
         }
         assert_eq!(
             world.icmp(RELAY, PEER, unreachable(PEER)).dropped(),
-            DropReason::OverLimit
+            DropReason::IcmpOverLimit
         );
         world.advance(seconds(1));
     }

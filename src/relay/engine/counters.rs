@@ -35,6 +35,8 @@ pub enum DropReason {
     TooLong,
     /// More bytes than `[limits]` has for the allocation, its user, or all.
     OverLimit,
+    /// More ICMP messages than a client is told of in a second.
+    IcmpOverLimit,
     /// A Send indication, where the allocation relays connections.
     WrongTransport,
     /// A peer connected to an allocation that has as many connections as it may.
@@ -47,7 +49,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::UnknownProtocol,
         Self::Malformed,
         Self::WrongFingerprint,
@@ -59,6 +61,7 @@ impl DropReason {
         Self::ForbiddenPeer,
         Self::TooLong,
         Self::OverLimit,
+        Self::IcmpOverLimit,
         Self::WrongTransport,
         Self::TooManyConnections,
         Self::Ambiguous,
@@ -80,6 +83,7 @@ impl DropReason {
             Self::ForbiddenPeer => "forbidden_peer",
             Self::TooLong => "too_long",
             Self::OverLimit => "over_limit",
+            Self::IcmpOverLimit => "icmp_over_limit",
             Self::WrongTransport => "wrong_transport",
             Self::TooManyConnections => "too_many_connections",
             Self::Ambiguous => "ambiguous",

@@ -40,7 +40,7 @@ impl Engine {
             .allocations
             .receiver(now, relay, Incoming::about(peer))?;
         if !allocation.icmp.get_or_insert_default().admit(now) {
-            return Err(DropReason::OverLimit);
+            return Err(DropReason::IcmpOverLimit);
         }
         self.counters.icmp += 1;
         let client = allocation.client;
