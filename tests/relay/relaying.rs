@@ -1,7 +1,12 @@
 //! Data between clients and peers, over every transport.
 
-use stun::message::METHOD_CHANNEL_BIND;
-use tokio::{net::UdpSocket, time::timeout};
+use std::time::Duration;
+
+use stun::message::{METHOD_CHANNEL_BIND, METHOD_REFRESH};
+use tokio::{
+    net::UdpSocket,
+    time::{sleep, timeout},
+};
 use turn::proto::channum::ChannelNumber;
 
 use crate::client::{Client, Over, channel_data, parsed, peer_attribute};
@@ -180,6 +185,36 @@ async fn a_burst_to_a_slow_client_keeps_its_order_and_the_answers() {
         .await;
     flood.abort();
     assert!(client.refresh(600).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_slow_client_has_its_last_answer_though_it_says_nothing_more() {
+    for over in [Over::Tcp, Over::Tls] {
+        let world = World::start();
+        let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let peer_addr = peer.local_addr().unwrap();
+        let mut client = Client::new(&world, over).await;
+        let relayed = client.allocate().await.unwrap();
+        client.bind_channel(0x4000, peer_addr).await.unwrap();
+        let flood = tokio::spawn(async move {
+            loop {
+                peer.send_to(&[0; 1200], relayed).await.unwrap();
+            }
+        });
+        world
+            .until("something dropped", |snapshot| {
+                snapshot.unsent.to_clients > 0
+            })
+            .await;
+        flood.abort();
+        let refresh = client.signed(METHOD_REFRESH, vec![]);
+        client.send(&refresh.raw).await;
+        client.shut_writing().await;
+        // It is this slow: nothing is waited for.
+        sleep(Duration::from_secs(2)).await;
+        client.answer_to(&refresh).await;
+        client.until_closed(PATIENCE).await;
+    }
 }
 
 #[tokio::test]

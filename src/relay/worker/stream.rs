@@ -192,7 +192,7 @@ pub(super) async fn converse(
         let is_written = match next {
             Next::Drop => false,
             Next::End | Next::Splice(_) | Next::HandOver(_) => {
-                reactor.within(FAREWELL_TIME_MAX, writing).await == Ok(true)
+                reactor.within(LAST_ANSWERS_TIME_MAX, writing).await == Ok(true)
             }
         };
         (next, is_written)
@@ -345,7 +345,9 @@ const MESSAGE_TIME_MAX: Duration = Duration::from_secs(30);
 const STRANGERS_MESSAGE_TIME_MAX: Duration = Duration::from_secs(3);
 /// How long a connection without an allocation may say nothing.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
-/// How long the last answers may take.
+/// How long a client may take to read what it was sent before its end: it may be slow, but not for ever.
+const LAST_ANSWERS_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long the end itself may take to be said.
 const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How much is read at least, if there is so much.
