@@ -104,8 +104,17 @@ impl Client {
         username: &str,
         password: &str,
     ) -> Self {
+        Self::on(Wire::to(over, server).await, username, password)
+    }
+
+    /// On a connection that is there already.
+    pub(crate) fn over(connection: TcpStream) -> Self {
+        Self::on(Wire::stream(connection), USER, PASSWORD)
+    }
+
+    fn on(wire: Wire, username: &str, password: &str) -> Self {
         Self {
-            wire: Wire::to(over, server).await,
+            wire,
             username: username.to_owned(),
             password: password.to_owned(),
             nonce: None,

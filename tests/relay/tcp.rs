@@ -6,6 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 use setu::clock::Now;
 use setu::ident::{ParticipantId, UserId};
 use setu::relay::{ExternalAddr, Listen, Settings};
+use socket2::SockRef;
 use stun::{
     attributes::{ATTR_CONNECTION_ID, ATTR_REQUESTED_ADDRESS_FAMILY, RawAttribute},
     message::{
@@ -13,6 +14,7 @@ use stun::{
         Message, Setter,
     },
 };
+
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -50,6 +52,42 @@ async fn peers_that_are_connected_to_are_relayed_both_ways_whichever_worker_the_
             let id = connect(&mut control, addr_of(&peer)).await.unwrap();
             let (far, _) = peer.accept().await.unwrap();
             much_both_ways(bind(&world, over, id).await, far).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_urgent_is_relayed_in_its_place_and_holds_nothing_up() {
+    let world = world();
+    let (mut control, relayed) = allocate(&world, Over::Tcp, 1).await;
+    let peer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    control.permit(addr_of(&peer)).await.unwrap();
+    for calls in [true, false] {
+        let (far, id) = if calls {
+            let id = connect(&mut control, addr_of(&peer)).await.unwrap();
+            (peer.accept().await.unwrap().0, id)
+        } else {
+            let far = TcpStream::connect(relayed).await.unwrap();
+            (far, attempt(&mut control).await.0)
+        };
+        let near = std::net::TcpStream::connect(world.tcp()).unwrap();
+        near.set_nonblocking(true).unwrap();
+        let own = near.try_clone().unwrap();
+        let mut client = Client::over(TcpStream::from_std(near).unwrap());
+        bind_on(&mut client, id).await.unwrap();
+        let (mut near, mut far) = (client.into_stream(), far);
+        for round in 0..20_u8 {
+            let expected = [b"abc", &[round][..], b"!defghi"].concat();
+            far.write_all(&expected[..4]).await.unwrap();
+            SockRef::from(&far).send_out_of_band(b"!").unwrap();
+            far.write_all(b"defghi").await.unwrap();
+            assert_eq!(read(&mut near, expected.len()).await, expected);
+            near.write_all(&expected[..4]).await.unwrap();
+            near.flush().await.unwrap();
+            SockRef::from(&own).send_out_of_band(b"!").unwrap();
+            near.write_all(b"defghi").await.unwrap();
+            near.flush().await.unwrap();
+            assert_eq!(read(&mut far, expected.len()).await, expected);
         }
     }
 }

@@ -16,6 +16,7 @@ use tokio_rustls::server::TlsStream;
 use crate::relay::engine::limits::Connected;
 use crate::relay::worker::batch::DEPARTURES_MAX;
 use crate::relay::worker::reactor::{Reactor, Tcp};
+use crate::relay::worker::sockets;
 
 /// A connection that has come so far as to carry messages, and its place among those that there may be.
 #[derive(Debug)]
@@ -132,6 +133,18 @@ impl Connection {
     pub(super) fn park(mut self) -> io::Result<Parked> {
         self.socket().park()?;
         Ok(Parked(self))
+    }
+
+    /// All bytes count from now on: what is urgent comes in its place.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn take_all(&mut self) -> io::Result<()> {
+        match &mut self.wire {
+            Wire::Tcp(socket) => sockets::urgent_inline(socket.here()?.socket()),
+            // It would be no TLS.
+            Wire::Tls(_) => Ok(()),
+        }
     }
 
     fn socket(&mut self) -> &mut Socket {

@@ -258,6 +258,7 @@ mod tests {
         net::{Ipv4Addr, TcpListener, TcpStream},
     };
 
+    use socket2::SockRef;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         join,
@@ -359,6 +360,29 @@ mod tests {
             drop(far);
             assert_eq!(fill(&mut buffer).await.unwrap(), 0);
         });
+    }
+
+    #[test]
+    fn what_comes_behind_something_urgent_is_read_without_waiting_for_more() {
+        for is_inline in [false, true] {
+            run(async |reactor| {
+                let (near, mut far) = pair(&reactor);
+                if is_inline {
+                    sockets::urgent_inline(near.socket()).unwrap();
+                }
+                far.write_all(b"abc").unwrap();
+                SockRef::from(&far).send_out_of_band(b"!").unwrap();
+                far.write_all(b"def").unwrap();
+                let expected: &[u8] = if is_inline { b"abc!def" } else { b"abcdef" };
+                let mut heard = Vec::with_capacity(100);
+                let second = Duration::from_secs(1);
+                while heard.len() < expected.len() {
+                    let read = poll_fn(|cx| near.poll_fill(cx, &mut heard));
+                    reactor.within(second, read).await.unwrap().unwrap();
+                }
+                assert_eq!(heard, expected);
+            });
+        }
     }
 
     #[test]

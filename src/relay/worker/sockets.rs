@@ -105,6 +105,8 @@ pub(crate) fn relay_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
     // Connections of the past don't count.
     socket.set_reuse_address(true)?;
     socket.bind(&addr.into())?;
+    // That of whoever connects, too.
+    socket.set_out_of_band_inline(true)?;
     socket.listen(RELAY_BACKLOG)?;
     // Only now: bound with it, the port could be somebody else's as well.
     socket.set_reuse_port(true)?;
@@ -116,8 +118,14 @@ pub(crate) fn peer_tcp(addr: SocketAddr) -> io::Result<TcpStream> {
     let socket = open(addr, Type::STREAM)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
+    socket.set_out_of_band_inline(true)?;
     socket.bind(&addr.into())?;
     Ok(socket.into())
+}
+
+/// Urgent bytes are read in their order, as all others.
+pub(super) fn urgent_inline(socket: &TcpStream) -> io::Result<()> {
+    SockRef::from(socket).set_out_of_band_inline(true)
 }
 
 /// Lets datagrams of any size out, in fragments where they must

@@ -49,10 +49,11 @@ async fn run(
 async fn carry(
     worker: &SharedWorker,
     id: ConnectionId,
-    client: Connection,
+    mut client: Connection,
     early: &[u8],
     peer: Tcp,
 ) -> io::Result<()> {
+    client.take_all()?;
     let (from_client, to_client) = split(client);
     let reactor = &**peer.reactor();
     let moved = Cell::new(0_u64);

@@ -123,9 +123,10 @@ impl Tcp {
         self.note_read(ready!(read), room)
     }
 
-    /// A room that was not filled says that there is no more: so much spares a system call that would only find out.
+    /// A room that was not filled says that there is no more, but for where something urgent was: so much spares a system
+    /// call that would only find out.
     fn note_read(&self, read: io::Result<usize>, room: usize) -> Poll<io::Result<usize>> {
-        if read.as_ref().is_ok_and(|bytes| *bytes < room) {
+        if read.as_ref().is_ok_and(|bytes| *bytes < room) && !self.0.has_urgent() {
             self.0.is_done(Way::Read);
         }
         Poll::Ready(read)

@@ -34,6 +34,8 @@ struct Registration {
 pub(super) struct Readiness {
     read: Side,
     write: Side,
+    /// Whether anything urgent has ever come: what is read ends before it, though more has come behind.
+    has_urgent: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -63,8 +65,8 @@ impl<S: AsFd> Watched<S> {
             number,
             readiness,
         };
-        let both = Interest::READABLE | Interest::WRITABLE;
-        reactor.register(&socket, Watching::Socket(number), both)?;
+        let all = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
+        reactor.register(&socket, Watching::Socket(number), all)?;
         Ok(Self {
             socket,
             registration,
@@ -138,6 +140,12 @@ impl<S: AsFd> Watched<S> {
         read.is_closed.load(Ordering::Relaxed)
     }
 
+    /// Whether anything urgent has ever come.
+    pub(super) fn has_urgent(&self) -> bool {
+        let has_urgent = &self.registration.readiness.has_urgent;
+        has_urgent.load(Ordering::Relaxed)
+    }
+
     pub(super) fn socket(&self) -> &S {
         &self.socket
     }
@@ -167,6 +175,9 @@ impl<S: AsFd> Watched<S> {
 
 impl Readiness {
     pub(super) fn take_note(&self, event: &Event) {
+        if event.is_priority() {
+            self.has_urgent.store(true, Ordering::Relaxed);
+        }
         if event.is_readable() || event.is_read_closed() {
             self.read.take_note(event.is_read_closed());
         }
