@@ -23,7 +23,7 @@ metrics! {
     BUILD: Gauge "setu_build_info" ["version"] "1, with the version of this server as a label.";
     READY: Gauge "setu_ready" [] "Whether new work is welcome.";
 
-    PACKETS: Counter "setu_relay_packets_total" ["direction"] "Datagrams relayed.";
+    PACKETS: Counter "setu_relay_packets_total" ["direction"] "Datagrams relayed, those included that the system did not take.";
     PAYLOAD: Counter "setu_relay_payload_bytes_total" ["direction"] "Payload relayed.";
     DROPS: Counter "setu_relay_dropped_packets_total" ["reason"] "Datagrams and messages dropped without an answer, and connections of peers refused.";
     UNSENT: Counter "setu_relay_unsent_packets_total" ["direction"] "Datagrams and messages that the system, or a slow reader, did not take.";
