@@ -73,6 +73,7 @@ const REASONS = {
   forbidden_peer: 'Peer forbidden by policy',
   too_long: 'Too long',
   over_limit: 'Over a bandwidth limit',
+  icmp_over_limit: 'More ICMP than is told',
   wrong_transport: 'Data to a TCP allocation',
   too_many_connections: 'Too many peer connections',
   ambiguous: 'For one of several who share a port, and nothing tells whom',
