@@ -315,12 +315,15 @@ impl Among<'_> {
         holder.is_some_and(|holder| holder.traces.answers_to(check.to))
     }
 
-    /// Whether a check that comes from one's peer can be for that one: each agent that is known by name is told by it.
+    /// Whether a check that comes from one's peer can be for that one: it is for whoever is known by the name, and for
+    /// nobody who is known by another.
     fn may_be_for(&self, slot: u32, check: Check<'_>) -> bool {
         let holder = self.table.get(slot as usize);
-        let has_name = holder.is_some_and(|holder| holder.traces.has_fragments());
-        let others = || self.holders.iter().filter(|holder| **holder != slot);
-        self.answers(slot, check) || !has_name && !others().any(|other| self.answers(*other, check))
+        if holder.is_some_and(|holder| holder.traces.has_fragments()) {
+            return self.answers(slot, check);
+        }
+        let mut holders = self.holders.iter();
+        !holders.any(|holder| self.answers(*holder, check))
     }
 
     /// The only one that a check is for.
