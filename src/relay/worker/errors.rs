@@ -88,10 +88,7 @@ pub(super) fn next_error(socket: &UdpSocket) -> io::Result<Option<PeerError>> {
 impl PeerError {
     /// `None` for one that no client cares for.
     fn of(destination: SocketAddr, error: &libc::sock_extended_err) -> Option<Self> {
-        let (peer, is_ours) = (
-            destination.ip(),
-            error.ee_origin == libc::SO_EE_ORIGIN_LOCAL,
-        );
+        let peer = destination.ip();
         let icmp = match error.ee_origin {
             libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6 => {
                 Icmp::new(peer, error.ee_type, error.ee_code, error.ee_info)
@@ -103,7 +100,7 @@ impl PeerError {
         };
         Some(Self {
             destination,
-            is_ours,
+            is_ours: error.ee_origin == libc::SO_EE_ORIGIN_LOCAL,
             icmp: icmp?,
         })
     }
