@@ -18,6 +18,7 @@ class VideoClient {
     this.#stream = await navigator.mediaDevices.getUserMedia({ video, audio: true });
     const { server, session, id, name, events, granted } = this.#options;
     await granted;
+    await networksListed();
     this.socket = io(server, { transports: ['websocket', 'polling'], forceNew: true, reconnectionAttempts: 5 });
     this.socket.on('error', ({ code, message }) => errors.push(`video: ${code}: ${message}`));
     this.socket.on('participant-joined', ({ participantId }) => participantId !== id && this.#offer(participantId));
@@ -115,4 +116,17 @@ class VideoClient {
     }
     return frames;
   }
+}
+
+/**
+ * Until Chromium has told this page of its networks. With a pool of candidates, a page's first connection that answers
+ * before may wait for them for ever.
+ */
+async function networksListed() {
+  const peer = new RTCPeerConnection();
+  peer.createDataChannel('networks');
+  const gathered = new Promise((resolve) => { peer.onicecandidate = ({ candidate }) => candidate ?? resolve(); });
+  await peer.setLocalDescription();
+  await gathered;
+  peer.close();
 }
