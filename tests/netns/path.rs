@@ -133,6 +133,36 @@ fn a_narrow_path_costs_nothing_that_goes_another_way() {
     }
 }
 
+/// Routers of IPv6 fragment nothing.
+#[test]
+fn a_narrow_path_costs_nothing_of_the_batch_behind() {
+    let (internet, _server) = narrow_path();
+    let (_behind, narrow) = peer(&internet.peer, PEER_V6);
+    let wide = [(); 3].map(|()| peer(&internet.client, CLIENT_V6));
+    let mut client = Client::new(&internet.client, SERVER, Over::Tcp);
+    let relayed = client.allocate(Builder::request(ALLOCATE).udp().family(2));
+    client.permit(narrow);
+    client.permit(wide[0].1);
+    let send = |peer: SocketAddr, payload: &[u8]| {
+        let send = Builder::indication(SEND).peer(&peer.to_string());
+        send.data(payload).done()
+    };
+    for round in 0..20_u8 {
+        internet.server.ip("-6 route flush cache");
+        // What is too big is the last of what leaves in one system call.
+        let mut all = send(wide[0].1, b"many").repeat(63);
+        all.extend(send(narrow, &[7; 1400]));
+        all.extend(wide.iter().flat_map(|(_, addr)| send(*addr, &[round])));
+        client.send(&all);
+        for _ in 0..63 {
+            assert_eq!(receive(&wide[0].0), (b"many".to_vec(), relayed));
+        }
+        for (socket, _) in &wide {
+            assert_eq!(receive(socket), (vec![round], relayed));
+        }
+    }
+}
+
 #[test]
 fn each_datagram_too_big_for_a_known_path_is_told_of_once() {
     let (internet, _server) = narrow_path();
