@@ -66,6 +66,12 @@ pub(super) fn relay(
             .iter()
             .map(|own| (own.public, relay_ports.clone()))
             .collect(),
+        relays_behind: external
+            .addresses
+            .iter()
+            .filter(|own| own.public != own.local)
+            .map(|own| (own.local, relay_ports.clone()))
+            .collect(),
         own_addresses: host.interfaces.iter().map(|own| own.ip).collect(),
         // Known when they are bound.
         own_listeners: Vec::new(),

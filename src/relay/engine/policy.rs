@@ -23,6 +23,9 @@ pub struct PeerPolicy {
     pub deny: Vec<IpNet>,
     /// This server's own relayed addresses, as clients see them: two clients of one server are each other's peers.
     pub relayed: Vec<(IpAddr, RangeInclusive<u16>)>,
+    /// Where its relay sockets really are, where clients are told other addresses. An unspecified address means every one
+    /// of this machine, loopback included.
+    pub relays_behind: Vec<(IpAddr, RangeInclusive<u16>)>,
     /// All addresses of this machine.
     pub own_addresses: Vec<IpAddr>,
     /// This server's own listeners, and the store behind it: a relay that talks to them could loop
@@ -111,8 +114,12 @@ impl PeerPolicy {
         let own_relay = |(own, ports): &(IpAddr, RangeInclusive<u16>)| {
             canonical(*own) == peer && ports.contains(&port)
         };
-        match self.relayed.iter().any(own_relay) {
-            true => Ok(()),
+        if self.relayed.iter().any(own_relay) {
+            return Ok(());
+        }
+        // By this address nobody could tell whose they are.
+        match self.relays_behind(peer, port) {
+            true => Err(Denial::Own),
             false => self.check_range(addr.ip(), peer),
         }
     }
@@ -150,6 +157,19 @@ impl PeerPolicy {
 
     fn relays_on(&self, peer: IpAddr) -> bool {
         self.relayed.iter().any(|(own, _)| canonical(*own) == peer)
+    }
+
+    fn relays_behind(&self, peer: IpAddr, port: u16) -> bool {
+        let mut sockets = self.relays_behind.iter();
+        sockets.any(|(own, ports)| {
+            let is_there = match canonical(*own) {
+                ip if ip.is_unspecified() => {
+                    peer.is_loopback() || self.own_addresses.contains(&peer)
+                }
+                ip => ip == peer,
+            };
+            is_there && ports.contains(&port)
+        })
     }
 
     fn is_own(&self, peer: IpAddr) -> bool {

@@ -63,6 +63,34 @@ fn a_development_server_does_not_relay_to_its_own_listeners() {
 }
 
 #[test]
+fn relay_sockets_are_reached_by_the_address_that_clients_are_told_only() {
+    let policy = |behind: &str| PeerPolicy {
+        allow_private_and_loopback: true,
+        relayed: vec![("203.0.113.1".parse().unwrap(), 49160..=49200)],
+        relays_behind: vec![(behind.parse().unwrap(), 49160..=49200)],
+        own_addresses: vec!["10.0.0.7".parse().unwrap()],
+        ..PeerPolicy::default()
+    };
+    let cases = [
+        ("203.0.113.1:49160", Ok(()), Ok(())),
+        ("10.0.0.7:49160", Err(Denial::Own), Err(Denial::Own)),
+        (
+            "[::ffff:10.0.0.7]:49200",
+            Err(Denial::Own),
+            Err(Denial::Own),
+        ),
+        ("127.0.0.1:49160", Ok(()), Err(Denial::Own)),
+        ("10.0.0.7:49159", Ok(()), Ok(())),
+        ("10.0.0.8:49160", Ok(()), Ok(())),
+    ];
+    for (addr, behind_one, behind_any) in cases {
+        let peer = addr.parse().unwrap();
+        assert_eq!(policy("10.0.0.7").check(peer), behind_one, "{addr}");
+        assert_eq!(policy("0.0.0.0").check(peer), behind_any, "{addr}");
+    }
+}
+
+#[test]
 fn a_listener_on_every_address_is_kept_from_on_every_address() {
     let policy = PeerPolicy {
         allow_private_and_loopback: true,
