@@ -33,7 +33,7 @@ metrics! {
     FAILED_LOGINS: Counter "setu_relay_failed_logins_total" [] "Requests whose credentials proved nothing.";
     DENIED_PEERS: Counter "setu_relay_denied_peers_total" ["kind"] "Peers that the policy denied, to a request or to a datagram.";
     UNSIGNALED_PEERS: Counter "setu_relay_unsignaled_peers_total" ["outcome"] "Requests for a peer that no session had named.";
-    TAKEN_PEERS: Counter "setu_relay_taken_peers_total" [] "Requests refused (508) for a peer of another allocation on the same relayed address.";
+    TAKEN_PEERS: Counter "setu_relay_taken_peers_total" [] "Requests refused (508) for a peer of another allocation on the same relayed address, or for one more than are kept in mind.";
     ALLOCATIONS: Gauge "setu_relay_allocations" ["transport", "relayed"] "Allocations alive, by how clients come and what is relayed.";
     MADE: Counter "setu_relay_allocations_made_total" ["transport"] "Allocations made, by how clients came.";
     SHARED: Counter "setu_relay_allocations_shared_total" [] "Relayed addresses given to an allocation that others had already.";

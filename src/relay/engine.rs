@@ -306,7 +306,7 @@ impl Engine {
     pub fn revoke(&mut self, now: Now, user: &UserId, until: UnixSeconds) {
         debug_assert!(self.effects.is_empty() && self.pending.is_none());
         self.authenticator.revoke(now, user, until);
-        while let Some(allocation) = self.allocations.remove_of(user, until) {
+        while let Some(allocation) = self.allocations.remove_of(now, user, until) {
             self.close(now, allocation, Ending::Revoked);
         }
     }
@@ -401,14 +401,14 @@ impl Engine {
     }
 
     fn let_go(&mut self, now: Now, client: FiveTuple, why: Ending) {
-        if let Some(allocation) = self.allocations.remove(client) {
+        if let Some(allocation) = self.allocations.remove(now, client) {
             self.close(now, allocation, why);
         }
     }
 
     /// Ends one family of an allocation; the allocation, where that was its only one.
     fn let_go_of(&mut self, now: Now, client: FiveTuple, family: Family, why: Ending) {
-        match self.allocations.remove_half(client, family) {
+        match self.allocations.remove_half(now, client, family) {
             Some(half) => {
                 self.close_connections_of(now, client, half.family());
                 self.close_relays();

@@ -9,6 +9,7 @@ use proptest::test_runner::TestCaseError;
 use setu::relay::engine::allocate::LIFETIMES;
 use setu::relay::engine::five_tuple::{FiveTuple, RelayKey};
 use setu::relay::engine::{DropReason, PortSharing};
+use setu::relay::wire::icmp::Icmp;
 use stun::message::*;
 use stun::textattrs::TextAttribute;
 use turn::proto::channum::ChannelNumber;
@@ -539,10 +540,173 @@ fn without_checks_two_who_alone_named_each_other_belong_together() {
     assert_eq!(hears(&mut world, b, b"media"), Ok(a.address));
     bind(&mut world, c, d);
     bind(&mut world, d, c);
-    // Of these nothing tells; the first two are known.
-    let second = hears(&mut world, c, b"media");
-    assert_eq!(second, Err(DropReason::Ambiguous));
+    // Of these nothing tells, nor of the first two any more: these may belong to the others.
+    for from in [a, b, c, d] {
+        let media = hears(&mut world, from, b"media");
+        assert_eq!(media, Err(DropReason::Ambiguous));
+    }
+    for gone in [c, d] {
+        gone.ask(&mut world, METHOD_REFRESH, &[&lifetime(0)]);
+    }
     assert_eq!(hears(&mut world, a, b"media"), Ok(b.address));
+    assert_eq!(hears(&mut world, b, b"media"), Ok(a.address));
+}
+
+#[test]
+fn whom_a_client_was_taken_to_speak_with_costs_no_media_once_checks_tell() {
+    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
+    world.relays_max = 2;
+    let crowd = Crowd::join(&mut world, 4);
+    let members: [Member; 4] = crowd.members.try_into().unwrap();
+    let [a, b, c, d] = &members;
+    call(&mut world, &members, &[(0, 1), (3, 2)]);
+    // As far as anybody knows these two alone have to do with each other.
+    assert_eq!(hears(&mut world, a, b"stray"), Ok(d.address));
+    assert_eq!(hears(&mut world, d, b"stray"), Ok(a.address));
+    call(&mut world, &members, &[(1, 0), (2, 3)]);
+    for (one, other) in [(a, b), (c, d)] {
+        let _ = hears(&mut world, one, &check(&other.ours(), &one.ours()));
+        let back = hears(&mut world, other, &check(&one.ours(), &other.ours()));
+        assert_eq!(back, Ok(one.address));
+        let again = hears(&mut world, one, &check(&other.ours(), &one.ours()));
+        assert_eq!(again, Ok(other.address));
+    }
+    for (from, to) in [(a, b), (b, a), (c, d), (d, c)] {
+        assert_eq!(hears(&mut world, from, b"media"), Ok(to.address));
+    }
+}
+
+#[test]
+fn whoever_comes_instead_of_a_partner_is_heard_once_nothing_is_under_way_for_that_one() {
+    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
+    world.relays_max = 2;
+    let mut crowd = Crowd::join(&mut world, 4);
+    call(&mut world, &crowd.members, &[(0, 1), (1, 0)]);
+    let [a, b, ..] = &crowd.members[..] else {
+        panic!("four have joined");
+    };
+    let (a, b) = (a.clone(), b.clone());
+    let _ = hears(&mut world, &a, &check(&b.ours(), &a.ours()));
+    let _ = hears(&mut world, &b, &check(&a.ours(), &b.ours()));
+    let _ = hears(&mut world, &a, &check(&b.ours(), &a.ours()));
+    assert_eq!(hears(&mut world, &a, b"media"), Ok(b.address));
+    b.ask(&mut world, METHOD_REFRESH, &[&lifetime(0)]);
+    crowd.add(&mut world);
+    let (a, new) = (&crowd.members[0], &crowd.members[4]);
+    assert_eq!(new.relayed, b.relayed);
+    call(&mut world, &crowd.members, &[(4, 0)]);
+    assert_eq!(hears(&mut world, new, b"media"), Ok(a.address));
+    let late = hears(&mut world, a, b"for b");
+    assert_eq!(late, Err(DropReason::Ambiguous));
+    world.advance(seconds(30));
+    assert_eq!(hears(&mut world, a, b"media"), Ok(new.address));
+}
+
+#[test]
+fn however_many_speak_with_one_others_keep_their_partners() {
+    let (mut world, members) = two_calls();
+    let [a, b, _, d] = &members;
+    let _ = hears(&mut world, a, &check(&b.ours(), &a.ours()));
+    let _ = hears(&mut world, b, &check(&a.ours(), &b.ours()));
+    let _ = hears(&mut world, a, &check(&b.ours(), &a.ours()));
+    assert_eq!(hears(&mut world, a, b"media"), Ok(b.address));
+    let _ = hears(&mut world, d, &check("everybody", &d.ours()));
+    for _ in 0..5000 {
+        // On the first one's address, and then gone.
+        let visitors = Crowd::join(&mut world, 2).members;
+        let mut there = visitors.iter();
+        let visitor = there.find(|visitor| visitor.relayed == a.relayed).unwrap();
+        call(&mut world, &[visitor.clone(), d.clone()], &[(0, 1)]);
+        let checked = hears(&mut world, visitor, &check(&d.ours(), &visitor.ours()));
+        assert_eq!(checked, Ok(d.address));
+        for gone in &visitors {
+            gone.ask(&mut world, METHOD_REFRESH, &[&lifetime(0)]);
+        }
+    }
+    assert_eq!(hears(&mut world, a, b"media"), Ok(b.address));
+}
+
+#[test]
+fn a_peer_is_its_own_as_long_as_its_channel_lives_however_many_others_it_names() {
+    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
+    world.relays_max = 1;
+    let mut world = world
+        .allocate(ALICE)
+        .bind(ALICE, 0x4000, PEER)
+        .permit(ALICE, ELSEWHERE);
+    for port in 1..1023 {
+        world.send_data(ALICE, &format!("203.0.113.10:{port}"), b"x");
+    }
+    world.advance(seconds(299));
+    let mut world = world.permit(ALICE, ELSEWHERE);
+    world.advance(seconds(2));
+    // The permission for the first one is over, its channel is not.
+    let did = world.send_data(ALICE, "203.0.113.10:2000", b"x");
+    assert!(matches!(did, Did::ToPeer(..)), "{did:?}");
+    assert_eq!(world.ask(BOB, METHOD_ALLOCATE, &[&udp()]).code(), 508);
+}
+
+#[test]
+fn who_is_the_only_one_left_may_have_as_many_peers_as_it_likes() {
+    let mut world = shared().permit(ALICE, PEER);
+    world.refresh(BOB, 0);
+    for port in 1..=1100 {
+        let did = world.send_data(ALICE, &format!("203.0.113.9:{port}"), b"x");
+        assert!(matches!(did, Did::ToPeer(..)), "{port}: {did:?}");
+    }
+    assert_eq!(world.ask(BOB, METHOD_ALLOCATE, &[&udp()]).code(), 508);
+}
+
+#[test]
+fn an_agent_may_have_a_name_for_each_of_its_peers() {
+    let mut world = shared().permit(BOB, ELSEWHERE);
+    let peer = |number: usize| format!("203.0.113.9:{}", 7000 + number);
+    for number in 0..100 {
+        assert_eq!(permits(&mut world, ALICE, &[&peer(number)]), 0);
+        let own = check("theirs", &format!("alice{number}"));
+        world.send_data(ALICE, &peer(number), &own);
+    }
+    for number in 0..100 {
+        let theirs = check(&format!("alice{number}"), "theirs");
+        let heard = reaches(&mut world, &peer(number), &theirs);
+        assert_eq!(heard, Ok(ALICE.address()), "{number}");
+    }
+}
+
+#[test]
+fn a_check_with_a_new_name_is_for_the_only_one_there_is() {
+    let mut world = shared().permit(ALICE, PEER);
+    world.send_data(ALICE, PEER, &check("peer", "alice"));
+    let restarted = check("alice2", "peer2");
+    let told_apart = reaches(&mut world, PEER, &restarted);
+    assert_eq!(told_apart, Err(DropReason::Ambiguous));
+    world.refresh(BOB, 0);
+    assert_eq!(reaches(&mut world, PEER, &restarted), Ok(ALICE.address()));
+}
+
+#[test]
+fn a_peer_of_an_ended_allocation_is_anybodys_two_minutes_later() {
+    let mut world = shared().permit(ALICE, PEER);
+    world.refresh(ALICE, 0);
+    assert_eq!(permits(&mut world, BOB, &[SAME_IP]), 0);
+    for (waited, heard) in [(119, Err(DropReason::Ambiguous)), (1, Ok(BOB.address()))] {
+        world.advance(seconds(waited));
+        assert_eq!(reaches(&mut world, PEER, b"x"), heard, "{waited}");
+    }
+}
+
+#[test]
+fn icmp_about_a_relayed_address_is_for_the_only_one_who_named_it() {
+    let mut world = shared()
+        .permit(ALICE, "198.51.100.1:49200")
+        .permit(BOB, "198.51.100.1:49199");
+    let gone = "198.51.100.1:49200";
+    let icmp = Icmp::new(gone.parse::<SocketAddr>().unwrap().ip(), 3, 3, 0).unwrap();
+    let told = world.icmp(ONLY, gone, icmp);
+    assert!(matches!(told, Did::ToClient(client, _) if client == ALICE.address()));
+    let mut world = world.permit(BOB, gone);
+    let told = world.icmp(ONLY, gone, icmp).dropped();
+    assert_eq!(told, DropReason::Ambiguous);
 }
 
 proptest! {

@@ -92,20 +92,15 @@ impl Allocation {
         self.permissions.permit(now, peer.0.ip()) || self.channels.number(now, peer).is_some()
     }
 
-    /// Keeps in mind that this peer is its own; `false` where there are too many.
-    pub(super) fn remember(&mut self, now: Now, peer: PeerAddr) -> bool {
-        if self.traces.knows(peer) {
-            return true;
+    /// Makes room for another peer to keep in mind, as far as there are some that it does not hold any more: these.
+    pub(super) fn make_room(&mut self, now: Now) -> Vec<PeerAddr> {
+        if !self.traces.is_full() {
+            return Vec::new();
         }
-        if self.traces.is_full() {
-            let permissions = &self.permissions;
-            self.traces.retain(|ip| permissions.permit(now, ip));
-        }
-        if self.traces.is_full() {
-            return false;
-        }
-        self.traces.add(peer);
-        true
+        let (permissions, channels) = (&self.permissions, &self.channels);
+        self.traces.forget(|peer| {
+            permissions.permit(now, peer.0.ip()) || channels.number(now, peer).is_some()
+        })
     }
 
     /// Whether it is on this five-tuple, or moves to it.
@@ -330,7 +325,7 @@ impl Allocations {
         debug_assert!(self.consistent());
     }
 
-    pub(super) fn remove(&mut self, client: FiveTuple) -> Option<Allocation> {
+    pub(super) fn remove(&mut self, now: Now, client: FiveTuple) -> Option<Allocation> {
         let slot = self.slot_of(&client)?;
         let allocation = self.table.try_remove(slot)?;
         self.by_client.remove(&allocation.client, slot);
@@ -341,7 +336,7 @@ impl Allocations {
             }
         }
         for half in allocation.halves.iter() {
-            self.let_go(half, slot);
+            self.let_go(now, half, slot, allocation.traces.peers());
         }
         self.remove_of_user(&allocation);
         self.held -= allocation.held();
@@ -443,7 +438,12 @@ impl Allocations {
     }
 
     /// Removes one family of an allocation that has both, with its permissions and channels.
-    pub(super) fn remove_half(&mut self, client: FiveTuple, family: Family) -> Option<Half> {
+    pub(super) fn remove_half(
+        &mut self,
+        now: Now,
+        client: FiveTuple,
+        family: Family,
+    ) -> Option<Half> {
         let slot = self.slot_of(&client)?;
         let allocation = self.table.get_mut(slot)?;
         let half = allocation.halves.remove(family)?;
@@ -451,13 +451,16 @@ impl Allocations {
         allocation.permissions.forget(half.family());
         allocation.channels.forget(half.family());
         self.held += allocation.held();
-        self.let_go(&half, slot);
+        let is_others = |peer: PeerAddr| Family::of(peer.0.ip()) != half.family();
+        let peers = allocation.traces.forget(is_others);
+        self.let_go(now, &half, slot, &peers);
         debug_assert!(self.consistent());
         Some(half)
     }
 
-    fn let_go(&mut self, half: &Half, slot: usize) {
-        if self.relays.let_go(half, slot) {
+    /// `peers` are those that the allocation has named, of any family.
+    fn let_go(&mut self, now: Now, half: &Half, slot: usize, peers: &[PeerAddr]) {
+        if self.relays.let_go(now, half, slot, peers) {
             self.closed.push(half.relay);
         }
     }
@@ -478,11 +481,16 @@ impl Allocations {
     }
 
     /// Removes one of the user's, made with a credential that expires at or before `until`.
-    pub(super) fn remove_of(&mut self, user: &UserId, until: UnixSeconds) -> Option<Allocation> {
+    pub(super) fn remove_of(
+        &mut self,
+        now: Now,
+        user: &UserId,
+        until: UnixSeconds,
+    ) -> Option<Allocation> {
         let mut slots = self.by_user.get(user)?.iter();
         let ends = |slot: &&u32| self.table[**slot as usize].owner.ends_by(until);
         let slot = *slots.find(ends)?;
-        self.remove(self.table[slot as usize].client)
+        self.remove(now, self.table[slot as usize].client)
     }
 
     /// Moves the expiry of the allocation on this five-tuple, or of one family of it.

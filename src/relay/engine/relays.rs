@@ -138,14 +138,20 @@ impl Relays {
         }
     }
 
-    /// The relay is no longer this allocation's; whether it is nobody's now.
-    pub(super) fn let_go(&mut self, half: &Half, slot: usize) -> bool {
+    /// The relay is no longer this allocation's, which has named these peers; whether it is nobody's now.
+    pub(super) fn let_go(
+        &mut self,
+        now: Now,
+        half: &Half,
+        slot: usize,
+        peers: &[PeerAddr],
+    ) -> bool {
         let (key, family) = (half.relay, half.family());
         let Some(Some(relay)) = self.open.get_mut(key.0 as usize) else {
             return false;
         };
         let (load, by_load) = (relay.holders.len(), &mut self.by_load[family as usize]);
-        relay.leave(slot as u32);
+        relay.leave(now, slot as u32, peers);
         let was_listed = by_load.remove(&(load, key.0));
         if !relay.holders.is_empty() {
             if was_listed {
@@ -265,40 +271,56 @@ impl Relays {
             if !relay.may_be_shared {
                 continue;
             }
-            let is_alone = relay.is_alone();
-            let is_inside = self.addrs.covers(peer.0);
-            let has_named = |slot: usize| {
-                let holder = table.get(slot);
-                holder.is_some_and(|holder| holder.traces.knows(*peer))
-            };
-            // Looked for once: with the first datagram, or before.
-            let is_contested = is_inside
-                && !has_named(slot)
-                && relay
-                    .holders
-                    .iter()
-                    .any(|holder| has_named(*holder as usize));
-            let Some(allocation) = table.get_mut(slot) else {
-                continue;
-            };
-            if !allocation.remember(now, *peer) {
+            let is_alone = relay.holders.len() == 1;
+            let is_known = |allocation: &Allocation| allocation.traces.knows(*peer);
+            let is_new = !table.get(slot).is_some_and(is_known);
+            if is_new && !self.remember(now, slot, *peer, table) {
                 if !is_alone {
                     return Err(Taken);
                 }
                 self.keep_alone(key, Family::of(peer.0.ip()));
                 continue;
             }
+            let is_outside = !self.addrs.covers(peer.0);
             if let Some(Some(relay)) = self.open.get_mut(key.0 as usize)
                 && let Some(crowd) = &mut relay.crowd
             {
-                if is_contested {
-                    crowd.contest(*peer);
-                } else if !is_inside {
+                if is_outside {
                     crowd.claim(slot as u32, *peer, relay.holders.len(), table);
+                } else if is_new {
+                    crowd.name(*peer);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Adds a peer to those that the allocation has named, and which it may have to forget for that; `false` where there
+    /// are too many.
+    fn remember(
+        &mut self,
+        now: Now,
+        slot: usize,
+        peer: PeerAddr,
+        table: &mut Slab<Allocation>,
+    ) -> bool {
+        let Some(allocation) = table.get_mut(slot) else {
+            return false;
+        };
+        let forgotten = allocation.make_room(now);
+        let has_room = !allocation.traces.is_full();
+        if has_room {
+            allocation.traces.add(peer);
+        }
+        for peer in forgotten {
+            if let Some((key, _)) = relay_towards(&self.open, now, slot, peer, table)
+                && let Some(Some(relay)) = self.open.get_mut(key.0 as usize)
+                && let Some(crowd) = &mut relay.crowd
+            {
+                crowd.unname(peer);
+            }
+        }
+        has_room
     }
 
     /// Too many peers to keep in mind: this relay's only allocation stays the only one.
@@ -362,23 +384,19 @@ impl Relay {
             let peers = table
                 .get(first as usize)
                 .map_or(&[][..], |allocation| allocation.traces.peers());
-            let outside =
-                |peer: &PeerAddr| Family::of(peer.0.ip()) == family && !addrs.covers(peer.0);
-            let outside = peers.iter().copied().filter(outside);
-            Box::new(Crowd::new(first, outside))
+            let reached = peers
+                .iter()
+                .filter(|peer| Family::of(peer.0.ip()) == family);
+            let (inside, outside): (Vec<_>, Vec<_>) =
+                reached.partition(|peer| addrs.covers(peer.0));
+            Box::new(Crowd::new(first, &outside, &inside))
         })
     }
 
-    /// Whether its allocation has it for itself, and always had.
-    fn is_alone(&self) -> bool {
-        let crowd = self.crowd.as_ref();
-        crowd.is_none_or(|crowd| crowd.is_alone())
-    }
-
-    fn leave(&mut self, slot: u32) {
+    fn leave(&mut self, now: Now, slot: u32, peers: &[PeerAddr]) {
         self.holders.retain(|holder| *holder != slot);
         if let Some(crowd) = &mut self.crowd {
-            crowd.leave(slot, self.holders.len());
+            crowd.leave(now, slot, peers);
         }
     }
 }

@@ -1,8 +1,6 @@
 //! What tells an allocation apart from others that share its relayed transport address: the peers it has named or sent
 //! to, and the ICE user fragments of its own checks.
 
-use std::net::IpAddr;
-
 use smallvec::SmallVec;
 
 use crate::relay::engine::five_tuple::PeerAddr;
@@ -10,8 +8,8 @@ use crate::relay::engine::five_tuple::PeerAddr;
 /// How many peers are remembered; beyond that an allocation can't share.
 pub(super) const PEERS_MAX: usize = 1024;
 
-/// How many user fragments: one for each restart of ICE, the last ones.
-const FRAGMENTS_MAX: usize = 4;
+/// How many user fragments, the last ones: one for each restart of ICE, and each connection that shares the allocation.
+const FRAGMENTS_MAX: usize = 64;
 
 /// One allocation's.
 #[derive(Debug, Default)]
@@ -19,6 +17,8 @@ pub(super) struct Traces {
     /// In their order.
     peers: SmallVec<[PeerAddr; 1]>,
     fragments: Vec<Box<[u8]>>,
+    /// Whether there have been more.
+    has_forgotten_fragments: bool,
 }
 
 impl Traces {
@@ -42,9 +42,17 @@ impl Traces {
         }
     }
 
-    /// Forgets peers that are not to be kept.
-    pub(super) fn retain(&mut self, is_kept: impl Fn(IpAddr) -> bool) {
-        self.peers.retain(|peer| is_kept(peer.0.ip()));
+    /// Forgets the peers that are not to be kept, and tells them.
+    pub(super) fn forget(&mut self, is_kept: impl Fn(PeerAddr) -> bool) -> Vec<PeerAddr> {
+        let mut forgotten = Vec::new();
+        self.peers.retain(|peer| {
+            let stays = is_kept(*peer);
+            if !stays {
+                forgotten.push(*peer);
+            }
+            stays
+        });
+        forgotten
     }
 
     /// Whether a check for this fragment is for this allocation's client.
@@ -52,9 +60,9 @@ impl Traces {
         self.fragments.iter().any(|known| **known == *fragment)
     }
 
-    /// Whether a check of the client's own has been seen.
-    pub(super) fn has_fragments(&self) -> bool {
-        !self.fragments.is_empty()
+    /// Whether checks of the client's own have told all its fragments, as far as can be known.
+    pub(super) fn tells_fragments(&self) -> bool {
+        !self.fragments.is_empty() && !self.has_forgotten_fragments
     }
 
     /// A check of the client's own carried this fragment as its own.
@@ -64,6 +72,7 @@ impl Traces {
         }
         if self.fragments.len() == FRAGMENTS_MAX {
             self.fragments.remove(0);
+            self.has_forgotten_fragments = true;
         }
         self.fragments.push(fragment.into());
     }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use crate::clock::Now;
@@ -26,29 +26,42 @@ use crate::relay::wire::ice::Check;
 pub(super) struct Crowd {
     by_peer: FxHashMap<PeerAddr, Holder>,
     /// Peers of those who have left, and when; the latest last. Some are another one's by now.
-    abandoned: VecDeque<(PeerAddr, u64)>,
+    abandoned: VecDeque<(PeerAddr, Departure)>,
     /// How many have left.
     departures: u64,
     by_sender: FxHashMap<(PeerAddr, AllocationId), Pairing>,
-    /// Clients of this process that several have named, or had.
-    contested: FxHashSet<PeerAddr>,
+    /// By how many a relayed address of this process is named.
+    named: FxHashMap<PeerAddr, u32>,
     /// Until another one comes.
     is_alone: bool,
 }
 
-/// Whose a peer outside is.
+/// Whose a peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Holder {
     Slot(u32),
-    /// That of the so-manieth who has left.
-    Left(u64),
+    Left(Departure),
+}
+
+/// That somebody has left: when, and the so-manieth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Departure {
+    at: Instant,
+    number: u64,
+}
+
+impl Departure {
+    fn was_before(&self, now: Now, time: Duration) -> bool {
+        now.mono.saturating_duration_since(self.at) >= time
+    }
 }
 
 /// Whom a client of this process speaks with.
 #[derive(Clone, Copy, Debug)]
 struct Pairing {
-    /// `None` where that one has left.
-    slot: Option<u32>,
+    with: Holder,
+    /// When it last said so.
+    said_at: Instant,
     /// Where it had spoken with another one, it may do so still: as long as it checks both, nothing tells whose its media
     /// are.
     disputed_until: Option<Instant>,
@@ -82,14 +95,15 @@ pub(in crate::relay::engine) struct Receiver {
 }
 
 impl Crowd {
-    /// The first one, alone: these peers outside are its own.
-    pub(super) fn new(first: u32, peers: impl Iterator<Item = PeerAddr>) -> Self {
+    /// The first one, alone, who has named these peers: those outside are its own.
+    pub(super) fn new(first: u32, outside: &[&PeerAddr], inside: &[&PeerAddr]) -> Self {
+        let its_own = outside.iter().map(|peer| (**peer, Holder::Slot(first)));
         Self {
-            by_peer: peers.map(|peer| (peer, Holder::Slot(first))).collect(),
+            by_peer: its_own.collect(),
             abandoned: VecDeque::new(),
             departures: 0,
             by_sender: FxHashMap::default(),
-            contested: FxHashSet::default(),
+            named: inside.iter().map(|peer| (**peer, 1)).collect(),
             is_alone: true,
         }
     }
@@ -99,32 +113,34 @@ impl Crowd {
         self.is_alone = false;
     }
 
-    /// Whether nobody else has come yet.
-    pub(super) fn is_alone(&self) -> bool {
-        self.is_alone
-    }
-
-    /// Its peers may send on for a while: until somebody else names them, that is for nobody.
-    pub(super) fn leave(&mut self, slot: u32, remaining: usize) {
+    /// Its peers, of which it has named these, may send on for a while: until somebody else names them, that is for nobody.
+    pub(super) fn leave(&mut self, now: Now, slot: u32, named: &[PeerAddr]) {
         self.departures += 1;
-        let left = self.departures;
+        let left = Departure {
+            at: now.mono,
+            number: self.departures,
+        };
         let its_peers = self.by_peer.iter_mut();
         for (peer, holder) in its_peers.filter(|(_, holder)| **holder == Holder::Slot(slot)) {
             *holder = Holder::Left(left);
             self.abandoned.push_back((*peer, left));
         }
-        let too_many = self.abandoned.len().saturating_sub(KEPT_MAX);
-        for (peer, left) in self.abandoned.drain(..too_many) {
+        let pairings = self.by_sender.values_mut();
+        for pairing in pairings.filter(|pairing| pairing.with == Holder::Slot(slot)) {
+            pairing.with = Holder::Left(left);
+        }
+        for peer in named {
+            self.unname(*peer);
+        }
+        let mut too_many = self.abandoned.len().saturating_sub(KEPT_MAX);
+        while let Some((peer, left)) = self.abandoned.front().copied()
+            && (too_many > 0 || left.was_before(now, LATE_TIME))
+        {
+            too_many = too_many.saturating_sub(1);
+            self.abandoned.pop_front();
             if self.by_peer.get(&peer) == Some(&Holder::Left(left)) {
                 self.by_peer.remove(&peer);
             }
-        }
-        let pairings = self.by_sender.values_mut();
-        for pairing in pairings.filter(|pairing| pairing.slot == Some(slot)) {
-            pairing.slot = None;
-        }
-        if remaining <= 1 {
-            self.contested.clear();
         }
     }
 
@@ -164,34 +180,68 @@ impl Crowd {
         self.by_peer.insert(peer, Holder::Slot(slot));
     }
 
-    /// Several have named this client of the process. No more of them than this process has relayed transport addresses.
-    pub(super) fn contest(&mut self, peer: PeerAddr) {
-        self.contested.insert(peer);
+    /// One more has named this relayed address of the process.
+    pub(super) fn name(&mut self, peer: PeerAddr) {
+        *self.named.entry(peer).or_default() += 1;
     }
 
-    /// Whether one alone has named this client of the process.
+    /// One of those who have named this peer is done with it.
+    pub(super) fn unname(&mut self, peer: PeerAddr) {
+        if let Some(count) = self.named.get_mut(&peer) {
+            *count -= 1;
+            if *count == 0 {
+                self.named.remove(&peer);
+            }
+        }
+    }
+
+    /// Whether no two have named this relayed address of the process.
     pub(super) fn is_sole(&self, peer: PeerAddr) -> bool {
-        !self.contested.contains(&peer)
+        self.named.get(&peer).is_none_or(|count| *count < 2)
     }
 
     /// What this client of the process sends is for this one from now on.
     pub(super) fn pair(&mut self, now: Now, slot: u32, peer: PeerAddr, sender: AllocationId) {
+        let with = Holder::Slot(slot);
         if let Some(pairing) = self.by_sender.get_mut(&(peer, sender)) {
-            if pairing.slot.is_some() {
+            if pairing.with != with && matches!(pairing.with, Holder::Slot(_)) {
                 pairing.disputed_until = Some(now.mono + CONSENT_TIME);
             }
-            pairing.slot = Some(slot);
+            (pairing.with, pairing.said_at) = (with, now.mono);
             return;
         }
         if self.by_sender.len() >= KEPT_MAX {
-            // Those that go on are found anew.
-            self.by_sender.clear();
+            self.forget_senders();
         }
         let pairing = Pairing {
-            slot: Some(slot),
+            with,
+            said_at: now.mono,
             disputed_until: None,
         };
         self.by_sender.insert((peer, sender), pairing);
+    }
+
+    /// Forgets half of the senders to whoever has most of them, the ones not heard of for longest: whoever has many does
+    /// not cost others theirs.
+    fn forget_senders(&mut self) {
+        let holder = |pairing: &Pairing| match pairing.with {
+            Holder::Slot(slot) => Some(slot),
+            Holder::Left(_) => None,
+        };
+        let mut counts = FxHashMap::<_, usize>::default();
+        for pairing in self.by_sender.values() {
+            *counts.entry(holder(pairing)).or_default() += 1;
+        }
+        let most = counts.into_iter().max_by_key(|(_, count)| *count);
+        let Some((most, count)) = most else {
+            return;
+        };
+        let its_own = self.by_sender.values();
+        let its_own = its_own.filter(|pairing| holder(pairing) == most);
+        let mut said_at: Vec<_> = its_own.map(|pairing| pairing.said_at).collect();
+        let (_, middle, _) = said_at.select_nth_unstable(count / 2);
+        self.by_sender
+            .retain(|_, pairing| holder(pairing) != most || pairing.said_at > *middle);
     }
 
     /// Which of the holders a datagram is for.
@@ -238,39 +288,44 @@ impl Crowd {
                 among.named_by(check).map(Receiver::new)
             }
             (Some(Holder::Left(_)) | None, Some(check)) => among.named_by(check).map(Receiver::new),
-            (Some(Holder::Left(_)), None) => None,
-            (None, None) => only(among.permitting()).map(Receiver::of),
+            (Some(Holder::Left(left)), None) if !left.was_before(among.now, LATE_TIME) => None,
+            // A relayed address of this process that is nobody's now, or ICMP about it.
+            (_, None) if self.named.contains_key(&among.incoming.peer) => {
+                only(among.naming()).map(Receiver::of)
+            }
+            (_, None) => only(among.permitting()).map(Receiver::of),
         }
     }
 
     /// What the sender was known to send to decides, unless a check is for another one; where nothing is known of it, two
-    /// who alone have named each other's addresses belong together.
+    /// who alone have named each other's addresses belong together, until others name them too.
     fn whose_inside(&self, sender: Sender, among: &Among<'_>) -> Option<Receiver> {
         let peer = among.incoming.peer;
         let known = self.by_sender.get(&(peer, sender.id)).copied();
         let check = Check::parse(among.incoming.payload);
         if let Some(named) = check.and_then(|check| among.named_by(check)) {
-            return Some(Receiver {
-                slot: named,
-                is_new: known.is_none_or(|known| known.slot != Some(named)),
-            });
+            return Some(Receiver::new(named));
         }
-        if let Some(known) = known {
-            let is_its = |slot: &u32| match (check, known.disputed_until) {
-                (Some(check), _) => among.may_be_for(*slot, check),
-                (None, Some(disputed_until)) => disputed_until <= among.now.mono,
-                (None, None) => true,
-            };
-            return known.slot.filter(is_its).map(Receiver::of);
+        match known.map(|known| (known.with, known.disputed_until)) {
+            Some((Holder::Slot(known), disputed_until)) => {
+                let is_its = match (check, disputed_until) {
+                    (Some(check), _) => among.may_be_for(known, check),
+                    (None, Some(disputed_until)) => disputed_until <= among.now.mono,
+                    (None, None) => true,
+                };
+                return is_its.then_some(Receiver::of(known));
+            }
+            Some((Holder::Left(left), _)) if !left.was_before(among.now, CONSENT_TIME) => {
+                return None;
+            }
+            Some((Holder::Left(_), _)) | None => {}
         }
         if check.is_some() || !sender.is_sole {
             return None;
         }
-        let named_it = |slot: &u32| {
-            let holder = among.table.get(*slot as usize);
-            holder.is_some_and(|holder| holder.traces.knows(peer))
-        };
-        only(among.permitting().filter(named_it)).map(Receiver::new)
+        // What is for the only one there is its own. Later it may be another's as well.
+        let is_new = self.is_alone;
+        only(among.naming()).map(|slot| Receiver { slot, is_new })
     }
 }
 
@@ -310,17 +365,29 @@ impl Among<'_> {
         })
     }
 
+    /// Those of them who have named the peer itself.
+    fn naming(&self) -> impl Iterator<Item = u32> {
+        let has_named = |slot: &u32| {
+            let holder = self.table.get(*slot as usize);
+            holder.is_some_and(|holder| holder.traces.knows(self.incoming.peer))
+        };
+        self.permitting().filter(has_named)
+    }
+
     fn answers(&self, slot: u32, check: Check<'_>) -> bool {
         let holder = self.table.get(slot as usize);
         holder.is_some_and(|holder| holder.traces.answers_to(check.to))
     }
 
     /// Whether a check that comes from one's peer can be for that one: it is for whoever is known by the name, and for
-    /// nobody who is known by another.
+    /// nobody who is known by another, unless there is nobody else.
     fn may_be_for(&self, slot: u32, check: Check<'_>) -> bool {
         let holder = self.table.get(slot as usize);
-        if holder.is_some_and(|holder| holder.traces.has_fragments()) {
-            return self.answers(slot, check);
+        if self.answers(slot, check) || self.holders.len() == 1 {
+            return true;
+        }
+        if holder.is_some_and(|holder| holder.traces.tells_fragments()) {
+            return false;
         }
         let mut holders = self.holders.iter();
         !holders.any(|holder| self.answers(*holder, check))
@@ -336,6 +403,9 @@ fn only(mut slots: impl Iterator<Item = u32>) -> Option<u32> {
     let first = slots.next()?;
     slots.next().is_none().then_some(first)
 }
+
+/// How long what is for an ended allocation may come, most likely.
+const LATE_TIME: Duration = Duration::from_secs(120);
 
 /// How long an agent goes on without an answer to its checks, which it sends every few seconds
 /// ([RFC 7675 §5.1](https://www.rfc-editor.org/rfc/rfc7675#section-5.1)).
