@@ -41,6 +41,12 @@ impl Namespace {
         ends_well(&mut command, "");
     }
 
+    pub(crate) fn tc(&self, arguments: &str) {
+        let mut command = Command::new("tc");
+        command.args(["-n", &self.name]).args(arguments.split(' '));
+        ends_well(&mut command, "");
+    }
+
     /// A ruleset, in addition to what is there.
     pub(crate) fn nft(&self, rules: &str) {
         ends_well(self.command("nft").args(["-f", "-"]), rules);

@@ -164,6 +164,33 @@ fn a_narrow_path_costs_nothing_of_the_batch_behind() {
 }
 
 #[test]
+fn a_slow_link_costs_nothing_that_goes_another_way() {
+    let internet = Internet::new();
+    internet.server.cable("slow", &internet.peer, "slow");
+    internet.server.address("slow", "203.0.114.1/24");
+    internet.peer.address("slow", "203.0.114.2/24");
+    let link = "qdisc add dev slow root tbf rate 8kbit burst 1600 limit 1600";
+    internet.server.tc(link);
+    let _server = Server::start(&internet.server, BOTH);
+    let (_behind, slow) = peer(&internet.peer, "203.0.114.2");
+    let (socket, addr) = peer(&internet.peer, PEER);
+    let mut client = Client::new(&internet.client, SERVER, Over::Tcp);
+    let relayed = client.allocate(Builder::request(ALLOCATE).udp());
+    client.permit(slow);
+    client.permit(addr);
+    let send = |peer: SocketAddr, payload: &[u8]| {
+        let send = Builder::indication(SEND).peer(&peer.to_string());
+        send.data(payload).done()
+    };
+    let each = |round: u8| [send(slow, &[7; 1000]), send(addr, &[round; 4])].concat();
+    let all: Vec<u8> = (0..40).flat_map(each).collect();
+    client.send(&all);
+    for round in 0..40 {
+        assert_eq!(receive(&socket), (vec![round; 4], relayed));
+    }
+}
+
+#[test]
 fn each_datagram_too_big_for_a_known_path_is_told_of_once() {
     let (internet, _server) = narrow_path();
     let peers = [(); 3].map(|()| peer(&internet.peer, PEER));

@@ -609,8 +609,8 @@ unsafe fn send_trains(
         }
         let error = errno();
         match error {
-            // What follows would meet the same.
-            libc::EAGAIN | libc::ENOBUFS => {
+            // The socket is full: what follows would meet the same. ENOBUFS is about the way to one destination.
+            libc::EAGAIN => {
                 unsent += loaded[next..]
                     .iter()
                     .map(|train| train.datagrams)
@@ -624,6 +624,7 @@ unsafe fn send_trains(
                 // SAFETY: the caller's promise.
                 unsent += unsafe { send_one_by_one(fd, train, parts) };
                 next += 1;
+                attempts = 1;
             }
             error if may_be_about_another(error) && attempts < ATTEMPTS_MAX => attempts += 1,
             _ => {
