@@ -90,6 +90,7 @@ pub(crate) fn relay_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
     let socket = open(addr, Type::DGRAM)?;
     // It may have hundreds of holders; what the kernel grants was said of the clients' sockets.
     socket.set_recv_buffer_size(RELAY_BUFFER_BYTES)?;
+    socket.set_send_buffer_size(RELAY_BUFFER_BYTES)?;
     socket.bind(&addr.into())?;
     let socket = socket.into();
     discover_no_mtu(&socket, family)?;
@@ -241,11 +242,19 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_socket_has_room_for_a_burst() {
+    fn a_relay_socket_has_room_for_a_burst_each_way() {
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
         let relay = relay_udp(addr).unwrap();
         let plain = UdpSocket::bind(addr).unwrap();
-        let room = [&relay, &plain].map(|socket| SockRef::from(socket).recv_buffer_size().unwrap());
-        assert!(room[0] >= 2 * room[1].min(RELAY_BUFFER_BYTES), "{room:?}");
+        let [relay, plain] = [&relay, &plain].map(|socket| {
+            let socket = SockRef::from(socket);
+            [socket.recv_buffer_size(), socket.send_buffer_size()].map(Result::unwrap)
+        });
+        for (room, plain) in relay.into_iter().zip(plain) {
+            assert!(
+                room >= 2 * plain.min(RELAY_BUFFER_BYTES),
+                "{room} and {plain}"
+            );
+        }
     }
 }
