@@ -96,7 +96,8 @@ pub(super) fn examine(
     let own = running
         .map(|process| inodes(process.pid))
         .unwrap_or_default();
-    let taken: Vec<_> = sockets.taken_udp(range).collect();
+    let ips: Vec<_> = config.relay.external.iter().map(|own| own.local).collect();
+    let taken: Vec<_> = sockets.taken_udp(&ips, range).collect();
     let foreign: Vec<_> = taken
         .iter()
         .filter(|(_, inode)| !own.contains(inode))

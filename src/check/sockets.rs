@@ -79,14 +79,22 @@ impl Sockets {
         process_of(entries.first()?.inode)
     }
 
-    /// The ports of `range` that somebody has, each with the inode of its socket.
+    /// The ports of `range` that somebody has on one of these addresses, each with the inode of its socket.
     pub(super) fn taken_udp(
         &self,
+        ips: &[IpAddr],
         range: &std::ops::RangeInclusive<u16>,
     ) -> impl Iterator<Item = (u16, u64)> {
-        let inside =
-            |entry: &&Entry| entry.protocol == Protocol::Udp && range.contains(&entry.local.port());
-        let entries = self.0.iter().filter(inside);
+        let stands_in_the_way = |entry: &&Entry| {
+            let Entry {
+                protocol, local, ..
+            } = entry;
+            // A wildcard of IPv6 may hold the IPv4 port too.
+            let is_any = local.ip() == Ipv6Addr::UNSPECIFIED;
+            let is_on = |ip: &IpAddr| is_any || overlaps(*local, SocketAddr::new(*ip, 0));
+            *protocol == Protocol::Udp && range.contains(&local.port()) && ips.iter().any(is_on)
+        };
+        let entries = self.0.iter().filter(stands_in_the_way);
         entries.map(|entry| (entry.local.port(), entry.inode))
     }
 }
@@ -173,6 +181,30 @@ mod tests {
         let any = address("00000000000000000000000001000000:14E5");
         assert_eq!(any, Some("[::1]:5349".parse().unwrap()));
         assert_eq!(address("0100:1"), None);
+    }
+
+    #[test]
+    fn a_port_is_taken_where_it_could_not_be_bound() {
+        let cases = [
+            ("192.0.2.1:49160", true),
+            ("0.0.0.0:49160", true),
+            ("[::]:49160", true),
+            ("192.0.2.2:49160", false),
+            ("[2001:db8::1]:49160", false),
+            ("192.0.2.1:49201", false),
+        ];
+        for (local, is_taken) in cases {
+            let entry = Entry {
+                protocol: Protocol::Udp,
+                local: local.parse().unwrap(),
+                inode: 7,
+            };
+            let ips = ["192.0.2.1".parse().unwrap()];
+            let sockets = Sockets(vec![entry]);
+            let taken: Vec<_> = sockets.taken_udp(&ips, &(49160..=49200)).collect();
+            let expected = if is_taken { vec![(49160, 7)] } else { vec![] };
+            assert_eq!(taken, expected, "{local}");
+        }
     }
 
     #[test]
