@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    io,
+    io, mem,
     net::SocketAddr,
     pin::pin,
     sync::{
@@ -213,6 +213,7 @@ fn is_family_missing(reason: &io::Error) -> bool {
 async fn accept(listener: TcpListener, hall: Hall, stop: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     let mut stopped = pin!(is_stopped(stop.clone()));
+    let mut is_said = false;
     loop {
         while connections.try_join_next().is_some() {}
         let slot = tokio::select! {
@@ -223,6 +224,7 @@ async fn accept(listener: TcpListener, hall: Hall, stop: watch::Receiver<bool>) 
             () = &mut stopped => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
+                    is_said = false;
                     let source = Source(peer.ip());
                     let Some(seat) = hall.room.seat(source) else {
                         refuse(&stream);
@@ -235,7 +237,9 @@ async fn accept(listener: TcpListener, hall: Hall, stop: watch::Receiver<bool>) 
                     });
                 }
                 Err(error) => {
-                    warn!(%error, "cannot accept an HTTP connection");
+                    if !mem::replace(&mut is_said, true) {
+                        warn!(%error, "cannot accept an HTTP connection");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             },

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     future::poll_fn,
-    io,
+    io, mem,
     net::{SocketAddr, TcpStream},
     sync::Arc,
     task::Poll,
@@ -39,9 +39,11 @@ enum PeerConnection {
 /// Takes what peers connect to a relayed transport address, until it closes.
 pub(super) async fn serve(worker: SharedWorker, key: RelayKey) {
     let reactor = Arc::clone(&worker.borrow().reactor);
+    let mut is_said = false;
     while let Some(accepted) = accept(&worker, key).await {
         match accepted {
             Ok((socket, source)) => {
+                is_said = false;
                 // Where it fails, packets only wait for each other.
                 let _ = socket.set_nodelay(true);
                 let now = Now::read();
@@ -50,7 +52,9 @@ pub(super) async fn serve(worker: SharedWorker, key: RelayKey) {
             }
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a peer's connection");
+                if !mem::replace(&mut is_said, true) {
+                    tracing::warn!(%error, "cannot accept a peer's connection");
+                }
                 reactor.sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     io::{self, ErrorKind},
+    mem,
     net::{SocketAddr, TcpStream},
     pin::pin,
     rc::Rc,
@@ -113,6 +114,7 @@ async fn admit(listener: &Listener, limits: &Limits) -> (Tcp, SocketAddr, Connec
 }
 
 async fn accept(listener: &Listener) -> (Tcp, SocketAddr) {
+    let mut is_said = false;
     loop {
         let accepted = poll_fn(|cx| listener.poll_accept(cx)).await;
         let watched = accepted.and_then(|(socket, client)| {
@@ -124,7 +126,9 @@ async fn accept(listener: &Listener) -> (Tcp, SocketAddr) {
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
                 // Out of descriptors or memory: the connection stays in the backlog, trying at once would spin.
-                tracing::warn!(%error, "cannot accept a connection");
+                if !mem::replace(&mut is_said, true) {
+                    tracing::warn!(%error, "cannot accept a connection");
+                }
                 listener.reactor().sleep(ACCEPT_PAUSE).await;
             }
         }
