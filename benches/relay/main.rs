@@ -110,6 +110,11 @@ fn main() -> anyhow::Result<()> {
     let cores = Cores::split()?;
     let contestants = contestants(&arguments);
     let cases = cases(&arguments);
+    let mut figures = control::FIGURES.iter();
+    anyhow::ensure!(
+        !cases.is_empty() || figures.any(|figures| arguments.wants(figures.rows[0].1)),
+        "no case has that in its name: --all with --quick prints them all"
+    );
     let rounds = plan.rounds;
     println!(
         "Medians of {rounds} rounds, {:.1} s a case; one core for the server, one for the load.",
