@@ -674,6 +674,42 @@ fn an_agent_may_have_a_name_for_each_of_its_peers() {
 }
 
 #[test]
+fn a_check_reaches_an_agent_that_has_two_allocations_on_one_address() {
+    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
+    world.relays_max = 1;
+    let mut world = world.allocate(ALICE).permit(ALICE, PEER);
+    world.send_data(ALICE, PEER, &check("peer", "alice"));
+    // As she is, and somebody else who says to be her.
+    let own_ip = ALICE.address().client.ip();
+    let cases = [
+        (own_ip, 7101, Ok(ALICE.address())),
+        ([192, 0, 2, 99].into(), 7102, Err(DropReason::Ambiguous)),
+    ];
+    for (ip, port, expected) in cases {
+        let second = FiveTuple {
+            client: SocketAddr::new(ip, 6001),
+            ..ALICE.address()
+        };
+        let peer = at(&format!("203.0.113.9:{port}"));
+        for (method, attribute) in [
+            (METHOD_ALLOCATE, &udp() as &dyn Setter),
+            (METHOD_CREATE_PERMISSION, &peer),
+        ] {
+            let by = (ALICE.user, ALICE.password);
+            let answer = world.ask_as(second, by, method, &[attribute]);
+            assert_eq!(answer.code(), 0, "{ip}");
+        }
+        let data = raw(stun::attributes::ATTR_DATA, &check("peer", "alice"));
+        let indication = MessageType::new(METHOD_SEND, CLASS_INDICATION);
+        let sent = world.unsigned(indication, &[&peer, &data]);
+        world.send(second, &sent);
+        let from_nat = format!("203.0.113.9:4{port}");
+        let heard = reaches(&mut world, &from_nat, &check("alice", "peer"));
+        assert_eq!(heard, expected, "{ip}");
+    }
+}
+
+#[test]
 fn a_check_with_a_new_name_is_for_the_only_one_there_is() {
     let mut world = shared().permit(ALICE, PEER);
     world.send_data(ALICE, PEER, &check("peer", "alice"));

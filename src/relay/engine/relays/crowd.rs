@@ -393,9 +393,17 @@ impl Among<'_> {
         !holders.any(|holder| self.answers(*holder, check))
     }
 
-    /// The only one that a check is for.
+    /// The only one that a check is for, or the first of one agent's.
     fn named_by(&self, check: Check<'_>) -> Option<u32> {
-        only(self.permitting().filter(|slot| self.answers(*slot, check)))
+        let mut named = self.permitting().filter(|slot| self.answers(*slot, check));
+        let first = named.next()?;
+        let agent = |slot: u32| {
+            let holder = self.table.get(slot as usize)?;
+            Some((holder.owner.user(), holder.client.client.ip()))
+        };
+        named
+            .all(|other| agent(other) == agent(first))
+            .then_some(first)
     }
 }
 
