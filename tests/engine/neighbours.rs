@@ -61,6 +61,15 @@ fn without_a_channel_it_arrives_in_a_data_indication_from_the_senders_relayed_ad
 }
 
 #[test]
+fn what_no_datagram_could_carry_is_dropped() {
+    let mut world = call();
+    let did = world.send_channel(ALICE, 0x4001, &[7; 65_507]);
+    assert!(matches!(did, Did::ToClient(..)));
+    let dropped = world.send_channel(ALICE, 0x4001, &[7; 65_508]).dropped();
+    assert_eq!(dropped, DropReason::TooLong);
+}
+
+#[test]
 fn the_receivers_permission_decides() {
     let mut world = World::new()
         .allocate(ALICE)

@@ -105,6 +105,15 @@ impl Family {
         }
     }
 
+    /// The longest payload that a UDP datagram can have: what a length of 16 bits leaves beside the headers.
+    #[must_use]
+    pub fn datagram_bytes_max(self) -> usize {
+        match self {
+            Self::V4 => 65_535 - 20 - 8,
+            Self::V6 => 65_535 - 8,
+        }
+    }
+
     /// `None` for a number that stands for neither.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {

@@ -98,6 +98,7 @@ impl Engine {
             id,
             is_sole: relays.is_sole(relay, peer),
         };
+        let bytes_max = Family::of(peer.0.ip()).datagram_bytes_max();
         match relays.way_to(peer.0) {
             Way::Outside => Ok(Outcome::ToPeer {
                 relay,
@@ -105,6 +106,10 @@ impl Engine {
                 payload: payload.into_bytes(),
                 dont_fragment,
             }),
+            // No socket would take it: a stream's frames can be longer than any datagram.
+            Way::Inside(_) | Way::Neighbour(_) if payload.bytes().len() > bytes_max => {
+                Err(DropReason::TooLong)
+            }
             Way::Inside(theirs) => {
                 let sender = Some(sender());
                 self.forward_to_client(now, theirs, PeerAddr(from.0), sender, payload)
