@@ -81,6 +81,25 @@ fn a_server_behind_one_to_one_nat_tells_its_public_address() {
 }
 
 #[test]
+fn a_relay_behind_one_to_one_nat_is_reached_by_its_public_address_only() {
+    let internet = Internet::with_server_behind_nat();
+    let external = format!("{SERVER}/{SERVER_PRIVATE}");
+    let allowed = [("SETU_PEERS__ALLOW", "10.0.0.0/8")];
+    let _server = Server::with(&internet.server, &external, &allowed);
+    let mut client = Client::new(&internet.client, SERVER, Over::Udp);
+    client.allocate(Builder::request(ALLOCATE).udp());
+    for (number, (ip, port, expected)) in (0x4001..).zip([
+        (SERVER, 49160, 0),
+        (SERVER_PRIVATE, 49160, 403),
+        (SERVER_PRIVATE, 49201, 0),
+    ]) {
+        let request = Builder::request(CHANNEL_BIND).channel(number);
+        let code = client.ask(request.peer(&format!("{ip}:{port}"))).code();
+        assert_eq!(code, expected, "{ip}:{port}");
+    }
+}
+
+#[test]
 fn private_peers_and_the_server_itself_stay_out_of_reach() {
     let internet = Internet::with_server_behind_nat();
     let _server = Server::start(&internet.server, &format!("{SERVER}/{SERVER_PRIVATE}"));

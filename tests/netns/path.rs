@@ -87,10 +87,15 @@ fn a_narrow_path_is_told_where_fragments_are_forbidden_and_hidden_where_not() {
     assert_eq!(receive(&socket), (vec![8; 1400], relayed));
 }
 
-/// A Send indication, not to be fragmented.
-fn whole(peer: SocketAddr, payload: &[u8]) -> Vec<u8> {
+/// A Send indication.
+fn send(peer: SocketAddr, payload: &[u8]) -> Builder {
     let send = Builder::indication(SEND).peer(&peer.to_string());
-    send.data(payload).attr(attr::DONT_FRAGMENT, &[]).done()
+    send.data(payload)
+}
+
+/// One not to be fragmented.
+fn whole(peer: SocketAddr, payload: &[u8]) -> Vec<u8> {
+    send(peer, payload).attr(attr::DONT_FRAGMENT, &[]).done()
 }
 
 fn narrow_path() -> (Internet, Server) {
@@ -125,8 +130,7 @@ fn a_narrow_path_costs_nothing_that_goes_another_way() {
             // What the path is like is found out anew.
             internet.server.ip("route flush cache");
             internet.server.ip("-6 route flush cache");
-            let small = Builder::indication(SEND).peer(&wide.to_string());
-            let small = small.data(&[round]).done();
+            let small = send(wide, &[round]).done();
             client.send(&[whole(narrow, &[7; 1400]), small].concat());
             assert_eq!(receive(&socket), (vec![round], relayed));
         }
@@ -143,16 +147,13 @@ fn a_narrow_path_costs_nothing_of_the_batch_behind() {
     let relayed = client.allocate(Builder::request(ALLOCATE).udp().family(2));
     client.permit(narrow);
     client.permit(wide[0].1);
-    let send = |peer: SocketAddr, payload: &[u8]| {
-        let send = Builder::indication(SEND).peer(&peer.to_string());
-        send.data(payload).done()
-    };
     for round in 0..20_u8 {
         internet.server.ip("-6 route flush cache");
         // What is too big is the last of what leaves in one system call.
-        let mut all = send(wide[0].1, b"many").repeat(63);
-        all.extend(send(narrow, &[7; 1400]));
-        all.extend(wide.iter().flat_map(|(_, addr)| send(*addr, &[round])));
+        let mut all = send(wide[0].1, b"many").done().repeat(63);
+        all.extend(send(narrow, &[7; 1400]).done());
+        let behind = |(_, addr): &(_, SocketAddr)| send(*addr, &[round]).done();
+        all.extend(wide.iter().flat_map(behind));
         client.send(&all);
         for _ in 0..63 {
             assert_eq!(receive(&wide[0].0), (b"many".to_vec(), relayed));
@@ -178,11 +179,11 @@ fn a_slow_link_costs_nothing_that_goes_another_way() {
     let relayed = client.allocate(Builder::request(ALLOCATE).udp());
     client.permit(slow);
     client.permit(addr);
-    let send = |peer: SocketAddr, payload: &[u8]| {
-        let send = Builder::indication(SEND).peer(&peer.to_string());
-        send.data(payload).done()
+    let each = |round| {
+        [send(slow, &[7; 1000]), send(addr, &[round; 4])]
+            .map(Builder::done)
+            .concat()
     };
-    let each = |round: u8| [send(slow, &[7; 1000]), send(addr, &[round; 4])].concat();
     let all: Vec<u8> = (0..40).flat_map(each).collect();
     client.send(&all);
     for round in 0..40 {
