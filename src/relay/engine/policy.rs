@@ -161,15 +161,7 @@ impl PeerPolicy {
 
     fn relays_behind(&self, peer: IpAddr, port: u16) -> bool {
         let mut sockets = self.relays_behind.iter();
-        sockets.any(|(own, ports)| {
-            let is_there = match canonical(*own) {
-                ip if ip.is_unspecified() => {
-                    peer.is_loopback() || self.own_addresses.contains(&peer)
-                }
-                ip => ip == peer,
-            };
-            is_there && ports.contains(&port)
-        })
+        sockets.any(|(own, ports)| self.is_at(*own, peer) && ports.contains(&port))
     }
 
     fn is_own(&self, peer: IpAddr) -> bool {
@@ -178,10 +170,15 @@ impl PeerPolicy {
 
     fn listens_on(&self, peer: IpAddr, port: u16) -> bool {
         let mut same_port = self.own_listeners.iter().filter(|own| own.port() == port);
-        same_port.any(|own| match canonical(own.ip()) {
+        same_port.any(|own| self.is_at(own.ip(), peer))
+    }
+
+    /// Whether what is bound to `own` is reached by this address.
+    fn is_at(&self, own: IpAddr, peer: IpAddr) -> bool {
+        match canonical(own) {
             ip if ip.is_unspecified() => peer.is_loopback() || self.is_own(peer),
             ip => ip == peer,
-        })
+        }
     }
 
     /// An embedding is as good as the worse of what carries and what is carried: an ISATAP interface id fits behind
