@@ -98,7 +98,10 @@ impl Engine {
             id,
             is_sole: relays.is_sole(relay, peer),
         };
-        let bytes_max = Family::of(peer.0.ip()).datagram_bytes_max();
+        let is_too_long = || {
+            let family = Family::of(peer.0.ip());
+            payload.bytes().len() > family.datagram_bytes_max()
+        };
         match relays.way_to(peer.0) {
             Way::Outside => Ok(Outcome::ToPeer {
                 relay,
@@ -107,9 +110,7 @@ impl Engine {
                 dont_fragment,
             }),
             // No socket would take it: a stream's frames can be longer than any datagram.
-            Way::Inside(_) | Way::Neighbour(_) if payload.bytes().len() > bytes_max => {
-                Err(DropReason::TooLong)
-            }
+            Way::Inside(_) | Way::Neighbour(_) if is_too_long() => Err(DropReason::TooLong),
             Way::Inside(theirs) => {
                 let sender = Some(sender());
                 self.forward_to_client(now, theirs, PeerAddr(from.0), sender, payload)
