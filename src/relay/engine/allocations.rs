@@ -1,6 +1,6 @@
 //! The one table of allocations and its indexes. Only what is here changes them.
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::HashMap, mem, time::Instant};
 
 use rustc_hash::FxHashMap;
 use slab::Slab;
@@ -97,10 +97,10 @@ impl Allocation {
         if !self.traces.is_full() {
             return Vec::new();
         }
-        let (permissions, channels) = (&self.permissions, &self.channels);
-        self.traces.forget(|peer| {
-            permissions.permit(now, peer.0.ip()) || channels.number(now, peer).is_some()
-        })
+        let mut traces = mem::take(&mut self.traces);
+        let forgotten = traces.forget(|peer| self.holds(now, peer));
+        self.traces = traces;
+        forgotten
     }
 
     /// Whether it is on this five-tuple, or moves to it.

@@ -384,12 +384,15 @@ impl Relay {
             let peers = table
                 .get(first as usize)
                 .map_or(&[][..], |allocation| allocation.traces.peers());
-            let reached = peers
-                .iter()
-                .filter(|peer| Family::of(peer.0.ip()) == family);
-            let (inside, outside): (Vec<_>, Vec<_>) =
-                reached.partition(|peer| addrs.covers(peer.0));
-            Box::new(Crowd::new(first, &outside, &inside))
+            let mut crowd = Box::<Crowd>::default();
+            let is_reached = |peer: &&PeerAddr| Family::of(peer.0.ip()) == family;
+            for peer in peers.iter().filter(is_reached) {
+                match addrs.covers(peer.0) {
+                    true => crowd.name(*peer),
+                    false => crowd.claim(first, *peer, 1, table),
+                }
+            }
+            crowd
         })
     }
 

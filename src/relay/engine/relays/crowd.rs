@@ -21,8 +21,8 @@ use crate::relay::engine::traces::PEERS_MAX;
 use crate::relay::engine::view::AllocationId;
 use crate::relay::wire::ice::Check;
 
-/// What tells them apart. Allocations are told by their slots in the table.
-#[derive(Debug)]
+/// What tells them apart. Allocations are told by their slots in the table. At first there is one, which has named nobody.
+#[derive(Debug, Default)]
 pub(super) struct Crowd {
     by_peer: FxHashMap<PeerAddr, Holder>,
     /// Peers of those who have left, and when; the latest last. Some are another one's by now.
@@ -32,14 +32,15 @@ pub(super) struct Crowd {
     by_sender: FxHashMap<(PeerAddr, AllocationId), Pairing>,
     /// By how many a relayed address of this process is named.
     named: FxHashMap<PeerAddr, u32>,
-    /// Until another one comes.
-    is_alone: bool,
+    /// Whether there were ever several.
+    have_others_come: bool,
 }
 
 /// Whose a peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Holder {
     Slot(u32),
+    /// That of one who has left.
     Left(Departure),
 }
 
@@ -95,22 +96,9 @@ pub(in crate::relay::engine) struct Receiver {
 }
 
 impl Crowd {
-    /// The first one, alone, who has named these peers: those outside are its own.
-    pub(super) fn new(first: u32, outside: &[&PeerAddr], inside: &[&PeerAddr]) -> Self {
-        let its_own = outside.iter().map(|peer| (**peer, Holder::Slot(first)));
-        Self {
-            by_peer: its_own.collect(),
-            abandoned: VecDeque::new(),
-            departures: 0,
-            by_sender: FxHashMap::default(),
-            named: inside.iter().map(|peer| (**peer, 1)).collect(),
-            is_alone: true,
-        }
-    }
-
     /// Another one has come. From now on nothing is anybody's by itself, even if the others go.
     pub(super) fn join(&mut self) {
-        self.is_alone = false;
+        self.have_others_come = true;
     }
 
     /// Its peers, of which it has named these, may send on for a while: until somebody else names them, that is for nobody.
@@ -262,7 +250,7 @@ impl Crowd {
             None => self.whose_outside(&among),
             Some(sender) => self.whose_inside(sender, &among),
         };
-        let alone = holders.first().filter(|_| self.is_alone);
+        let alone = holders.first().filter(|_| !self.have_others_come);
         let found = found.or(alone.copied().map(Receiver::of));
         found.ok_or_else(|| match among.permitting().next() {
             None => DropReason::NoPermission,
@@ -306,25 +294,25 @@ impl Crowd {
         if let Some(named) = check.and_then(|check| among.named_by(check)) {
             return Some(Receiver::new(named));
         }
-        match known.map(|known| (known.with, known.disputed_until)) {
-            Some((Holder::Slot(known), disputed_until)) => {
-                let is_its = match (check, disputed_until) {
-                    (Some(check), _) => among.may_be_for(known, check),
-                    (None, Some(disputed_until)) => disputed_until <= among.now.mono,
-                    (None, None) => true,
-                };
-                return is_its.then_some(Receiver::of(known));
+        if let Some(known) = known {
+            match known.with {
+                Holder::Slot(slot) => {
+                    let is_its = match (check, known.disputed_until) {
+                        (Some(check), _) => among.may_be_for(slot, check),
+                        (None, Some(disputed_until)) => disputed_until <= among.now.mono,
+                        (None, None) => true,
+                    };
+                    return is_its.then_some(Receiver::of(slot));
+                }
+                Holder::Left(left) if !left.was_before(among.now, CONSENT_TIME) => return None,
+                Holder::Left(_) => {}
             }
-            Some((Holder::Left(left), _)) if !left.was_before(among.now, CONSENT_TIME) => {
-                return None;
-            }
-            Some((Holder::Left(_), _)) | None => {}
         }
         if check.is_some() || !sender.is_sole {
             return None;
         }
         // What is for the only one there is its own. Later it may be another's as well.
-        let is_new = self.is_alone;
+        let is_new = !self.have_others_come;
         only(among.naming()).map(|slot| Receiver { slot, is_new })
     }
 }
