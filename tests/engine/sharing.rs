@@ -20,11 +20,16 @@ const SAME_IP: &str = "203.0.113.9:7001";
 const ELSEWHERE: &str = "203.0.113.10:7000";
 const ONLY: RelayKey = RelayKey(0);
 
+/// So many ports, shared when none is free.
+fn with_ports(count: usize) -> World {
+    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
+    world.relays_max = count;
+    world
+}
+
 /// Alice and Bob on one relayed transport address: there is only one port.
 fn shared() -> World {
-    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
-    world.relays_max = 1;
-    let world = world.allocate(ALICE).allocate(BOB);
+    let world = with_ports(1).allocate(ALICE).allocate(BOB);
     assert_eq!(world.open.len(), 1);
     world
 }
@@ -54,8 +59,7 @@ fn check(to: &str, from: &str) -> Vec<u8> {
 
 #[test]
 fn an_own_port_as_long_as_there_is_one_and_then_a_shared_one() {
-    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
-    world.relays_max = 2;
+    let mut world = with_ports(2);
     let crowd = Crowd::join(&mut world, 10);
     assert_eq!(world.open.len(), 2);
     let mut ports: Vec<_> = crowd
@@ -97,8 +101,7 @@ fn always_shares_although_ports_are_free() {
 
 #[test]
 fn allocations_of_one_user_are_kept_apart() {
-    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
-    world.relays_max = 3;
+    let mut world = with_ports(3);
     let mut of_alice = Vec::new();
     for port in [6001, 6002, 6003] {
         Crowd::join(&mut world, 3);
@@ -120,8 +123,7 @@ fn allocations_of_one_user_are_kept_apart() {
 
 #[test]
 fn nobody_shares_with_whoever_asked_for_an_even_port() {
-    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
-    world.relays_max = 1;
+    let mut world = with_ports(1);
     let even = raw(stun::attributes::ATTR_EVEN_PORT, &[0]);
     assert_eq!(
         world.ask(ALICE, METHOD_ALLOCATE, &[&udp(), &even]).code(),
@@ -159,9 +161,7 @@ fn who_sent_to_a_peer_hears_from_it() {
 
 #[test]
 fn what_was_named_before_the_address_was_shared_counts() {
-    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
-    world.relays_max = 1;
-    let mut world = world.allocate(ALICE).permit(ALICE, PEER);
+    let mut world = with_ports(1).allocate(ALICE).permit(ALICE, PEER);
     assert!(matches!(
         world.send_data(ALICE, SAME_IP, b"x"),
         Did::ToPeer(..)
@@ -292,9 +292,7 @@ fn what_peers_of_an_ended_allocation_send_on_is_for_nobody() {
 
 #[test]
 fn whoever_sends_to_more_peers_than_are_remembered_keeps_a_port_of_its_own() {
-    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
-    world.relays_max = 1;
-    let mut world = world.allocate(ALICE).permit(ALICE, PEER);
+    let mut world = with_ports(1).allocate(ALICE).permit(ALICE, PEER);
     for port in 1..=1100 {
         let did = world.send_data(ALICE, &format!("203.0.113.9:{port}"), b"x");
         assert!(matches!(did, Did::ToPeer(..)));
@@ -304,8 +302,7 @@ fn whoever_sends_to_more_peers_than_are_remembered_keeps_a_port_of_its_own() {
 
 #[test]
 fn forty_one_ports_carry_a_thousand_allocations() {
-    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
-    world.relays_max = 41;
+    let mut world = with_ports(41);
     let crowd = Crowd::join(&mut world, 1000);
     assert_eq!(world.open.len(), 41);
     for (number, member) in crowd.members.iter().enumerate() {
@@ -331,8 +328,7 @@ fn forty_one_ports_carry_a_thousand_allocations() {
 
 /// Two calls, each from one shared address to the other one.
 fn two_calls() -> (World, [Member; 4]) {
-    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
-    world.relays_max = 2;
+    let mut world = with_ports(2);
     let crowd = Crowd::join(&mut world, 4);
     let members: [Member; 4] = crowd.members.try_into().unwrap();
     let ports = members.each_ref().map(|member| member.relayed.port());
@@ -361,6 +357,15 @@ fn hears(world: &mut World, from: &Member, payload: &[u8]) -> Result<FiveTuple, 
         return Ok(client);
     }
     Err(did.dropped())
+}
+
+/// The two check each other, until either knows.
+fn meet(world: &mut World, one: &Member, other: &Member) {
+    let _ = hears(world, one, &check(&other.ours(), &one.ours()));
+    for (from, to) in [(other, one), (one, other)] {
+        let checked = hears(world, from, &check(&to.ours(), &from.ours()));
+        assert_eq!(checked, Ok(to.address));
+    }
 }
 
 #[test]
@@ -392,8 +397,7 @@ fn calls_between_the_same_two_shared_addresses_are_told_apart_by_their_checks() 
 #[test]
 fn a_call_goes_on_when_others_come_to_its_addresses() {
     for by_check in [true, false] {
-        let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
-        world.relays_max = 2;
+        let mut world = with_ports(2);
         let mut crowd = Crowd::join(&mut world, 2);
         call(&mut world, &crowd.members, &[(0, 1), (1, 0)]);
         let (first, second) = (crowd.members[0].address, crowd.members[1].address);
@@ -417,8 +421,7 @@ fn a_call_goes_on_when_others_come_to_its_addresses() {
 
 #[test]
 fn who_was_heard_alone_without_belonging_to_its_hearer_is_nobodys_when_others_come() {
-    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
-    world.relays_max = 2;
+    let mut world = with_ports(2);
     let mut crowd = Crowd::join(&mut world, 2);
     // The first names the second's host, and never the second.
     call(&mut world, &crowd.members, &[(1, 0)]);
@@ -499,8 +502,7 @@ fn a_check_for_nobody_known_is_not_given_to_whom_its_sender_speaks_with() {
 
 #[test]
 fn however_many_have_left_what_was_for_the_last_of_them_is_for_nobody() {
-    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
-    world.relays_max = 1;
+    let mut world = with_ports(1);
     let mut crowd = Crowd::join(&mut world, 1);
     crowd.members[0].ask(&mut world, METHOD_CREATE_PERMISSION, &[&at(PEER)]);
     for round in 0..8 {
@@ -521,8 +523,7 @@ fn however_many_have_left_what_was_for_the_last_of_them_is_for_nobody() {
 
 #[test]
 fn without_checks_two_who_alone_named_each_other_belong_together() {
-    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
-    world.relays_max = 2;
+    let mut world = with_ports(2);
     let crowd = Crowd::join(&mut world, 4);
     let [a, b, c, d] = &crowd.members[..] else {
         panic!("four have joined");
@@ -554,8 +555,7 @@ fn without_checks_two_who_alone_named_each_other_belong_together() {
 
 #[test]
 fn whom_a_client_was_taken_to_speak_with_costs_no_media_once_checks_tell() {
-    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
-    world.relays_max = 2;
+    let mut world = with_ports(2);
     let crowd = Crowd::join(&mut world, 4);
     let members: [Member; 4] = crowd.members.try_into().unwrap();
     let [a, b, c, d] = &members;
@@ -565,11 +565,7 @@ fn whom_a_client_was_taken_to_speak_with_costs_no_media_once_checks_tell() {
     assert_eq!(hears(&mut world, d, b"stray"), Ok(a.address));
     call(&mut world, &members, &[(1, 0), (2, 3)]);
     for (one, other) in [(a, b), (c, d)] {
-        let _ = hears(&mut world, one, &check(&other.ours(), &one.ours()));
-        let back = hears(&mut world, other, &check(&one.ours(), &other.ours()));
-        assert_eq!(back, Ok(one.address));
-        let again = hears(&mut world, one, &check(&other.ours(), &one.ours()));
-        assert_eq!(again, Ok(other.address));
+        meet(&mut world, one, other);
     }
     for (from, to) in [(a, b), (b, a), (c, d), (d, c)] {
         assert_eq!(hears(&mut world, from, b"media"), Ok(to.address));
@@ -578,17 +574,14 @@ fn whom_a_client_was_taken_to_speak_with_costs_no_media_once_checks_tell() {
 
 #[test]
 fn whoever_comes_instead_of_a_partner_is_heard_once_nothing_is_under_way_for_that_one() {
-    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
-    world.relays_max = 2;
+    let mut world = with_ports(2);
     let mut crowd = Crowd::join(&mut world, 4);
     call(&mut world, &crowd.members, &[(0, 1), (1, 0)]);
     let [a, b, ..] = &crowd.members[..] else {
         panic!("four have joined");
     };
     let (a, b) = (a.clone(), b.clone());
-    let _ = hears(&mut world, &a, &check(&b.ours(), &a.ours()));
-    let _ = hears(&mut world, &b, &check(&a.ours(), &b.ours()));
-    let _ = hears(&mut world, &a, &check(&b.ours(), &a.ours()));
+    meet(&mut world, &a, &b);
     assert_eq!(hears(&mut world, &a, b"media"), Ok(b.address));
     b.ask(&mut world, METHOD_REFRESH, &[&lifetime(0)]);
     crowd.add(&mut world);
@@ -606,9 +599,7 @@ fn whoever_comes_instead_of_a_partner_is_heard_once_nothing_is_under_way_for_tha
 fn however_many_speak_with_one_others_keep_their_partners() {
     let (mut world, members) = two_calls();
     let [a, b, _, d] = &members;
-    let _ = hears(&mut world, a, &check(&b.ours(), &a.ours()));
-    let _ = hears(&mut world, b, &check(&a.ours(), &b.ours()));
-    let _ = hears(&mut world, a, &check(&b.ours(), &a.ours()));
+    meet(&mut world, a, b);
     assert_eq!(hears(&mut world, a, b"media"), Ok(b.address));
     let _ = hears(&mut world, d, &check("everybody", &d.ours()));
     for _ in 0..5000 {
@@ -628,9 +619,7 @@ fn however_many_speak_with_one_others_keep_their_partners() {
 
 #[test]
 fn a_peer_is_its_own_as_long_as_its_channel_lives_however_many_others_it_names() {
-    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
-    world.relays_max = 1;
-    let mut world = world
+    let mut world = with_ports(1)
         .allocate(ALICE)
         .bind(ALICE, 0x4000, PEER)
         .permit(ALICE, ELSEWHERE);
@@ -644,6 +633,35 @@ fn a_peer_is_its_own_as_long_as_its_channel_lives_however_many_others_it_names()
     let did = world.send_data(ALICE, "203.0.113.10:2000", b"x");
     assert!(matches!(did, Did::ToPeer(..)), "{did:?}");
     assert_eq!(world.ask(BOB, METHOD_ALLOCATE, &[&udp()]).code(), 508);
+}
+
+#[test]
+fn who_has_forgotten_a_relayed_address_does_not_contest_it() {
+    let mut world = with_ports(2);
+    let members = Crowd::join(&mut world, 4).members;
+    let [a, b, _, d] = &members[..] else {
+        panic!("four have joined");
+    };
+    let permit = |world: &mut World, peer: &str| {
+        let permitted = d.ask(world, METHOD_CREATE_PERMISSION, &[&at(peer)]);
+        assert_eq!(permitted.code(), 0);
+    };
+    call(&mut world, &members, &[(0, 1), (1, 0)]);
+    permit(&mut world, &a.relayed.to_string());
+    world.advance(seconds(299));
+    call(&mut world, &members, &[(0, 1), (1, 0)]);
+    permit(&mut world, PEER);
+    world.advance(seconds(2));
+    for port in 1..1100 {
+        let contested = hears(&mut world, b, b"media");
+        let expected = if port < 1024 {
+            Err(DropReason::Ambiguous)
+        } else {
+            Ok(a.address)
+        };
+        assert_eq!(contested, expected, "{port}");
+        d.send(&mut world, &format!("203.0.113.9:{port}"), b"x");
+    }
 }
 
 #[test]
@@ -675,9 +693,7 @@ fn an_agent_may_have_a_name_for_each_of_its_peers() {
 
 #[test]
 fn a_check_reaches_an_agent_that_has_two_allocations_on_one_address() {
-    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
-    world.relays_max = 1;
-    let mut world = world.allocate(ALICE).permit(ALICE, PEER);
+    let mut world = with_ports(1).allocate(ALICE).permit(ALICE, PEER);
     world.send_data(ALICE, PEER, &check("peer", "alice"));
     // As she is, and somebody else who says to be her.
     let own_ip = ALICE.address().client.ip();
@@ -752,8 +768,7 @@ proptest! {
     /// reaches its agent or nobody.
     #[test]
     fn nobody_hears_what_is_for_another(steps in prop::collection::vec(step(), 1..150)) {
-        let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
-        world.relays_max = 2;
+        let mut world = with_ports(2);
         let mut crowd = Crowd::default();
         let mut delivered = HashMap::new();
         for step in steps {
