@@ -16,10 +16,11 @@ use setu::relay::engine::{Effect, OpenedRelay, Outcome, PortSharing};
 use setu::relay::wire::datagram::Datagram;
 use stun::attributes::ATTR_DATA;
 use stun::message::{
-    CLASS_INDICATION, CLASS_REQUEST, METHOD_ALLOCATE, METHOD_BINDING, METHOD_CHANNEL_BIND,
-    METHOD_CREATE_PERMISSION, METHOD_REFRESH, METHOD_SEND, MessageType,
+    CLASS_INDICATION, CLASS_REQUEST, Getter as _, METHOD_ALLOCATE, METHOD_BINDING,
+    METHOD_CHANNEL_BIND, METHOD_CREATE_PERMISSION, METHOD_REFRESH, METHOD_SEND, MessageType,
 };
 use turn::proto::channum::ChannelNumber;
+use turn::proto::relayaddr::RelayedAddress;
 
 use world::{ALICE, BOB, PEER, RELAYED, World, at, lifetime, raw, udp};
 
@@ -65,6 +66,14 @@ fn data(criterion: &mut Criterion) {
     });
 
     let mut memory = [&[0; HEADROOM_BYTES][..], &PAYLOAD].concat();
+    let (mut shared, reached) = sharing();
+    group.bench_function("ChannelData to one of ten clients on a port", |bencher| {
+        let mut reached = reached.iter().cycle();
+        bencher.iter(|| {
+            let (relay, peer) = *reached.next().unwrap();
+            to_client(&mut shared, relay, peer, &mut memory);
+        });
+    });
     for (name, peer) in [
         ("ChannelData to the client", PEER),
         ("Data indication to the client", OTHER_PORT),
@@ -116,6 +125,26 @@ fn crowd() -> World {
         }
     }
     world
+}
+
+/// A hundred allocations on ten ports, each with a channel to a peer of its own, and where each is reached by whom.
+fn sharing() -> (World, Vec<(RelayKey, PeerAddr)>) {
+    let mut world = World::with(|settings| settings.port_sharing = PortSharing::WhenFull);
+    world.relays_max = usize::from(CLIENTS / 10);
+    let credential = (ALICE.user, ALICE.password);
+    let reached = (0..CLIENTS).map(|number| {
+        let made = world.ask_as(client(number), credential, METHOD_ALLOCATE, &[&udp()]);
+        let mut relayed_at = RelayedAddress::default();
+        relayed_at.get_from(&made.0).unwrap();
+        let peer = format!("203.0.113.9:{}", 7000 + number);
+        let binding: [&dyn stun::message::Setter; 2] = [&ChannelNumber(CHANNEL), &at(&peer)];
+        let bound = world.ask_as(client(number), credential, METHOD_CHANNEL_BIND, &binding);
+        assert_eq!(bound.code(), 0);
+        let relay = RelayKey(u32::from(relayed_at.port - relayed(0).0.port()));
+        (relay, PeerAddr(peer.parse().unwrap()))
+    });
+    let reached = reached.collect();
+    (world, reached)
 }
 
 fn client(number: u16) -> FiveTuple {
