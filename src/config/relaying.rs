@@ -72,6 +72,12 @@ pub(super) fn relay(
             .filter(|own| own.public != own.local)
             .map(|own| (own.local, relay_ports.clone()))
             .collect(),
+        translated: external
+            .addresses
+            .iter()
+            .filter(|own| own.public != own.local)
+            .map(|own| (own.public, own.local))
+            .collect(),
         own_addresses: host.interfaces.iter().map(|own| own.ip).collect(),
         // Known when they are bound.
         own_listeners: Vec::new(),

@@ -26,6 +26,8 @@ pub struct PeerPolicy {
     /// Where its relay sockets really are, where clients are told other addresses. An unspecified address means every one
     /// of this machine, loopback included.
     pub relays_behind: Vec<(IpAddr, RangeInclusive<u16>)>,
+    /// Which public address leads to which one of this machine's, where they differ; an unspecified one means any.
+    pub translated: Vec<(IpAddr, IpAddr)>,
     /// All addresses of this machine.
     pub own_addresses: Vec<IpAddr>,
     /// This server's own listeners, and the store behind it: a relay that talks to them could loop
@@ -92,7 +94,8 @@ impl PeerPolicy {
     pub fn check_ip(&self, ip: IpAddr) -> Result<(), Denial> {
         let peer = canonical(ip);
         self.check_names(ip, peer)?;
-        match self.relays_on(peer) {
+        let own_relays = |(own, _): &(IpAddr, RangeInclusive<u16>)| is_same(*own, ip);
+        match self.relayed.iter().any(own_relays) {
             true => Ok(()),
             false => self.check_range(ip, peer),
         }
@@ -112,7 +115,7 @@ impl PeerPolicy {
             return Err(Denial::Own);
         }
         let own_relay = |(own, ports): &(IpAddr, RangeInclusive<u16>)| {
-            canonical(*own) == peer && ports.contains(&port)
+            is_same(*own, addr.ip()) && ports.contains(&port)
         };
         if self.relayed.iter().any(own_relay) {
             return Ok(());
@@ -175,10 +178,14 @@ impl PeerPolicy {
 
     /// Whether what is bound to `own` is reached by this address.
     fn is_at(&self, own: IpAddr, peer: IpAddr) -> bool {
-        match canonical(own) {
-            ip if ip.is_unspecified() => peer.is_loopback() || self.is_own(peer),
-            ip => ip == peer,
+        let own = canonical(own);
+        if own.is_unspecified() {
+            return peer.is_loopback() || self.is_own(peer);
         }
+        let leads_there = |(public, local): &(IpAddr, IpAddr)| {
+            canonical(*public) == peer && (local.is_unspecified() || canonical(*local) == own)
+        };
+        own == peer || self.translated.iter().any(leads_there)
     }
 
     /// An embedding is as good as the worse of what carries and what is carried: an ISATAP interface id fits behind
@@ -196,6 +203,11 @@ impl PeerPolicy {
         });
         denied.map_or(Ok(()), Err)
     }
+}
+
+/// Whether they are one address, an IPv4-mapped one too. What merely carries it, behind whatever prefix, is another.
+fn is_same(own: IpAddr, ip: IpAddr) -> bool {
+    own.to_canonical() == ip.to_canonical()
 }
 
 #[cfg(test)]

@@ -117,6 +117,62 @@ fn a_listener_on_every_address_is_kept_from_on_every_address() {
 }
 
 #[test]
+fn a_listener_behind_nat_is_kept_from_on_its_public_address_too() {
+    let policy = |local: &str| PeerPolicy {
+        relayed: vec![("203.0.113.1".parse().unwrap(), 49160..=49200)],
+        translated: vec![("203.0.113.1".parse().unwrap(), local.parse().unwrap())],
+        own_listeners: vec!["10.0.0.7:3478".parse().unwrap()],
+        ..PeerPolicy::default()
+    };
+    let cases = [
+        ("203.0.113.1:3478", Err(Denial::Own), Err(Denial::Own)),
+        (
+            "[64:ff9b::203.0.113.1]:3478",
+            Err(Denial::Own),
+            Err(Denial::Own),
+        ),
+        ("10.0.0.7:3478", Err(Denial::Own), Err(Denial::Own)),
+        ("203.0.113.1:3479", Ok(()), Ok(())),
+        ("203.0.113.1:49160", Ok(()), Ok(())),
+        ("203.0.113.2:3478", Ok(()), Ok(())),
+    ];
+    for (addr, behind_one, behind_any) in cases {
+        let peer = addr.parse().unwrap();
+        assert_eq!(policy("10.0.0.7").check(peer), behind_one, "{addr}");
+        assert_eq!(policy("0.0.0.0").check(peer), behind_any, "{addr}");
+    }
+    let elsewhere = policy("10.0.0.8").check("203.0.113.1:3478".parse().unwrap());
+    assert_eq!(elsewhere, Ok(()));
+}
+
+#[test]
+fn what_merely_carries_a_relayed_address_is_none() {
+    let policy = PeerPolicy {
+        relayed: vec![("198.51.100.1".parse().unwrap(), 49160..=49200)],
+        ..PeerPolicy::default()
+    };
+    let cases = [
+        ("198.51.100.1", true),
+        ("::ffff:198.51.100.1", true),
+        ("fd00::5efe:198.51.100.1", false),
+        ("fe80::5efe:198.51.100.1", false),
+        ("ff02::5efe:198.51.100.1", false),
+        // As good as what carries it.
+        ("64:ff9b::198.51.100.1", true),
+        ("2001:db8::5efe:198.51.100.1", true),
+    ];
+    for (ip, permitted) in cases {
+        let ip = ip.parse().unwrap();
+        assert_eq!(policy.permits_ip(ip), permitted, "{ip}");
+        assert_eq!(
+            policy.permits(SocketAddr::new(ip, 49160)),
+            permitted,
+            "{ip}"
+        );
+    }
+}
+
+#[test]
 fn a_store_on_this_machine_is_kept_from_on_all_its_addresses_another_on_its_own() {
     let mut policy = PeerPolicy {
         allow: nets(&["0.0.0.0/0", "::/0"]),
