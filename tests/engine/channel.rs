@@ -48,6 +48,10 @@ fn a_number_and_a_peer_are_bound_to_each_other_only() {
     let mut world = World::with_allocation(ALICE).bind(ALICE, 0x4000, PEER);
     assert_eq!(world.bind_channel(ALICE, 0x4000, OTHER_PEER).code(), 400);
     assert_eq!(world.bind_channel(ALICE, 0x4001, PEER).code(), 400);
+    // Whatever else is wrong with the other one.
+    for other in ["10.0.0.1:7000", "[2001:db8::9]:7000"] {
+        assert_eq!(world.bind_channel(ALICE, 0x4000, other).code(), 400);
+    }
     assert_eq!(world.bind_channel(ALICE, 0x4000, PEER).code(), 0);
     assert!(matches!(
         world.send_channel(ALICE, 0x4000, b"out"),

@@ -36,11 +36,15 @@ pub(super) fn admit(
     let number = number.and_then(|number| ChannelNumber::new(number, range));
     let number = number.ok_or(ErrorCode::BadRequest)?;
     let peer = request.peer()?;
+    // RFC 8656 §12.2: what contradicts an earlier binding is said before what may not be bound at all.
+    let is_bound = allocation.channels.are_bound(now, number, PeerAddr(peer))?;
     if !allocation.reaches(now, Family::of(peer.ip())) {
         return Err(ErrorCode::PeerAddressFamilyMismatch);
     }
     admission.admit(now, allocation.owner.user(), peer, counters)?;
-    allocation.channels.admit(now, number, PeerAddr(peer))?;
+    if !is_bound && allocation.channels.len() >= CHANNELS_MAX {
+        return Err(ErrorCode::InsufficientCapacity);
+    }
     Ok((number, PeerAddr(peer)))
 }
 
@@ -93,19 +97,21 @@ impl Channels {
         binding.lives(now).then_some(binding.number)
     }
 
-    /// Makes sure that `number` and `peer` are bound to each other or both free, and that there is room.
-    fn admit(&mut self, now: Now, number: ChannelNumber, peer: PeerAddr) -> Result<(), ErrorCode> {
+    /// Whether `number` and `peer` are bound to each other; 400 unless they are, or both are free.
+    fn are_bound(
+        &mut self,
+        now: Now,
+        number: ChannelNumber,
+        peer: PeerAddr,
+    ) -> Result<bool, ErrorCode> {
         if self.number(now, peer) == Some(number) {
-            return Ok(());
+            return Ok(true);
         }
         self.keep(|binding| binding.lives(now));
         if self.of_number(number).is_some() || self.of_peer(peer).is_some() {
             return Err(ErrorCode::BadRequest);
         }
-        if self.bindings.len() >= CHANNELS_MAX {
-            return Err(ErrorCode::InsufficientCapacity);
-        }
-        Ok(())
+        Ok(false)
     }
 
     /// Binds or refreshes what was admitted.
