@@ -256,10 +256,11 @@ impl Identity {
         }
     }
 
-    /// The credential as it was proven.
+    /// The credential as it was proven, where it may outlive what it was proven by: a user who was removed since, or has
+    /// another password, is to prove it anew.
     fn kept_for(&self, username: &str) -> Option<&Arc<Credential>> {
         let credential = self.credential.as_ref();
-        credential.filter(|kept| *kept.username == *username)
+        credential.filter(|kept| *kept.username == *username && kept.expires_at.is_some())
     }
 }
 
