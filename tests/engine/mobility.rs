@@ -64,6 +64,31 @@ fn both_five_tuples_work_until_data_comes_from_the_new_one() {
 }
 
 #[test]
+fn whoever_proves_a_request_from_the_new_five_tuple_is_there() {
+    let requests: [(Method, &dyn Setter); 3] = [
+        (METHOD_CREATE_PERMISSION, &at(PEER)),
+        (METHOD_REFRESH, &lifetime(600)),
+        (METHOD_REFRESH, &lifetime(0)),
+    ];
+    for (method, attribute) in requests {
+        let (world, ticket) = mobile();
+        let mut world = world.permit(ALICE, PEER);
+        assert_eq!(move_to(&mut world, elsewhere(9), &ticket).code(), 0);
+        let bob = (BOB.user, BOB.password);
+        let answer = world.ask_as(elsewhere(9), bob, method, &[attribute]);
+        assert_eq!(answer.code(), 441);
+        assert_eq!(to_whom(&mut world), ALICE.address());
+        let alice = (ALICE.user, ALICE.password);
+        let answer = world.ask_as(elsewhere(9), alice, method, &[attribute]);
+        assert_eq!(answer.code(), 0);
+        if world.snapshot().allocations > 0 {
+            assert_eq!(to_whom(&mut world), elsewhere(9));
+        }
+        assert_eq!(world.refresh(ALICE, 600).code(), 437);
+    }
+}
+
+#[test]
 fn a_moved_allocation_keeps_its_relay_permissions_and_lifetime_and_may_move_on() {
     let (world, ticket) = mobile();
     let mut world = world.permit(ALICE, PEER);
@@ -137,6 +162,8 @@ fn r22_r48_a_repeated_move_gets_the_same_answer() {
     let again = world.send(elsewhere(9), &request).answer();
     assert_eq!(first.code(), 0);
     assert_eq!(first.0.raw, again.0.raw);
+    // It may never have heard the first answer: nothing says that it is there.
+    assert_eq!(to_whom(&mut world.permit(ALICE, PEER)), ALICE.address());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::relay::engine::auth::Identity;
 use crate::relay::engine::ending::Ending;
 use crate::relay::engine::five_tuple::{Family, FiveTuple};
 use crate::relay::engine::mobility::Named;
-use crate::relay::engine::requests::owned;
+use crate::relay::engine::requests::{check_owner, owned};
 use crate::relay::wire::request::Request;
 use crate::relay::wire::response::ErrorCode;
 
@@ -24,7 +24,7 @@ impl Engine {
         let at = match self.named_by(now, client, request) {
             Ok(Named::On(at)) => at,
             Ok(Named::Answered(answer)) => {
-                owned(&mut self.allocations, now, client, identity)?;
+                check_owner(&self.allocations, now, client, identity)?;
                 return Ok(answer);
             }
             Err(code) => return Err(code),

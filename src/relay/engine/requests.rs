@@ -231,19 +231,31 @@ impl Engine {
     }
 }
 
-/// The allocation on this five-tuple, if it is the user's own
-/// ([RFC 8656 §5](https://www.rfc-editor.org/rfc/rfc8656#section-5): 437, 441).
+/// The allocation on this five-tuple, if it is the user's own. Whoever proves to be where it moves to has arrived.
 pub(super) fn owned<'a>(
     allocations: &'a mut Allocations,
     now: Now,
     client: FiveTuple,
     identity: &Identity,
 ) -> Result<&'a mut Allocation, ErrorCode> {
+    check_owner(allocations, now, client, identity)?;
+    let allocation = allocations.by_sender(now, &client);
+    allocation.map_or(Err(ErrorCode::AllocationMismatch), |(_, found)| Ok(found))
+}
+
+/// Whether there is an allocation on this five-tuple, and the user's own
+/// ([RFC 8656 §5](https://www.rfc-editor.org/rfc/rfc8656#section-5): 437, 441).
+pub(super) fn check_owner(
+    allocations: &Allocations,
+    now: Now,
+    client: FiveTuple,
+    identity: &Identity,
+) -> Result<(), ErrorCode> {
     let allocation = allocations
-        .by_client_mut(now, client)
+        .by_client(now, client)
         .ok_or(ErrorCode::AllocationMismatch)?;
     if allocation.owner.user() != identity.user() {
         return Err(ErrorCode::WrongCredentials);
     }
-    Ok(allocation)
+    Ok(())
 }
