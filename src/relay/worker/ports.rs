@@ -85,7 +85,6 @@ impl Ports {
                         port: taken.port,
                         kept: None,
                     };
-                    self.pool().count(worker, |leases| leases + 1);
                     return Some(Leased {
                         socket,
                         lease,
@@ -94,13 +93,13 @@ impl Ports {
                 }
                 Err(error) if is_about_the_port(&error) => {
                     tracing::debug!(port = taken.port, %error, "relay port set aside");
-                    self.pool().set_aside(now.mono, taken);
+                    self.pool().set_aside(now.mono, worker, taken);
                 }
                 Err(error) => {
                     if let Some(failures) = self.failures.count(nanos_since(self.begun, now)) {
                         tracing::warn!(port = taken.port, failures, %error, "cannot open a relay port");
                     }
-                    self.pool().put_back(taken);
+                    self.pool().put_back(worker, taken);
                     return None;
                 }
             }
@@ -178,7 +177,7 @@ impl Drop for Lease {
         pool.free.insert(self.port);
         pool.kept
             .extend(self.kept.take().map(|kept| (self.port, kept)));
-        pool.count(self.worker, |leases| leases.saturating_sub(1));
+        pool.give_up(self.worker);
     }
 }
 
@@ -261,6 +260,8 @@ impl Pool {
         if let Some(next) = next {
             self.kept.remove(&next);
         }
+        // At once: what is being opened is not left for this worker a second time.
+        self.count(worker, |leases| leases + 1);
         Some(Taken { port, next })
     }
 
@@ -270,6 +271,10 @@ impl Pool {
         let others = others.filter(|(number, _)| *number != worker);
         let left = others.map(|(_, leases)| self.left_for_each.saturating_sub(*leases));
         left.sum()
+    }
+
+    fn give_up(&mut self, worker: u32) {
+        self.count(worker, |leases| leases.saturating_sub(1));
     }
 
     fn count(&mut self, worker: u32, count: impl FnOnce(usize) -> usize) {
@@ -292,12 +297,14 @@ impl Pool {
         self.reserved.insert(token, Held { port, until });
     }
 
-    fn set_aside(&mut self, now: Instant, taken: Taken) {
+    fn set_aside(&mut self, now: Instant, worker: u32, taken: Taken) {
+        self.give_up(worker);
         self.aside.insert(taken.port, now + BIND_RETRY_AFTER);
         self.free.extend(taken.next);
     }
 
-    fn put_back(&mut self, taken: Taken) {
+    fn put_back(&mut self, worker: u32, taken: Taken) {
+        self.give_up(worker);
         self.free.insert(taken.port);
         self.free.extend(taken.next);
     }
@@ -537,6 +544,20 @@ mod tests {
             });
             assert_eq!(of_others.flatten().count(), 41 - most);
         }
+    }
+
+    #[test]
+    fn where_workers_share_a_port_that_is_being_opened_is_its_workers_already() {
+        let (ports, now) = (Arc::new(Ports::new(49160..=49161, 2)), Now::read());
+        let open = |worker| ports.open(now, worker, PortKind::Any, |_, _| Ok(()));
+        let meanwhile = ports.open(now, 0, PortKind::Any, |_, _| Ok(open(1)));
+        assert!(meanwhile.unwrap().socket.is_some());
+        // What could not be opened is left for it again.
+        let failed = ports.open(now, 0, PortKind::Any, |_, _| {
+            Err::<(), _>(io::ErrorKind::NotFound.into())
+        });
+        assert!(failed.is_none());
+        assert!(open(1).is_some() && open(1).is_none() && open(0).is_some());
     }
 
     #[test]
