@@ -234,7 +234,8 @@ async fn read_messages(
     inbound: &mut Inbound,
 ) -> Next {
     let reactor = Arc::clone(&worker.borrow().reactor);
-    let mut deadline = Now::read().mono + FIRST_BYTES_TIME_MAX;
+    let mut due = Now::read().mono + FIRST_BYTES_TIME_MAX;
+    let mut deadline = due;
     // What came with a connection that was handed over.
     let mut has_unread = inbound.is_mid_message();
     loop {
@@ -264,16 +265,21 @@ async fn read_messages(
         if line.is_overrun() {
             return Next::Drop;
         }
+        let is_known = worker.borrow().has_allocation(&client);
+        let is_mid_message = inbound.is_mid_message();
         // A message may take its time once, from its first byte.
         if messages > 0 || !was_mid_message {
-            let is_known = worker.borrow().has_allocation(&client);
-            let patience = match (inbound.is_mid_message(), is_known) {
+            let patience = match (is_mid_message, is_known) {
                 (true, true) => MESSAGE_TIME_MAX,
                 (true, false) => STRANGERS_MESSAGE_TIME_MAX,
                 (false, _) => IDLE_TIME_MAX,
             };
-            deadline = now.mono + patience;
+            due = now.mono + patience;
         }
+        deadline = match is_mid_message && !is_known {
+            true => due.min(now.mono + STRANGERS_PAUSE_MAX),
+            false => due,
+        };
         // Our own writer, and the worker's other sockets, come first.
         if line.is_readable() {
             reactor.yield_now().await;
@@ -345,8 +351,11 @@ const FIRST_BYTES_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long a message may take: a stalled network may recover, and the call with it, which ICE gives up no sooner (consent,
 /// [RFC 7675 §5.1](https://www.rfc-editor.org/rfc/rfc7675#section-5.1)).
 const MESSAGE_TIME_MAX: Duration = Duration::from_secs(30);
-/// The same for who has no allocation. Much that is no TURN begins like a long ChannelData message, HTTP's `GET ` too.
-const STRANGERS_MESSAGE_TIME_MAX: Duration = Duration::from_secs(3);
+/// The same for who has no allocation.
+const STRANGERS_MESSAGE_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long who has none may pause within a message. Much that is no TURN begins like a long ChannelData message, HTTP's
+/// `GET ` too, and says no more.
+const STRANGERS_PAUSE_MAX: Duration = Duration::from_secs(3);
 /// How long a connection without an allocation may say nothing.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long a client may take to read what it was sent before its end: it may be slow, but not for ever.
