@@ -208,6 +208,127 @@ fn a_peer_that_its_own_agent_permits_no_more_has_no_permission() {
     assert_eq!(reaches(&mut world, SAME_IP, b"x"), Ok(BOB.address()));
 }
 
+/// Alice has sent a check to a peer, perhaps heard from it, and then nothing has passed between them for so long.
+fn after_a_check_of_alices(has_heard: bool, silent_seconds: u64) -> World {
+    let mut world = shared().permit(ALICE, PEER).permit(BOB, SAME_IP);
+    world.send_data(ALICE, PEER, &check("peer", "alice"));
+    world.send_data(BOB, SAME_IP, &check("other", "bob"));
+    if has_heard {
+        let heard = reaches(&mut world, PEER, &check("alice", "peer"));
+        assert_eq!(heard, Ok(ALICE.address()));
+    }
+    world.advance(seconds(silent_seconds));
+    world
+}
+
+#[test]
+fn a_peer_that_an_agent_has_not_spoken_with_for_long_is_whoevers_its_check_names() {
+    for has_heard in [false, true] {
+        let mut world = after_a_check_of_alices(has_heard, 29);
+        assert_eq!(
+            reaches(&mut world, PEER, &check("bob", "third")),
+            Err(DropReason::Ambiguous)
+        );
+        let mut world = after_a_check_of_alices(has_heard, 30);
+        // Nothing says whose these are.
+        assert_eq!(
+            reaches(&mut world, PEER, b"media"),
+            Err(DropReason::Ambiguous)
+        );
+        for payload in [&check("bob", "third")[..], b"media"] {
+            assert_eq!(reaches(&mut world, PEER, payload), Ok(BOB.address()));
+        }
+        assert_eq!(
+            world.send_data(ALICE, PEER, b"late").dropped(),
+            DropReason::PeerTaken
+        );
+    }
+}
+
+#[test]
+fn a_peer_that_an_agent_has_not_spoken_with_for_long_may_be_named_by_another() {
+    for (silent_seconds, code) in [(29, 508), (30, 0)] {
+        let mut world = after_a_check_of_alices(true, silent_seconds);
+        assert_eq!(world.bind_channel(BOB, 0x4000, PEER).code(), code);
+    }
+}
+
+#[test]
+fn whoever_has_had_no_answer_to_its_checks_hears_no_media_of_another() {
+    let mut world = after_a_check_of_alices(false, 1);
+    assert_eq!(
+        reaches(&mut world, PEER, b"media"),
+        Err(DropReason::Ambiguous)
+    );
+    // An answer is for who asked.
+    for payload in [&answer_to_a_check()[..], b"media"] {
+        assert_eq!(reaches(&mut world, PEER, payload), Ok(ALICE.address()));
+    }
+}
+
+#[test]
+fn where_an_agent_and_its_peer_speak_neither_a_check_nor_a_silence_short_of_that_ends_it() {
+    let mut world = after_a_check_of_alices(true, 20);
+    for _ in 0..5 {
+        assert_eq!(reaches(&mut world, PEER, b"media"), Ok(ALICE.address()));
+        assert_eq!(
+            reaches(&mut world, PEER, &check("bob", "third")),
+            Err(DropReason::Ambiguous)
+        );
+        world.advance(seconds(20));
+    }
+    // What came for another one says nothing of hers.
+    world.advance(seconds(10));
+    let lapsed = reaches(&mut world, PEER, &check("bob", "third"));
+    assert_eq!(lapsed, Ok(BOB.address()));
+}
+
+#[test]
+fn whoever_speaks_no_ice_with_a_peer_has_it_as_long_as_it_permits_it() {
+    let mut world = shared()
+        .permit(ALICE, PEER)
+        .permit(ALICE, ELSEWHERE)
+        .permit(BOB, SAME_IP);
+    world.send_data(ALICE, ELSEWHERE, &check("other", "alice"));
+    world.send_data(BOB, SAME_IP, &check("third", "bob"));
+    world.send_data(ALICE, PEER, b"media");
+    world.advance(seconds(250));
+    assert_eq!(
+        reaches(&mut world, PEER, &check("bob", "third")),
+        Err(DropReason::Ambiguous)
+    );
+    assert_eq!(reaches(&mut world, PEER, b"media"), Ok(ALICE.address()));
+}
+
+#[test]
+fn what_an_agent_heard_while_it_was_alone_is_heard_when_others_come() {
+    let mut world = with_ports(1).allocate(ALICE).permit(ALICE, PEER);
+    world.send_data(ALICE, PEER, &check("peer", "alice"));
+    world.advance(seconds(100));
+    assert_eq!(reaches(&mut world, PEER, b"media"), Ok(ALICE.address()));
+    let mut world = world.allocate(BOB).permit(BOB, SAME_IP);
+    assert_eq!(reaches(&mut world, PEER, b"media"), Ok(ALICE.address()));
+}
+
+#[test]
+fn icmp_about_an_unanswered_check_is_for_who_sent_it() {
+    let mut world = after_a_check_of_alices(false, 1);
+    let icmp = Icmp::new(PEER.parse::<SocketAddr>().unwrap().ip(), 3, 3, 0).unwrap();
+    let told = world.icmp(ONLY, PEER, icmp);
+    assert!(matches!(told, Did::ToClient(client, _) if client == ALICE.address()));
+}
+
+fn answer_to_a_check() -> Vec<u8> {
+    let mut message = Message::new();
+    message
+        .build(&[
+            Box::new(stun::agent::TransactionId::new()),
+            Box::new(BINDING_SUCCESS),
+        ])
+        .unwrap();
+    message.raw
+}
+
 #[test]
 fn the_only_one_who_permits_an_address_hears_all_of_it() {
     let mut world = shared().permit(ALICE, PEER).permit(BOB, ELSEWHERE);

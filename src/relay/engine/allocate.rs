@@ -224,7 +224,7 @@ impl Engine {
             .iter()
             .filter(|half| self.allocations.relays().is_open(half.relay))
             .count() as u64;
-        self.allocations.insert(allocation, may_share(first));
+        self.allocations.insert(now, allocation, may_share(first));
         self.counters.count_made(client.transport);
         self.succeed(client, Method::Allocate, answer);
     }

@@ -21,7 +21,7 @@ use crate::relay::engine::made::Made;
 use crate::relay::engine::mobility::Mobility;
 use crate::relay::engine::outcome::{OpenedRelay, RelayTransport};
 use crate::relay::engine::permission::Permissions;
-use crate::relay::engine::relays::{Incoming, Relays, Taken};
+use crate::relay::engine::relays::{Claim, Incoming, Relays, Taken};
 use crate::relay::engine::traces::Traces;
 use crate::relay::engine::view::AllocationId;
 use crate::relay::wire::connection::ConnectionId;
@@ -212,7 +212,7 @@ impl Allocations {
             Some(sender) => relays.pair(now, relay, receiver.slot, peer, sender.id),
             None if receiver.is_new => {
                 // Where it has too many peers already, each check tells anew.
-                let _ = relays.claim(now, slot, &[peer], &mut self.table);
+                let _ = relays.claim(now, slot, &[peer], Claim::Heard, &mut self.table);
             }
             None => {}
         }
@@ -233,11 +233,17 @@ impl Allocations {
         peer: PeerAddr,
         payload: &[u8],
     ) -> Result<(), Taken> {
-        self.relays.claim(now, slot, &[peer], &mut self.table)?;
-        if let Some(check) = Check::parse(payload)
+        let check = Check::parse(payload);
+        let claim = match check {
+            Some(_) => Claim::Checked,
+            None => Claim::Named,
+        };
+        self.relays
+            .claim(now, slot, &[peer], claim, &mut self.table)?;
+        if let Some(check) = check
             && let Some(allocation) = self.table.get_mut(slot)
         {
-            allocation.traces.learn(check.from);
+            allocation.traces.learn(peer, check.from);
         }
         Ok(())
     }
@@ -250,7 +256,10 @@ impl Allocations {
         peers: &[PeerAddr],
     ) -> Result<(), Taken> {
         match self.slot_of(&client) {
-            Some(slot) => self.relays.claim(now, slot, peers, &mut self.table),
+            Some(slot) => {
+                let table = &mut self.table;
+                self.relays.claim(now, slot, peers, Claim::Named, table)
+            }
             None => Ok(()),
         }
     }
@@ -299,12 +308,12 @@ impl Allocations {
 
     /// The caller has seen to it that the five-tuple is not taken, nor any of its relays unless it is to be shared.
     /// `may_share` says whether others may have its relays, too.
-    pub(super) fn insert(&mut self, mut allocation: Allocation, may_share: bool) {
+    pub(super) fn insert(&mut self, now: Now, mut allocation: Allocation, may_share: bool) {
         let slot = self.table.vacant_key();
         for half in allocation.halves.iter() {
             let transport = allocation.relays();
             self.relays
-                .hold(half, slot, transport, may_share, &self.table);
+                .hold(now, half, slot, transport, may_share, &self.table);
         }
         self.by_client.insert(&allocation.client, slot);
         if let Some(mobility) = &allocation.mobility {
@@ -453,13 +462,19 @@ impl Allocations {
         self.held += allocation.held();
         let is_others = |peer: PeerAddr| Family::of(peer.0.ip()) != half.family();
         let peers = allocation.traces.forget(is_others);
-        self.let_go(now, &half, slot, &peers);
+        self.let_go(now, &half, slot, peers);
         debug_assert!(self.consistent());
         Some(half)
     }
 
     /// `peers` are those that the allocation has named, of any family.
-    fn let_go(&mut self, now: Now, half: &Half, slot: usize, peers: &[PeerAddr]) {
+    fn let_go(
+        &mut self,
+        now: Now,
+        half: &Half,
+        slot: usize,
+        peers: impl IntoIterator<Item = PeerAddr>,
+    ) {
         if self.relays.let_go(now, half, slot, peers) {
             self.closed.push(half.relay);
         }

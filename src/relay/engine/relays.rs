@@ -7,7 +7,7 @@
 
 mod crowd;
 
-pub(super) use crowd::Incoming;
+pub(super) use crowd::{Claim, Incoming};
 use crowd::{Crowd, Receiver};
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
@@ -23,6 +23,7 @@ use crate::relay::engine::halves::Half;
 use crate::relay::engine::outcome::{OpenedRelay, RelayTransport};
 use crate::relay::engine::relayed::RelayedAddrs;
 use crate::relay::engine::share::Share;
+use crate::relay::engine::traces::Named;
 use crate::relay::engine::view::AllocationId;
 
 /// When allocations share a relayed transport address.
@@ -99,6 +100,7 @@ impl Relays {
     /// The relay is this allocation's, too. One that is new may be shared later, if the caller says so.
     pub(super) fn hold(
         &mut self,
+        now: Now,
         half: &Half,
         slot: usize,
         transport: RelayTransport,
@@ -113,7 +115,7 @@ impl Relays {
         let load = match place {
             Some(relay) => {
                 let before = relay.holders.len();
-                relay.join(slot as u32, &self.addrs, table);
+                relay.join(now, slot as u32, &self.addrs, table);
                 before
             }
             None => {
@@ -144,7 +146,7 @@ impl Relays {
         now: Now,
         half: &Half,
         slot: usize,
-        peers: &[PeerAddr],
+        peers: impl IntoIterator<Item = PeerAddr>,
     ) -> bool {
         let (key, family) = (half.relay, half.family());
         let Some(Some(relay)) = self.open.get_mut(key.0 as usize) else {
@@ -216,9 +218,9 @@ impl Relays {
         let relay = relay.ok_or(DropReason::NoAllocation)?;
         if relay.crowd.is_none() && relay.may_be_shared && incoming.sender.is_some() {
             // Others may come, and then it must be known who had been speaking with the first one.
-            relay.crowd(&self.addrs, table);
+            relay.crowd(now, &self.addrs, table);
         }
-        match &relay.crowd {
+        match &mut relay.crowd {
             None => Ok(Receiver::of(relay.holders[0])),
             Some(crowd) => crowd.receiver(now, &relay.holders, incoming, table),
         }
@@ -253,6 +255,7 @@ impl Relays {
         now: Now,
         slot: usize,
         peers: &[PeerAddr],
+        claim: Claim,
         table: &mut Slab<Allocation>,
     ) -> Result<(), Taken> {
         let is_free = |peer: &PeerAddr| {
@@ -286,7 +289,8 @@ impl Relays {
                 && let Some(crowd) = &mut relay.crowd
             {
                 if is_outside {
-                    crowd.claim(slot as u32, *peer, relay.holders.len(), table);
+                    let count = relay.holders.len();
+                    crowd.claim(now, slot as u32, *peer, claim, count, table);
                 } else if is_new {
                     crowd.name(*peer);
                 }
@@ -372,31 +376,35 @@ fn relay_towards<'r>(
 }
 
 impl Relay {
-    fn join(&mut self, slot: u32, addrs: &RelayedAddrs, table: &Slab<Allocation>) {
-        self.crowd(addrs, table).join();
+    fn join(&mut self, now: Now, slot: u32, addrs: &RelayedAddrs, table: &Slab<Allocation>) {
+        self.crowd(now, addrs, table).join(now);
         self.holders.push(slot);
     }
 
     /// What tells its allocations apart; begins with the first one, and the peers that it has named.
-    fn crowd(&mut self, addrs: &RelayedAddrs, table: &Slab<Allocation>) -> &mut Crowd {
+    fn crowd(&mut self, now: Now, addrs: &RelayedAddrs, table: &Slab<Allocation>) -> &mut Crowd {
         let (first, family) = (self.holders[0], Family::of(self.relayed.0.ip()));
         self.crowd.get_or_insert_with(|| {
-            let peers = table
+            let named = table
                 .get(first as usize)
-                .map_or(&[][..], |allocation| allocation.traces.peers());
+                .map_or(&[][..], |allocation| allocation.traces.named());
             let mut crowd = Box::<Crowd>::default();
-            let is_reached = |peer: &&PeerAddr| Family::of(peer.0.ip()) == family;
-            for peer in peers.iter().filter(is_reached) {
+            let is_reached = |named: &&Named| Family::of(named.peer.0.ip()) == family;
+            for Named { peer, is_checked } in named.iter().filter(is_reached).copied() {
+                let claim = match is_checked {
+                    true => Claim::Checked,
+                    false => Claim::Named,
+                };
                 match addrs.covers(peer.0) {
-                    true => crowd.name(*peer),
-                    false => crowd.claim(first, *peer, 1, table),
+                    true => crowd.name(peer),
+                    false => crowd.claim(now, first, peer, claim, 1, table),
                 }
             }
             crowd
         })
     }
 
-    fn leave(&mut self, now: Now, slot: u32, peers: &[PeerAddr]) {
+    fn leave(&mut self, now: Now, slot: u32, peers: impl IntoIterator<Item = PeerAddr>) {
         self.holders.retain(|holder| *holder != slot);
         if let Some(crowd) = &mut self.crowd {
             crowd.leave(now, slot, peers);

@@ -15,19 +15,35 @@ const FRAGMENTS_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Traces {
     /// In their order.
-    peers: SmallVec<[PeerAddr; 1]>,
+    peers: SmallVec<[Named; 1]>,
     fragments: Vec<Box<[u8]>>,
     /// Whether there have been more.
     has_forgotten_fragments: bool,
 }
 
+/// A peer that it has named or sent to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named {
+    pub(super) peer: PeerAddr,
+    /// Whether it was sent a check.
+    pub(super) is_checked: bool,
+}
+
 impl Traces {
-    pub(super) fn peers(&self) -> &[PeerAddr] {
+    pub(super) fn named(&self) -> &[Named] {
         &self.peers
     }
 
+    pub(super) fn peers(&self) -> impl Iterator<Item = PeerAddr> {
+        self.peers.iter().map(|named| named.peer)
+    }
+
     pub(super) fn knows(&self, peer: PeerAddr) -> bool {
-        self.peers.binary_search(&peer).is_ok()
+        self.place(peer).is_ok()
+    }
+
+    fn place(&self, peer: PeerAddr) -> Result<usize, usize> {
+        self.peers.binary_search_by_key(&peer, |named| named.peer)
     }
 
     /// Whether there is no room for another peer.
@@ -37,18 +53,19 @@ impl Traces {
 
     /// The caller has seen to it that there is room.
     pub(super) fn add(&mut self, peer: PeerAddr) {
-        if let Err(at) = self.peers.binary_search(&peer) {
-            self.peers.insert(at, peer);
+        if let Err(at) = self.place(peer) {
+            let is_checked = false;
+            self.peers.insert(at, Named { peer, is_checked });
         }
     }
 
     /// Forgets the peers that are not to be kept, and tells them.
     pub(super) fn forget(&mut self, is_kept: impl Fn(PeerAddr) -> bool) -> Vec<PeerAddr> {
         let mut forgotten = Vec::new();
-        self.peers.retain(|peer| {
-            let stays = is_kept(*peer);
+        self.peers.retain(|named| {
+            let stays = is_kept(named.peer);
             if !stays {
-                forgotten.push(*peer);
+                forgotten.push(named.peer);
             }
             stays
         });
@@ -65,8 +82,11 @@ impl Traces {
         !self.fragments.is_empty() && !self.has_forgotten_fragments
     }
 
-    /// A check of the client's own carried this fragment as its own.
-    pub(super) fn learn(&mut self, fragment: &[u8]) {
+    /// A check of the client's own to this peer carried this fragment as its own.
+    pub(super) fn learn(&mut self, peer: PeerAddr, fragment: &[u8]) {
+        if let Ok(at) = self.place(peer) {
+            self.peers[at].is_checked = true;
+        }
         if self.answers_to(fragment) {
             return;
         }

@@ -20,11 +20,12 @@ use crate::relay::engine::outcome::Sender;
 use crate::relay::engine::traces::PEERS_MAX;
 use crate::relay::engine::view::AllocationId;
 use crate::relay::wire::ice::Check;
+use crate::relay::wire::message::Message;
 
 /// What tells them apart. Allocations are told by their slots in the table. At first there is one, which has named nobody.
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
-    by_peer: FxHashMap<PeerAddr, Holder>,
+    by_peer: FxHashMap<PeerAddr, Hold>,
     /// Peers of those who have left, and when; the latest last. Some are another one's by now.
     abandoned: VecDeque<(PeerAddr, Departure)>,
     /// How many have left.
@@ -34,6 +35,66 @@ pub(super) struct Crowd {
     named: FxHashMap<PeerAddr, u32>,
     /// Whether there were ever several.
     have_others_come: bool,
+}
+
+/// How a peer outside is, or has become, an allocation's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::relay::engine) enum Claim {
+    /// It was named, or sent anything else than a check.
+    Named,
+    /// It was sent a check.
+    Checked,
+    /// It has sent one itself.
+    Heard,
+}
+
+/// A peer outside, as one has it.
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    by: Holder,
+    /// Whether they speak ICE with each other: then either is heard again and again as long as it is there.
+    is_checked: bool,
+    /// When it was last named, or sent anything.
+    said_at: Instant,
+    /// When anything last came from it.
+    heard_at: Option<Instant>,
+}
+
+impl Hold {
+    fn new(now: Now, slot: u32, claim: Claim) -> Self {
+        Self {
+            by: Holder::Slot(slot),
+            is_checked: claim != Claim::Named,
+            said_at: now.mono,
+            heard_at: (claim == Claim::Heard).then_some(now.mono),
+        }
+    }
+
+    fn renew(&mut self, now: Now, claim: Claim) {
+        self.is_checked |= claim != Claim::Named;
+        match claim {
+            Claim::Named | Claim::Checked => self.said_at = now.mono,
+            Claim::Heard => self.heard_at = Some(now.mono),
+        }
+    }
+
+    /// Whether it can be another one's by now, though its address is permitted still: where they speak ICE, nothing has
+    /// passed between them for so long that neither would go on.
+    fn has_lapsed(&self, now: Now) -> bool {
+        let last = self
+            .heard_at
+            .map_or(self.said_at, |at| at.max(self.said_at));
+        self.is_checked && is_past(now, last)
+    }
+
+    /// Whether media from it are its holder's: where they speak ICE, none come before a check or an answer to one.
+    fn is_heard(&self, now: Now) -> bool {
+        !self.is_checked || self.heard_at.is_some_and(|at| !is_past(now, at))
+    }
+}
+
+fn is_past(now: Now, at: Instant) -> bool {
+    now.mono.saturating_duration_since(at) >= CONSENT_TIME
 }
 
 /// Whose a peer is.
@@ -96,21 +157,26 @@ pub(in crate::relay::engine) struct Receiver {
 }
 
 impl Crowd {
-    /// Another one has come. From now on nothing is anybody's by itself, even if the others go.
-    pub(super) fn join(&mut self) {
+    /// Another one has come. From now on nothing is anybody's by itself, even if the others go; what came before was the
+    /// only one's.
+    pub(super) fn join(&mut self, now: Now) {
+        if !self.have_others_come {
+            let holds = self.by_peer.values_mut();
+            holds.for_each(|hold| hold.heard_at = Some(now.mono));
+        }
         self.have_others_come = true;
     }
 
     /// Its peers, of which it has named these, may send on for a while: until somebody else names them, that is for nobody.
-    pub(super) fn leave(&mut self, now: Now, slot: u32, named: &[PeerAddr]) {
+    pub(super) fn leave(&mut self, now: Now, slot: u32, named: impl IntoIterator<Item = PeerAddr>) {
         self.departures += 1;
         let left = Departure {
             at: now.mono,
             number: self.departures,
         };
         let its_peers = self.by_peer.iter_mut();
-        for (peer, holder) in its_peers.filter(|(_, holder)| **holder == Holder::Slot(slot)) {
-            *holder = Holder::Left(left);
+        for (peer, hold) in its_peers.filter(|(_, hold)| hold.by == Holder::Slot(slot)) {
+            hold.by = Holder::Left(left);
             self.abandoned.push_back((*peer, left));
         }
         let pairings = self.by_sender.values_mut();
@@ -118,7 +184,7 @@ impl Crowd {
             pairing.with = Holder::Left(left);
         }
         for peer in named {
-            self.unname(*peer);
+            self.unname(peer);
         }
         let mut too_many = self.abandoned.len().saturating_sub(KEPT_MAX);
         while let Some((peer, left)) = self.abandoned.front().copied()
@@ -126,7 +192,8 @@ impl Crowd {
         {
             too_many = too_many.saturating_sub(1);
             self.abandoned.pop_front();
-            if self.by_peer.get(&peer) == Some(&Holder::Left(left)) {
+            let hold = self.by_peer.get(&peer);
+            if hold.is_some_and(|hold| hold.by == Holder::Left(left)) {
                 self.by_peer.remove(&peer);
             }
         }
@@ -140,32 +207,42 @@ impl Crowd {
         peer: PeerAddr,
         table: &Slab<Allocation>,
     ) -> bool {
-        let Some(Holder::Slot(holder)) = self.by_peer.get(&peer) else {
+        let Some(hold) = self.by_peer.get(&peer) else {
             return true;
         };
-        let other = table.get(*holder as usize);
-        *holder == slot || !other.is_some_and(|other| other.holds(now, peer))
+        match hold.by {
+            Holder::Slot(holder) => holder == slot || !holds(now, holder, hold, peer, table),
+            Holder::Left(_) => true,
+        }
     }
 
     /// A peer outside is this one's from now on; `count` of them are here.
     pub(super) fn claim(
         &mut self,
+        now: Now,
         slot: u32,
         peer: PeerAddr,
+        claim: Claim,
         count: usize,
         table: &Slab<Allocation>,
     ) {
+        let by = Holder::Slot(slot);
+        if let Some(hold) = self.by_peer.get_mut(&peer)
+            && hold.by == by
+        {
+            return hold.renew(now, claim);
+        }
         if self.by_peer.len() >= count * PEERS_MAX + 2 * KEPT_MAX {
             // What their holders have forgotten by now.
-            self.by_peer.retain(|peer, holder| match holder {
+            self.by_peer.retain(|peer, hold| match hold.by {
                 Holder::Left(_) => true,
                 Holder::Slot(slot) => {
-                    let holder = table.get(*slot as usize);
+                    let holder = table.get(slot as usize);
                     holder.is_some_and(|holder| holder.traces.knows(*peer))
                 }
             });
         }
-        self.by_peer.insert(peer, Holder::Slot(slot));
+        self.by_peer.insert(peer, Hold::new(now, slot, claim));
     }
 
     /// One more has named this relayed address of the process.
@@ -234,7 +311,7 @@ impl Crowd {
 
     /// Which of the holders a datagram is for.
     pub(super) fn receiver(
-        &self,
+        &mut self,
         now: Now,
         holders: &[u32],
         incoming: Incoming<'_>,
@@ -260,29 +337,27 @@ impl Crowd {
 
     /// The exact peer decides, unless a check says that it is, or has become, another one's; where nothing is known of it,
     /// the check decides, and for anything else there must be only one who permits its address.
-    fn whose_outside(&self, among: &Among<'_>) -> Option<Receiver> {
-        let check = Check::parse(among.incoming.payload);
-        match (self.by_peer.get(&among.incoming.peer), check) {
-            (Some(Holder::Slot(known)), None) => Some(Receiver::of(*known)),
-            (Some(Holder::Slot(known)), Some(check)) => {
-                if among.may_be_for(*known, check) {
-                    return Some(Receiver::of(*known));
-                }
-                let holder = among.table.get(*known as usize);
-                let holds = |holder: &Allocation| holder.holds(among.now, among.incoming.peer);
-                if holder.is_some_and(holds) {
-                    return None;
-                }
-                among.named_by(check).map(Receiver::new)
-            }
-            (Some(Holder::Left(_)) | None, Some(check)) => among.named_by(check).map(Receiver::new),
-            (Some(Holder::Left(left)), None) if !left.was_before(among.now, LATE_TIME) => None,
-            // A relayed address of this process that is nobody's now, or ICMP about it.
-            (_, None) if self.named.contains_key(&among.incoming.peer) => {
-                only(among.naming()).map(Receiver::of)
-            }
-            (_, None) => only(among.permitting()).map(Receiver::of),
+    fn whose_outside(&mut self, among: &Among<'_>) -> Option<Receiver> {
+        let Among { now, incoming, .. } = *among;
+        let (peer, check) = (incoming.peer, Check::parse(incoming.payload));
+        let left = match self.by_peer.get_mut(&peer) {
+            None => None,
+            Some(hold) => match hold.by {
+                Holder::Slot(known) => return among.whose_held(known, hold, check),
+                Holder::Left(left) => Some(left),
+            },
+        };
+        if let Some(check) = check {
+            return among.named_by(check).map(Receiver::new);
         }
+        if left.is_some_and(|left| !left.was_before(now, LATE_TIME)) {
+            return None;
+        }
+        // A relayed address of this process that is nobody's now, or ICMP about it.
+        if self.named.contains_key(&peer) {
+            return only(among.naming()).map(Receiver::of);
+        }
+        only(among.permitting()).map(Receiver::of)
     }
 
     /// What the sender was known to send to decides, unless a check is for another one; where nothing is known of it, two
@@ -339,6 +414,35 @@ struct Among<'a> {
 }
 
 impl Among<'_> {
+    /// Whose a datagram is of a peer that `known` has.
+    fn whose_held(
+        &self,
+        known: u32,
+        hold: &mut Hold,
+        check: Option<Check<'_>>,
+    ) -> Option<Receiver> {
+        let Incoming { peer, payload, .. } = self.incoming;
+        let is_its = match check {
+            Some(check) => self.may_be_for(known, check),
+            // An answer to a check of its own may be the first that it hears, or that there is nobody.
+            None if payload.is_empty() || Message::parse(payload).is_some() => {
+                !hold.has_lapsed(self.now)
+            }
+            None => hold.is_heard(self.now),
+        };
+        if is_its {
+            if !payload.is_empty() {
+                hold.heard_at = Some(self.now.mono);
+            }
+            hold.is_checked |= check.is_some_and(|check| self.answers(known, check));
+            return Some(Receiver::of(known));
+        }
+        if holds(self.now, known, hold, peer, self.table) {
+            return None;
+        }
+        self.named_by(check?).map(Receiver::new)
+    }
+
     /// All who permit the peer's address.
     fn permitting(&self) -> impl Iterator<Item = u32> {
         let all = self.holders.iter().copied();
@@ -393,6 +497,12 @@ impl Among<'_> {
             .all(|other| agent(other) == agent(first))
             .then_some(first)
     }
+}
+
+/// Whether a peer is this one's still, and nobody else's.
+fn holds(now: Now, slot: u32, hold: &Hold, peer: PeerAddr, table: &Slab<Allocation>) -> bool {
+    let holder = table.get(slot as usize);
+    !hold.has_lapsed(now) && holder.is_some_and(|holder| holder.holds(now, peer))
 }
 
 fn only(mut slots: impl Iterator<Item = u32>) -> Option<u32> {
