@@ -171,6 +171,22 @@ async fn http_on_a_turn_port_is_closed_within_five_seconds() {
 }
 
 #[tokio::test]
+async fn a_request_that_comes_byte_by_byte_for_seconds_is_answered() {
+    let world = World::start();
+    let ask = async |over| {
+        let mut client = Client::new(&world, over).await;
+        let request = message(BINDING_REQUEST, Vec::new());
+        for byte in &request.raw {
+            client.send_unpadded(&[*byte]).await;
+            // How slow it is.
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        client.answer_to(&request).await;
+    };
+    tokio::join!(ask(Over::Tcp), ask(Over::Tls));
+}
+
+#[tokio::test]
 async fn half_a_close_is_a_close_after_the_last_answer() {
     let world = World::start();
     let mut client = Client::new(&world, Over::Tcp).await;
