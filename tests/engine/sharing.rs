@@ -269,6 +269,8 @@ fn whoever_has_had_no_answer_to_its_checks_hears_no_media_of_another() {
 #[test]
 fn where_an_agent_and_its_peer_speak_neither_a_check_nor_a_silence_short_of_that_ends_it() {
     let mut world = after_a_check_of_alices(true, 20);
+    // A media server with one port for all.
+    assert_eq!(world.bind_channel(BOB, 0x4000, PEER).code(), 508);
     for _ in 0..5 {
         assert_eq!(reaches(&mut world, PEER, b"media"), Ok(ALICE.address()));
         assert_eq!(
@@ -281,6 +283,27 @@ fn where_an_agent_and_its_peer_speak_neither_a_check_nor_a_silence_short_of_that
     world.advance(seconds(10));
     let lapsed = reaches(&mut world, PEER, &check("bob", "third"));
     assert_eq!(lapsed, Ok(BOB.address()));
+}
+
+#[test]
+fn media_from_where_a_check_for_another_one_came_are_nobodys_until_its_own_agent_hears_a_check_again()
+ {
+    for its_own in [check("alice", "peer"), answer_to_a_check()] {
+        let mut world = after_a_check_of_alices(true, 1);
+        let hears = |world: &mut World, payload: &[u8]| reaches(world, PEER, payload).ok();
+        assert_eq!(hears(&mut world, b"media"), Some(ALICE.address()));
+        // Of somebody else at that address.
+        assert_eq!(hears(&mut world, &check("nobody", "third")), None);
+        assert_eq!(hears(&mut world, b"media"), Some(ALICE.address()));
+        assert_eq!(hears(&mut world, &check("bob", "third")), None);
+        assert_eq!(hears(&mut world, b"media"), None);
+        assert_eq!(hears(&mut world, &its_own), Some(ALICE.address()));
+        assert_eq!(hears(&mut world, b"media"), Some(ALICE.address()));
+        // It turns out to be one that speaks with both.
+        assert_eq!(hears(&mut world, &check("bob", "third")), None);
+        assert_eq!(world.bind_channel(BOB, 0x4000, PEER).code(), 508);
+        assert_eq!(hears(&mut world, b"media"), Some(ALICE.address()));
+    }
 }
 
 #[test]

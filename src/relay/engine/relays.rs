@@ -264,7 +264,10 @@ impl Relays {
             self.addrs.covers(peer.0)
                 || crowd.is_none_or(|crowd| crowd.is_free(now, slot as u32, *peer, table))
         };
-        if !peers.iter().all(is_free) {
+        if let Some(taken) = peers.iter().find(|peer| !is_free(peer)) {
+            if let Some(crowd) = crowd_towards(&mut self.open, now, slot, *taken, table) {
+                crowd.want(*taken);
+            }
             return Err(Taken);
         }
         for peer in peers.iter().filter(|peer| peer.0.port() != 0) {
@@ -317,10 +320,7 @@ impl Relays {
             allocation.traces.add(peer);
         }
         for peer in forgotten {
-            if let Some((key, _)) = relay_towards(&self.open, now, slot, peer, table)
-                && let Some(Some(relay)) = self.open.get_mut(key.0 as usize)
-                && let Some(crowd) = &mut relay.crowd
-            {
+            if let Some(crowd) = crowd_towards(&mut self.open, now, slot, peer, table) {
                 crowd.unname(peer);
             }
         }
@@ -373,6 +373,18 @@ fn relay_towards<'r>(
     let half = table.get(slot)?.halves.of(now, Family::of(peer.0.ip()))?;
     let relay = open.get(half.relay.0 as usize)?.as_ref()?;
     Some((half.relay, relay))
+}
+
+/// What tells the allocations of that relay apart.
+fn crowd_towards<'r>(
+    open: &'r mut [Option<Relay>],
+    now: Now,
+    slot: usize,
+    peer: PeerAddr,
+    table: &Slab<Allocation>,
+) -> Option<&'r mut Crowd> {
+    let (key, _) = relay_towards(open, now, slot, peer, table)?;
+    open.get_mut(key.0 as usize)?.as_mut()?.crowd.as_deref_mut()
 }
 
 impl Relay {

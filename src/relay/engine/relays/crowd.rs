@@ -58,6 +58,10 @@ struct Hold {
     said_at: Instant,
     /// When anything last came from it.
     heard_at: Option<Instant>,
+    /// Whether others reach for it in vain: then it is one that speaks with many, and what it says to them says nothing.
+    is_wanted: bool,
+    /// Whether it has last said that it is another one's: a NAT may have given its address away.
+    is_disputed: bool,
 }
 
 impl Hold {
@@ -67,6 +71,8 @@ impl Hold {
             is_checked: claim != Claim::Named,
             said_at: now.mono,
             heard_at: (claim == Claim::Heard).then_some(now.mono),
+            is_wanted: false,
+            is_disputed: false,
         }
     }
 
@@ -87,9 +93,12 @@ impl Hold {
         self.is_checked && is_past(now, last)
     }
 
-    /// Whether media from it are its holder's: where they speak ICE, none come before a check or an answer to one.
+    /// Whether media from it are its holder's: where they speak ICE, none come before a check or an answer to one, nor
+    /// when a check was another one's and none of these has come since.
     fn is_heard(&self, now: Now) -> bool {
-        !self.is_checked || self.heard_at.is_some_and(|at| !is_past(now, at))
+        let is_disputed = self.is_disputed && !self.is_wanted;
+        let is_near = self.heard_at.is_some_and(|at| !is_past(now, at));
+        !self.is_checked || is_near && !is_disputed
     }
 }
 
@@ -213,6 +222,13 @@ impl Crowd {
         match hold.by {
             Holder::Slot(holder) => holder == slot || !holds(now, holder, hold, peer, table),
             Holder::Left(_) => true,
+        }
+    }
+
+    /// Another one would have had this peer, too.
+    pub(super) fn want(&mut self, peer: PeerAddr) {
+        if let Some(hold) = self.by_peer.get_mut(&peer) {
+            hold.is_wanted = true;
         }
     }
 
@@ -422,12 +438,11 @@ impl Among<'_> {
         check: Option<Check<'_>>,
     ) -> Option<Receiver> {
         let Incoming { peer, payload, .. } = self.incoming;
+        let is_stun = check.is_some() || Message::parse(payload).is_some();
         let is_its = match check {
             Some(check) => self.may_be_for(known, check),
             // An answer to a check of its own may be the first that it hears, or that there is nobody.
-            None if payload.is_empty() || Message::parse(payload).is_some() => {
-                !hold.has_lapsed(self.now)
-            }
+            None if is_stun || payload.is_empty() => !hold.has_lapsed(self.now),
             None => hold.is_heard(self.now),
         };
         if is_its {
@@ -435,12 +450,15 @@ impl Among<'_> {
                 hold.heard_at = Some(self.now.mono);
             }
             hold.is_checked |= check.is_some_and(|check| self.answers(known, check));
+            hold.is_disputed &= !is_stun;
             return Some(Receiver::of(known));
         }
+        let named = check.and_then(|check| self.named_by(check));
         if holds(self.now, known, hold, peer, self.table) {
+            hold.is_disputed |= named.is_some();
             return None;
         }
-        self.named_by(check?).map(Receiver::new)
+        named.map(Receiver::new)
     }
 
     /// All who permit the peer's address.
