@@ -212,6 +212,10 @@ impl Facts<'_> {
             "turn.realm has more than 20 bytes: whoever forges addresses can make the relay send more than 2.5 times what they send themselves.",
         );
         warn_if(
+            config.relay.engine.tokens.is_some(),
+            "turn.oauth_server is in every challenge: whoever forges addresses can make the relay send more than 2.5 times what they send themselves.",
+        );
+        warn_if(
             !production,
             "The development profile relays to private and loopback addresses; behind NAT, set turn.external_ip = \"public/private\".",
         );

@@ -21,6 +21,15 @@ fn r59_a_user_beyond_the_quota_gets_486_while_others_allocate() {
 }
 
 #[test]
+fn r56_a_family_that_is_off_is_said_before_the_quota() {
+    let mut world = World::limited_of_ipv4(per_user(1)).allocate(ALICE);
+    let v6 = raw(ATTR_REQUESTED_ADDRESS_FAMILY, &[2, 0, 0, 0]);
+    let (bob, alice) = (BOB.address(), (ALICE.user, ALICE.password));
+    let answer = world.ask_as(bob, alice, METHOD_ALLOCATE, &[&udp(), &v6]);
+    assert_eq!(answer.code(), 440);
+}
+
+#[test]
 fn r59_release_and_expiry_make_room_at_once() {
     let mut world = World::limited(per_user(1)).allocate(ALICE);
     assert_eq!(world.refresh(ALICE, 0).code(), 0);

@@ -189,6 +189,13 @@ impl World {
         Self::within(limits::Settings::default(), change)
     }
 
+    /// A server without IPv6.
+    pub(crate) fn limited_of_ipv4(limits: limits::Settings) -> Self {
+        let now = Now::read();
+        let relayed = RelayedAddrs::new([RELAYED.parse().unwrap()], &(49160..=49360));
+        Self::sharing(now, Limits::new(now, limits), Arc::new(relayed), |_| {})
+    }
+
     pub(crate) fn limited(limits: limits::Settings) -> Self {
         Self::within(limits, |_| {})
     }

@@ -73,6 +73,11 @@ impl Engine {
             return Ok(Some(self.made(client, allocation, buffer)));
         }
         let wanted = self.wanted(client, request)?;
+        // RFC 8656 §7.2 has this before the quota. A token says nothing of its family, and of two families one is enough.
+        let is_decided = wanted.additional.is_none() && !wanted.is_reserved();
+        if is_decided && !self.allocations.relays().serve(wanted.first.family) {
+            return Err(ErrorCode::AddressFamilyNotSupported);
+        }
         let lifetime = self.granted_lifetime(now, request, &owner)?;
         // A relayed connection does not outlive its control connection: nothing of it could move.
         let relays_datagrams = wanted.first.transport == RelayTransport::Udp;

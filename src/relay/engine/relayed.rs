@@ -7,7 +7,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::relay::engine::five_tuple::{RelayKey, RelayedAddr};
+use crate::relay::engine::five_tuple::{Family, RelayKey, RelayedAddr};
 
 /// For all workers of a process: written when a relay socket opens or closes, looked at for a datagram only where its
 /// peer has one of our addresses.
@@ -37,6 +37,11 @@ impl RelayedAddrs {
         Self {
             spans: ips.into_iter().map(span).collect(),
         }
+    }
+
+    /// Whether there are any of this family.
+    pub(super) fn serve(&self, family: Family) -> bool {
+        self.spans.iter().any(|span| Family::of(span.ip) == family)
     }
 
     /// Whether this may be one of them, be it somebody's now or not.

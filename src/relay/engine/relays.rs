@@ -168,6 +168,11 @@ impl Relays {
         true
     }
 
+    /// Whether there are relayed transport addresses of this family.
+    pub(super) fn serve(&self, family: Family) -> bool {
+        self.addrs.serve(family)
+    }
+
     /// How a peer is reached.
     pub(super) fn way_to(&self, peer: SocketAddr) -> Way {
         match self.addrs.owner(peer) {
