@@ -208,13 +208,8 @@ impl Allocations {
         let (relays, peer) = (&mut self.relays, incoming.peer);
         let receiver = relays.receiver(now, relay, incoming, &self.table)?;
         let slot = receiver.slot as usize;
-        match incoming.sender.filter(|_| receiver.is_new) {
-            Some(sender) => relays.pair(now, relay, receiver.slot, peer, sender.id),
-            None if receiver.is_new => {
-                // Where it has too many peers already, each check tells anew.
-                let _ = relays.claim(now, slot, &[peer], Claim::Heard, &mut self.table);
-            }
-            None => {}
+        if receiver.is_new {
+            self.meet(now, relay, slot, incoming);
         }
         let lives = |found: &&mut Allocation| found.halves.with(now, relay).is_some();
         let found = self.table.get_mut(slot).filter(lives);
@@ -223,6 +218,19 @@ impl Allocations {
             return Err(DropReason::NoPermission);
         }
         Ok(allocation)
+    }
+
+    /// Keeps in mind that whoever sent this is the allocation's from now on.
+    #[cold]
+    fn meet(&mut self, now: Now, relay: RelayKey, slot: usize, incoming: Incoming<'_>) {
+        let (relays, peer) = (&mut self.relays, incoming.peer);
+        match incoming.sender {
+            Some(sender) => relays.pair(now, relay, slot as u32, peer, sender.id),
+            None => {
+                // Where it has too many peers already, each check tells anew.
+                let _ = relays.claim(now, slot, &[peer], Claim::Heard, &mut self.table);
+            }
+        }
     }
 
     /// Keeps in mind what a datagram to this peer tells of its sender, where others may share its relayed address.

@@ -97,8 +97,8 @@ impl Hold {
     /// when a check was another one's and none of these has come since.
     fn is_heard(&self, now: Now) -> bool {
         let is_disputed = self.is_disputed && !self.is_wanted;
-        let is_near = self.heard_at.is_some_and(|at| !is_past(now, at));
-        !self.is_checked || is_near && !is_disputed
+        let is_near = || self.heard_at.is_some_and(|at| !is_past(now, at));
+        !self.is_checked || !is_disputed && is_near()
     }
 }
 
@@ -354,9 +354,9 @@ impl Crowd {
     /// The exact peer decides, unless a check says that it is, or has become, another one's; where nothing is known of it,
     /// the check decides, and for anything else there must be only one who permits its address.
     fn whose_outside(&mut self, among: &Among<'_>) -> Option<Receiver> {
-        let Among { now, incoming, .. } = *among;
-        let (peer, check) = (incoming.peer, Check::parse(incoming.payload));
-        let left = match self.by_peer.get_mut(&peer) {
+        let Incoming { peer, payload, .. } = &among.incoming;
+        let check = Check::parse(payload);
+        let left = match self.by_peer.get_mut(peer) {
             None => None,
             Some(hold) => match hold.by {
                 Holder::Slot(known) => return among.whose_held(known, hold, check),
@@ -366,11 +366,11 @@ impl Crowd {
         if let Some(check) = check {
             return among.named_by(check).map(Receiver::new);
         }
-        if left.is_some_and(|left| !left.was_before(now, LATE_TIME)) {
+        if left.is_some_and(|left| !left.was_before(among.now, LATE_TIME)) {
             return None;
         }
         // A relayed address of this process that is nobody's now, or ICMP about it.
-        if self.named.contains_key(&peer) {
+        if self.named.contains_key(peer) {
             return only(among.naming()).map(Receiver::of);
         }
         only(among.permitting()).map(Receiver::of)
@@ -437,7 +437,7 @@ impl Among<'_> {
         hold: &mut Hold,
         check: Option<Check<'_>>,
     ) -> Option<Receiver> {
-        let Incoming { peer, payload, .. } = self.incoming;
+        let payload = self.incoming.payload;
         let is_stun = check.is_some() || Message::parse(payload).is_some();
         let is_its = match check {
             Some(check) => self.may_be_for(known, check),
@@ -454,7 +454,7 @@ impl Among<'_> {
             return Some(Receiver::of(known));
         }
         let named = check.and_then(|check| self.named_by(check));
-        if holds(self.now, known, hold, peer, self.table) {
+        if holds(self.now, known, hold, self.incoming.peer, self.table) {
             hold.is_disputed |= named.is_some();
             return None;
         }
