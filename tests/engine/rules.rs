@@ -1,7 +1,5 @@
 //! What an operator decides anew while there are allocations.
 
-use setu::credentials;
-use setu::logging::Redacted;
 use setu::relay::engine::DropReason;
 use setu::relay::engine::Rules;
 use setu::relay::engine::limits::Settings;
@@ -85,51 +83,6 @@ fn strictness_and_software_change_with_the_rules() {
     assert_eq!(refreshed(&mut world), 0);
     world.apply(|rules| rules.strict_expiry = true);
     assert_eq!(refreshed(&mut world), 401);
-}
-
-#[test]
-fn whoever_is_removed_from_the_users_keeps_a_relay_to_its_end_but_gets_no_more_of_it() {
-    let users = |users: &[Client]| credentials::Settings {
-        realm: REALM.to_owned(),
-        secrets: vec![Redacted::new("new".to_owned())],
-        ttl: CREDENTIAL_TTL,
-        users: users
-            .iter()
-            .map(|client| {
-                (
-                    client.user.to_owned(),
-                    Redacted::new(client.password.to_owned()),
-                )
-            })
-            .collect(),
-    };
-    let mut world = World::with_allocation(ALICE).bind(ALICE, CHANNEL, PEER);
-    let from = BOB.address();
-    let (name, password) = world.issue("carol");
-    let carol = (name.as_str(), password.as_str());
-    let made = world.ask_as(from, carol, METHOD_ALLOCATE, &[&udp()]);
-    assert_eq!(made.code(), 0);
-    world.credentials.apply(users(&[BOB]));
-    let alice = (ALICE.user, ALICE.password);
-    for method in [METHOD_REFRESH, METHOD_CREATE_PERMISSION] {
-        let answer = world.ask_as(ALICE.address(), alice, method, &[&at(PEER)]);
-        assert_eq!(answer.code(), 401, "{method:?}");
-        // A call goes on with the credential that it began with.
-        let answer = world.ask_as(from, carol, method, &[&at(PEER)]);
-        assert_eq!(answer.code(), 0, "{method:?}");
-    }
-    assert!(matches!(
-        world.send_channel(ALICE, CHANNEL, b"x"),
-        Did::ToPeer(..)
-    ));
-    let changed = Client {
-        password: "changed",
-        ..ALICE
-    };
-    world.credentials.apply(users(&[changed, BOB]));
-    let answer = world.ask_as(ALICE.address(), alice, METHOD_REFRESH, &[]);
-    assert_eq!(answer.code(), 401);
-    assert_eq!(world.refresh(changed, 600).code(), 0);
 }
 
 #[test]

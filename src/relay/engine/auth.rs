@@ -256,11 +256,10 @@ impl Identity {
         }
     }
 
-    /// The credential as it was proven, where it may outlive what it was proven by: a user who was removed since, or has
-    /// another password, is to prove it anew.
+    /// The credential as it was proven.
     fn kept_for(&self, username: &str) -> Option<&Arc<Credential>> {
         let credential = self.credential.as_ref();
-        credential.filter(|kept| *kept.username == *username && kept.expires_at.is_some())
+        credential.filter(|kept| *kept.username == *username)
     }
 }
 
