@@ -36,7 +36,7 @@ pub(super) struct Allocation {
     pub(super) is_tcp: bool,
     /// What it can be moved with.
     pub(super) ticket: Option<Vec<u8>>,
-    /// The station that it moves to, until data comes from there.
+    /// The station that it moves to, until data or a proven request comes from there.
     pub(super) next: Option<usize>,
 }
 
@@ -105,17 +105,15 @@ impl Model {
         }
     }
 
-    /// The allocation, or the code of the refusal.
+    /// The allocation, or the code of the refusal. One that was moving here has arrived.
     pub(super) fn owned(&mut self, station: usize, user: usize) -> Result<&mut Allocation, u16> {
-        let key = self.key_at(station);
         self.proven(user, self.at(station))?;
-        let allocation = key.and_then(|key| self.allocations.get_mut(&key));
-        let allocation = allocation.ok_or(437_u16)?;
-        if allocation.user == user {
-            Ok(allocation)
-        } else {
-            Err(441)
+        let allocation = self.at(station).ok_or(437_u16)?;
+        if allocation.user != user {
+            return Err(441);
         }
+        self.arrive(station);
+        self.allocations.get_mut(&station).ok_or(437)
     }
 
     pub(super) fn refresh(
@@ -172,15 +170,17 @@ impl Model {
 
     /// Data comes from this station: what was moving here has arrived.
     pub(super) fn sender(&mut self, station: usize) -> Option<&Allocation> {
-        let key = self.key_at(station)?;
-        let mut allocation = self.allocations.remove(&key)?;
-        if allocation.next == Some(station) {
+        self.arrive(station);
+        self.at(station)
+    }
+
+    fn arrive(&mut self, station: usize) {
+        if let Some(key) = self.key_at(station).filter(|key| *key != station)
+            && let Some(mut allocation) = self.allocations.remove(&key)
+        {
             allocation.next = None;
             self.allocations.insert(station, allocation);
-        } else {
-            self.allocations.insert(key, allocation);
         }
-        self.at(station)
     }
 
     pub(super) fn close(&mut self, station: usize) {
@@ -239,7 +239,10 @@ impl Model {
         if allocation.is_tcp {
             return Err(403);
         }
-        if number > 0x4FFF {
+        let taken = |(other, (bound, _)): (&u16, &(SocketAddr, u64))| {
+            (*other == number) != (*bound == peer)
+        };
+        if number > 0x4FFF || allocation.channels.iter().any(taken) {
             return Err(400);
         }
         if !allocation.reaches(peer) {
@@ -247,12 +250,6 @@ impl Model {
         }
         if is_forbidden(peer) {
             return Err(403);
-        }
-        let taken = |(other, (bound, _)): (&u16, &(SocketAddr, u64))| {
-            (*other == number) != (*bound == peer)
-        };
-        if allocation.channels.iter().any(taken) {
-            return Err(400);
         }
         allocation.channels.insert(number, (peer, now + 600));
         allocation.permissions.insert(peer.ip(), now + 300);
