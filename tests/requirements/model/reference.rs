@@ -70,6 +70,9 @@ impl Model {
             allocation.halves.retain(|_, (_, end)| now < *end);
             allocation.permissions.retain(|_, end| now < *end);
             allocation.channels.retain(|_, (_, end)| now < *end);
+            let halves = &allocation.halves;
+            let channels = &mut allocation.channels;
+            channels.retain(|_, (peer, _)| halves.contains_key(&family_of(*peer)));
         }
         self.allocations
             .retain(|_, allocation| !allocation.halves.is_empty());
