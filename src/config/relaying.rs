@@ -66,12 +66,6 @@ pub(super) fn relay(
             .iter()
             .map(|own| (own.public, relay_ports.clone()))
             .collect(),
-        relays_behind: external
-            .addresses
-            .iter()
-            .filter(|own| own.public != own.local)
-            .map(|own| (own.local, relay_ports.clone()))
-            .collect(),
         translated: external
             .addresses
             .iter()

@@ -23,10 +23,8 @@ pub struct PeerPolicy {
     pub deny: Vec<IpNet>,
     /// This server's own relayed addresses, as clients see them: two clients of one server are each other's peers.
     pub relayed: Vec<(IpAddr, RangeInclusive<u16>)>,
-    /// Where its relay sockets really are, where clients are told other addresses. An unspecified address means every one
-    /// of this machine, loopback included.
-    pub relays_behind: Vec<(IpAddr, RangeInclusive<u16>)>,
-    /// Which public address leads to which one of this machine's, where they differ; an unspecified one means any.
+    /// Which public address, as clients see it, leads to which one of this machine's, where they differ. An unspecified
+    /// one means every one of this machine, loopback included.
     pub translated: Vec<(IpAddr, IpAddr)>,
     /// All addresses of this machine.
     pub own_addresses: Vec<IpAddr>,
@@ -162,9 +160,14 @@ impl PeerPolicy {
         self.relayed.iter().any(|(own, _)| canonical(*own) == peer)
     }
 
+    /// Whether one of its relay sockets is really there, where clients are told another address.
     fn relays_behind(&self, peer: IpAddr, port: u16) -> bool {
-        let mut sockets = self.relays_behind.iter();
-        sockets.any(|(own, ports)| self.is_at(*own, peer) && ports.contains(&port))
+        let relays_at = |public: &IpAddr| {
+            let mut relayed = self.relayed.iter();
+            relayed.any(|(own, ports)| own == public && ports.contains(&port))
+        };
+        let mut translated = self.translated.iter();
+        translated.any(|(public, local)| self.is_at(*local, peer) && relays_at(public))
     }
 
     fn is_own(&self, peer: IpAddr) -> bool {

@@ -3,7 +3,7 @@
 //! An allocation has a relayed transport address of its own while there are free ones, and shares one when there are
 //! none. What comes to a shared one is told apart by the exact peer; a connectivity check also by whom it says it is for;
 //! and anything else by its peer's IP address, where only one allocation permits that. A wrong delivery is worse than
-//! none: what can't be told apart is dropped, and no two allocations name the same peer outside this process.
+//! none: what can't be told apart is dropped, and no two allocations have the same peer outside this process at a time.
 
 mod crowd;
 

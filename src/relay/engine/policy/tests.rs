@@ -67,7 +67,7 @@ fn relay_sockets_are_reached_by_the_address_that_clients_are_told_only() {
     let policy = |behind: &str| PeerPolicy {
         allow_private_and_loopback: true,
         relayed: vec![("203.0.113.1".parse().unwrap(), 49160..=49200)],
-        relays_behind: vec![(behind.parse().unwrap(), 49160..=49200)],
+        translated: vec![("203.0.113.1".parse().unwrap(), behind.parse().unwrap())],
         own_addresses: vec!["10.0.0.7".parse().unwrap()],
         ..PeerPolicy::default()
     };

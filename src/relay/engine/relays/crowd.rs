@@ -1,8 +1,9 @@
 //! Several allocations on one relay socket: which of them a datagram is for. Where one is alone all is for it, and what is
 //! heard then tells whom it belongs to once others come.
 //!
-//! A peer outside is known by its address: it is one allocation's, and nobody else may name it. A client of this process
-//! is known for what it is, whatever address it shares: so many may name that, and each of them hears from its own.
+//! A peer outside is known by its address: it is one allocation's, and nobody else may name it, as long as the two speak
+//! with each other. A client of this process is known for what it is, whatever address it shares: so many may name that,
+//! and each of them hears from its own.
 
 use std::{
     collections::VecDeque,
@@ -90,20 +91,23 @@ impl Hold {
         let last = self
             .heard_at
             .map_or(self.said_at, |at| at.max(self.said_at));
-        self.is_checked && is_past(now, last)
+        self.is_checked && is_past(now, last, CONSENT_TIME)
     }
 
     /// Whether media from it are its holder's: where they speak ICE, none come before a check or an answer to one, nor
     /// when a check was another one's and none of these has come since.
     fn is_heard(&self, now: Now) -> bool {
         let is_disputed = self.is_disputed && !self.is_wanted;
-        let is_near = || self.heard_at.is_some_and(|at| !is_past(now, at));
+        let is_near = || {
+            self.heard_at
+                .is_some_and(|at| !is_past(now, at, CONSENT_TIME))
+        };
         !self.is_checked || !is_disputed && is_near()
     }
 }
 
-fn is_past(now: Now, at: Instant) -> bool {
-    now.mono.saturating_duration_since(at) >= CONSENT_TIME
+fn is_past(now: Now, at: Instant, time: Duration) -> bool {
+    now.mono.saturating_duration_since(at) >= time
 }
 
 /// Whose a peer is.
@@ -123,7 +127,7 @@ struct Departure {
 
 impl Departure {
     fn was_before(&self, now: Now, time: Duration) -> bool {
-        now.mono.saturating_duration_since(self.at) >= time
+        is_past(now, self.at, time)
     }
 }
 
