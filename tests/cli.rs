@@ -76,6 +76,20 @@ fn the_summary_tells_who_may_join() {
 }
 
 #[test]
+fn what_makes_a_challenge_long_is_warned_about() {
+    let oauth = [
+        ("SETU_TURN__OAUTH_SERVER", "turn.example.org"),
+        ("SETU_TURN__OAUTH_KEYS", "as:MDEyMzQ1Njc4OWFiY2RlZg=="),
+    ];
+    let long = [("SETU_TURN__REALM", "a-realm-of-24-bytes.test")];
+    for (settings, is_long) in [(&oauth[..], true), (&long, true), (&[], false)] {
+        let setu = Setu::start(settings);
+        let says = setu.summary.contains("more than 2.5 times");
+        assert_eq!(says, is_long, "{}", setu.summary);
+    }
+}
+
+#[test]
 fn the_summary_counts_the_relayed_ports() {
     let setu = Setu::start(&[("SETU_TURN__RELAY_PORTS", "50000-50009")]);
     assert!(
