@@ -17,7 +17,7 @@ use setu::clock::Now;
 use crate::case::{Case, Direction};
 use crate::cores::Cores;
 use crate::process::{Folder, Process, START_POLL, START_WITHIN, setu_binary};
-use crate::turn_client::TurnClient;
+use crate::turn_client::{REALM, TurnClient, USER};
 use crate::wire::Transport;
 
 /// Who is measured.
@@ -40,10 +40,6 @@ impl fmt::Display for Contestant {
         })
     }
 }
-
-/// The credential that every TURN server here knows.
-pub(crate) const USER: (&str, &str) = ("turnuser", "turnpass");
-pub(crate) const REALM: &str = "bench.example.org";
 
 impl Contestant {
     pub(crate) fn is_installed(self) -> bool {

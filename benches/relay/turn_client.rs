@@ -16,8 +16,11 @@ use turn::proto::{
     relayaddr::RelayedAddress, reqtrans::RequestedTransport,
 };
 
-use crate::contestant::{REALM, USER};
 use crate::wire::{Transport, Wire};
+
+/// The credential that every server here knows.
+pub(crate) const USER: (&str, &str) = ("turnuser", "turnpass");
+pub(crate) const REALM: &str = "bench.example.org";
 
 /// The channel that every client binds.
 pub(crate) const CHANNEL: u16 = 0x4000;

@@ -1,6 +1,6 @@
 //! The servers: how each is started, and what it takes of the machine.
 
-use std::{env, fmt, fs, net::SocketAddr, path::Path, process::Command, thread};
+use std::{env, fmt, fs, net::SocketAddr, path::Path, process::Command, thread, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
@@ -8,7 +8,6 @@ use setu::clock::Now;
 
 use crate::cores::Cores;
 use crate::process::{Folder, Process, START_POLL, START_WITHIN, setu_binary};
-use crate::report::Spent;
 
 /// Who is measured.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -56,6 +55,14 @@ impl Contestant {
 pub(crate) struct Running {
     process: Process,
     pub(crate) address: SocketAddr,
+}
+
+/// What doing something so often took.
+pub(crate) struct Spent {
+    pub(crate) count: usize,
+    pub(crate) wall: Duration,
+    /// Of the server alone.
+    pub(crate) cpu: Duration,
 }
 
 impl Running {

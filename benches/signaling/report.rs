@@ -2,16 +2,8 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use crate::contestant::Contestant;
+use crate::contestant::{Contestant, Spent};
 use crate::process::median;
-
-/// What doing something so often took.
-pub(crate) struct Spent {
-    pub(crate) count: usize,
-    pub(crate) wall: Duration,
-    /// Of the server alone.
-    pub(crate) cpu: Duration,
-}
 
 impl Spent {
     fn per_second(&self) -> f64 {

@@ -4,7 +4,6 @@
 
 use std::{io, net::SocketAddr, ops::RangeInclusive, process::Command};
 
-use super::reach::protocol;
 use super::report::Finding;
 use super::sockets::Protocol;
 use super::stage::Stage;
@@ -82,7 +81,7 @@ pub(super) fn judge(config: &Config, host: &Host, stage: &Stage, firewall: &Fire
     }
     let external: Vec<_> = config.external_ips().collect();
     for (key, over) in LISTENERS {
-        let protocol = protocol(over);
+        let protocol = Protocol::of(over);
         for addr in stage
             .listeners(over)
             .iter()

@@ -131,7 +131,7 @@ fn judge_one(config: &Config, over: Transport, probes: &[&Probe], firewall: &Fir
         let found = format!(
             "{addr} can't be tried from here ({reason}): the router does not lead this machine back to itself"
         );
-        let port = format!("{}/{}", addr.port(), protocol(over).name());
+        let port = format!("{}/{}", addr.port(), Protocol::of(over).name());
         return Finding::note(check, found).with_fix(format!(
             "forward {port} of {} to this machine, and try from elsewhere",
             addr.ip()
@@ -153,7 +153,7 @@ fn judge_one(config: &Config, over: Transport, probes: &[&Probe], firewall: &Fir
 fn unanswered(check: &'static str, name: &str, probe: &Probe, firewall: &Firewall) -> Finding {
     let addr = probe.addr;
     let reason = probe.answer.as_ref().err().map_or("", String::as_str);
-    let protocol = protocol(probe.over);
+    let protocol = Protocol::of(probe.over);
     let (cause, fix) = match firewall.closes(&Packet::to(protocol, addr)) {
         Some(closed) => (
             format!(
@@ -182,12 +182,5 @@ fn names(over: Transport) -> (&'static str, &'static str, &'static str) {
         Transport::Tcp => ("reach.tcp", "turn.listen_tcp", "TCP"),
         Transport::Tls => ("reach.tls", "turn.listen_tls", "TLS"),
         Transport::Dtls => ("reach.dtls", "turn.listen_dtls", "DTLS"),
-    }
-}
-
-pub(super) fn protocol(over: Transport) -> Protocol {
-    match over {
-        Transport::Udp | Transport::Dtls => Protocol::Udp,
-        Transport::Tcp | Transport::Tls => Protocol::Tcp,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::reach::{Probe, TRANSPORTS, protocol};
+use super::reach::{Probe, TRANSPORTS};
 use super::report::Finding;
 use super::sockets::Protocol;
 use super::stage::{Source, Stage};
@@ -185,7 +185,7 @@ fn failed(
             format!(
                 "let {}/{} in: nft list ruleset shows the firewall",
                 server.port(),
-                protocol(over).name()
+                Protocol::of(over).name()
             ),
         ),
         (Step::Connect | Step::Allocate | Step::Permit, _) => Finding::failure(
@@ -217,7 +217,7 @@ fn names(over: Transport) -> (&'static str, &'static str) {
 }
 
 fn blocked(over: Transport) -> &'static str {
-    match protocol(over) {
+    match Protocol::of(over) {
         Protocol::Udp => "UDP",
         Protocol::Tcp => "TCP",
     }

@@ -6,6 +6,8 @@ use std::{
     path::Path,
 };
 
+use crate::relay::engine::five_tuple::Transport;
+
 /// What a port is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
@@ -32,6 +34,14 @@ struct Entry {
 }
 
 impl Protocol {
+    /// What carries a transport.
+    pub(super) fn of(transport: Transport) -> Self {
+        match transport {
+            Transport::Udp | Transport::Dtls => Self::Udp,
+            Transport::Tcp | Transport::Tls => Self::Tcp,
+        }
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Udp => "udp",

@@ -11,9 +11,9 @@ use crate::signaling::candidates::Kinds;
 use crate::signaling::nodes::NodeView;
 use crate::signaling::view::{ParticipantView, SessionView};
 
-use super::frame::{Frame, Opened, Relaying};
+use super::frame::{Frame, Opened};
 use super::history::Point;
-use super::rates::Rate;
+use super::rates::{Rate, Relaying};
 use super::wanted::Wanted;
 
 /// One message.

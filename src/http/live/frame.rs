@@ -5,13 +5,13 @@ use std::{collections::HashMap, sync::Arc};
 use crate::clock::Now;
 use crate::ident::{SessionId, UserId};
 use crate::relay::Snapshot;
-use crate::relay::engine::{AllocationView, SomeAllocations, Usage};
+use crate::relay::engine::{AllocationView, SomeAllocations};
 use crate::signaling::nodes::NodeView;
 use crate::signaling::traffic::Figures;
 use crate::signaling::view::SessionView;
 
 use super::history::Point;
-use super::rates::Rate;
+use super::rates::Relaying;
 
 /// Everything that any of those who watch wants to see.
 pub(super) struct Frame {
@@ -46,12 +46,4 @@ pub(super) struct Opened {
     pub(super) figures: Figures,
     /// On this node.
     pub(super) allocations: Vec<AllocationView>,
-}
-
-/// What somebody, or one allocation, relays.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Relaying {
-    pub(super) usage: Usage,
-    /// Both ways together; `None` until it has been seen twice.
-    pub(super) rate: Option<Rate>,
 }

@@ -9,7 +9,7 @@ use crate::relay::{Relay, Snapshot};
 use crate::signaling::Signaling;
 use crate::signaling::view::SessionView;
 
-use super::frame::{Frame, Opened, Relaying};
+use super::frame::{Frame, Opened};
 use super::history::{History, Point};
 use super::rates::{Meters, Rate, SHORTEST, per_second};
 use super::wanted::Wanted;
@@ -172,20 +172,6 @@ fn dropped(relay: &Snapshot) -> u64 {
     let reasons = DropReason::ALL.into_iter();
     let silent: u64 = reasons.map(|reason| relay.engine.dropped(reason)).sum();
     silent + relay.unsent.to_peers + relay.unsent.to_clients
-}
-
-impl Relaying {
-    /// Of several together; a rate where any has one.
-    pub(super) fn add(&mut self, more: &Self) {
-        self.usage += more.usage;
-        self.rate = match (self.rate, more.rate) {
-            (Some(one), Some(other)) => Some(Rate {
-                packets_per_second: one.packets_per_second + other.packets_per_second,
-                bits_per_second: one.bits_per_second + other.bits_per_second,
-            }),
-            (one, other) => one.or(other),
-        };
-    }
 }
 
 /// Allocations in a list.

@@ -10,8 +10,6 @@ use serde::Serialize;
 
 use crate::relay::engine::{Traffic, Usage};
 
-use super::frame::Relaying;
-
 /// What is relayed in a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -26,6 +24,28 @@ impl Rate {
             packets_per_second: per_second(earlier.packets, later.packets, passed),
             bits_per_second: per_second(earlier.bytes, later.bytes, passed).saturating_mul(8),
         }
+    }
+}
+
+/// What somebody, or one allocation, relays.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Relaying {
+    pub(super) usage: Usage,
+    /// Both ways together; `None` until it has been seen twice.
+    pub(super) rate: Option<Rate>,
+}
+
+impl Relaying {
+    /// Of several together; a rate where any has one.
+    pub(super) fn add(&mut self, more: &Self) {
+        self.usage += more.usage;
+        self.rate = match (self.rate, more.rate) {
+            (Some(one), Some(other)) => Some(Rate {
+                packets_per_second: one.packets_per_second + other.packets_per_second,
+                bits_per_second: one.bits_per_second + other.bits_per_second,
+            }),
+            (one, other) => one.or(other),
+        };
     }
 }
 
