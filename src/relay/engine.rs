@@ -20,6 +20,7 @@ use crate::relay::wire::request::Request;
 use crate::relay::wire::send::SendIndication;
 
 pub mod allocate;
+mod allocation;
 mod allocations;
 pub mod alternate;
 mod auth;
@@ -70,7 +71,8 @@ pub use usage::Usage;
 pub use view::{AllocationId, AllocationView, SomeAllocations};
 
 use allocate::Pending;
-use allocations::{Allocation, Allocations};
+use allocation::Allocation;
+use allocations::Allocations;
 use alternate::Alternate;
 use auth::Authenticator;
 use discovery::Square;

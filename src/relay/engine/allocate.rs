@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, time::Duration};
 use crate::clock::Now;
 use crate::logging::Redacted;
 use crate::relay::engine::Engine;
-use crate::relay::engine::allocations::Allocation;
+use crate::relay::engine::allocation::Allocation;
 use crate::relay::engine::auth::Identity;
 use crate::relay::engine::counters::Traffic;
 use crate::relay::engine::five_tuple::{Family, FiveTuple};

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::clock::Now;
-use crate::relay::engine::allocations::Allocation;
+use crate::relay::engine::allocation::Allocation;
 use crate::relay::engine::counters::Snapshot;
 use crate::relay::engine::five_tuple::{Family, PeerAddr};
 use crate::relay::engine::peers::Peers;

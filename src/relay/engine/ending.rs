@@ -1,7 +1,7 @@
 //! How allocations end, and the one line that tells of each one's life.
 
 use crate::clock::Now;
-use crate::relay::engine::allocations::Allocation;
+use crate::relay::engine::allocation::Allocation;
 
 /// Why an allocation is no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

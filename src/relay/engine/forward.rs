@@ -3,7 +3,7 @@
 
 use crate::clock::Now;
 use crate::relay::engine::Engine;
-use crate::relay::engine::allocations::Allocation;
+use crate::relay::engine::allocation::Allocation;
 use crate::relay::engine::counters::DropReason;
 use crate::relay::engine::five_tuple::{Family, FiveTuple, PeerAddr, RelayKey, RelayedAddr};
 use crate::relay::engine::limits::Limits;

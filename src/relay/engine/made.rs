@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::relay::engine::Engine;
-use crate::relay::engine::allocations::Allocation;
+use crate::relay::engine::allocation::Allocation;
 use crate::relay::engine::five_tuple::{Family, FiveTuple};
 use crate::relay::engine::halves::{Half, Halves};
 use crate::relay::engine::outcome::{OpenedRelay, ReservationToken};

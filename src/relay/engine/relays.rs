@@ -16,7 +16,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::clock::Now;
-use crate::relay::engine::allocations::Allocation;
+use crate::relay::engine::allocation::Allocation;
 use crate::relay::engine::counters::DropReason;
 use crate::relay::engine::five_tuple::{Family, PeerAddr, RelayKey, RelayedAddr};
 use crate::relay::engine::halves::Half;

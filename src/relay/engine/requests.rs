@@ -2,7 +2,8 @@
 
 use crate::clock::Now;
 use crate::logging::Redacted;
-use crate::relay::engine::allocations::{Allocation, Allocations};
+use crate::relay::engine::allocation::Allocation;
+use crate::relay::engine::allocations::Allocations;
 use crate::relay::engine::auth::Identity;
 use crate::relay::engine::five_tuple::{FiveTuple, PeerAddr, Transport};
 use crate::relay::engine::outcome::Effect;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ident::UserId;
 use crate::relay::engine::Engine;
-use crate::relay::engine::allocations::Allocation;
+use crate::relay::engine::allocation::Allocation;
 use crate::relay::engine::counters::Traffic;
 
 /// How many users' totals are kept after their allocations ended.

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use crate::clock::Now;
 use crate::ident::UserId;
 use crate::relay::engine::Engine;
-use crate::relay::engine::allocations::Allocation;
+use crate::relay::engine::allocation::Allocation;
 use crate::relay::engine::counters::Traffic;
 use crate::relay::engine::ending::Ending;
 use crate::relay::engine::five_tuple::FiveTuple;

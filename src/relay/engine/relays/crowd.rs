@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use crate::clock::Now;
-use crate::relay::engine::allocations::Allocation;
+use crate::relay::engine::allocation::Allocation;
 use crate::relay::engine::counters::DropReason;
 use crate::relay::engine::five_tuple::PeerAddr;
 use crate::relay::engine::outcome::Sender;
