@@ -334,6 +334,168 @@ fn what_an_agent_heard_while_it_was_alone_is_heard_when_others_come() {
 }
 
 #[test]
+fn what_comes_on_for_who_had_a_peer_before_is_nobodys_until_the_new_one_hears_stun() {
+    // The one before has left, or has not spoken with it for long; the new one first names the peer, then checks it.
+    for has_left in [true, false] {
+        let mut world = after_a_check_of_alices(true, if has_left { 1 } else { 31 });
+        if has_left {
+            world.refresh(ALICE, 0);
+        }
+        assert_eq!(permits(&mut world, BOB, &[PEER]), 0);
+        for speaks in [false, true] {
+            if speaks {
+                world.send_data(BOB, PEER, &check("peer", "bob"));
+            }
+            let late = reaches(&mut world, PEER, b"for alice");
+            assert_eq!(late, Err(DropReason::Ambiguous), "{has_left}");
+        }
+        for payload in [&answer_to_a_check()[..], b"media"] {
+            assert_eq!(reaches(&mut world, PEER, payload), Ok(BOB.address()));
+        }
+    }
+}
+
+#[test]
+fn who_speaks_no_ice_hears_a_peer_of_somebody_before_when_that_ones_time_is_over() {
+    let mut world = after_a_check_of_alices(true, 1);
+    world.refresh(ALICE, 0);
+    assert_eq!(permits(&mut world, BOB, &[PEER]), 0);
+    for (silent_seconds, expected) in [(29, None), (1, Some(BOB.address()))] {
+        world.advance(seconds(silent_seconds));
+        assert_eq!(reaches(&mut world, PEER, b"media").ok(), expected);
+    }
+}
+
+#[test]
+fn what_an_agent_heard_before_its_first_check_is_no_answer() {
+    let mut world = shared().permit(ALICE, PEER).permit(BOB, SAME_IP);
+    assert_eq!(reaches(&mut world, PEER, b"early"), Ok(ALICE.address()));
+    world.send_data(ALICE, PEER, &check("peer", "alice"));
+    let unanswered = reaches(&mut world, PEER, b"media");
+    assert_eq!(unanswered, Err(DropReason::Ambiguous));
+}
+
+#[test]
+fn a_channel_is_no_way_to_a_peer_that_is_another_ones_by_now() {
+    let mut world = shared().bind(ALICE, 0x4000, PEER).permit(BOB, SAME_IP);
+    let says = |world: &mut World, payload: &[u8]| world.send_channel(ALICE, 0x4000, payload);
+    says(&mut world, &check("peer", "alice"));
+    world.advance(seconds(30));
+    assert_eq!(permits(&mut world, BOB, &[PEER]), 0);
+    for payload in [&check("peer", "alice")[..], &answer_to_a_check(), b"media"] {
+        assert_eq!(says(&mut world, payload).dropped(), DropReason::PeerTaken);
+    }
+    // That one leaves.
+    world.refresh(BOB, 0);
+    assert!(matches!(says(&mut world, b"media"), Did::ToPeer(..)));
+}
+
+#[test]
+fn media_are_spoken_whichever_way_they_go() {
+    for is_channel in [true, false] {
+        let mut world = shared().bind(ALICE, 0x4000, PEER).permit(BOB, SAME_IP);
+        world.send_data(ALICE, PEER, &check("peer", "alice"));
+        let heard = reaches(&mut world, PEER, &answer_to_a_check());
+        assert_eq!(heard, Ok(ALICE.address()));
+        for _ in 0..3 {
+            world.advance(seconds(20));
+            match is_channel {
+                true => world.send_channel(ALICE, 0x4000, b"media"),
+                false => world.send_data(ALICE, PEER, b"media"),
+            };
+        }
+        assert_eq!(world.bind_channel(BOB, 0x4000, PEER).code(), 508);
+        assert_eq!(reaches(&mut world, PEER, b"report"), Ok(ALICE.address()));
+    }
+}
+
+#[test]
+fn a_peer_that_was_silent_for_long_is_its_agents_again_where_nobody_else_wants_it() {
+    // A keepalive, or an answer; a check of its own is a matter of names.
+    for stun in [keepalive(), answer_to_a_check()] {
+        let mut world = after_a_check_of_alices(true, 100);
+        let silent = reaches(&mut world, PEER, b"media");
+        assert_eq!(silent, Err(DropReason::Ambiguous));
+        for payload in [&stun[..], b"media"] {
+            assert_eq!(reaches(&mut world, PEER, payload), Ok(ALICE.address()));
+        }
+    }
+    // The only one who permits its address needs nothing of the kind.
+    let mut world = after_a_check_of_alices(true, 100);
+    world.refresh(BOB, 0);
+    assert_eq!(reaches(&mut world, PEER, b"media"), Ok(ALICE.address()));
+}
+
+#[test]
+fn checks_that_a_dead_client_does_not_answer_keep_no_peer_for_it() {
+    let mut world = after_a_check_of_alices(true, 0);
+    for _ in 0..4 {
+        world.advance(seconds(10));
+        let _ = reaches(&mut world, PEER, &check("alice", "peer"));
+    }
+    assert_eq!(world.bind_channel(BOB, 0x4000, PEER).code(), 0);
+}
+
+#[test]
+fn permissions_are_refreshed_beside_one_for_a_peer_that_is_another_ones_by_now() {
+    let mut world = shared()
+        .permit(ALICE, PEER)
+        .permit(ALICE, ELSEWHERE)
+        .permit(BOB, SAME_IP);
+    world.send_data(ALICE, PEER, &check("peer", "alice"));
+    world.advance(seconds(30));
+    assert_eq!(permits(&mut world, BOB, &[PEER]), 0);
+    // Never named before: as ever.
+    let others = "203.0.113.9:7002";
+    assert_eq!(permits(&mut world, BOB, &[others]), 0);
+    assert_eq!(permits(&mut world, ALICE, &[others]), 508);
+    assert_eq!(permits(&mut world, ALICE, &[ELSEWHERE, PEER]), 0);
+    world.advance(seconds(290));
+    assert_eq!(reaches(&mut world, ELSEWHERE, b"x"), Ok(ALICE.address()));
+    let taken = world.send_data(ALICE, PEER, b"x").dropped();
+    assert_eq!(taken, DropReason::PeerTaken);
+}
+
+#[test]
+fn two_on_one_address_who_alone_named_it_belong_together() {
+    let mut world = with_ports(1);
+    let mut crowd = Crowd::join(&mut world, 2);
+    // Nobody has named the first one yet: what it says is not its own either.
+    call(&mut world, &crowd.members, &[(0, 1)]);
+    let early = hears(&mut world, &crowd.members[0], b"media");
+    assert!(early.is_err(), "{early:?}");
+    call(&mut world, &crowd.members, &[(1, 0)]);
+    for (from, to) in [(0, 1), (1, 0)] {
+        let heard = hears(&mut world, &crowd.members[from], b"media");
+        assert_eq!(heard, Ok(crowd.members[to].address));
+    }
+    crowd.add(&mut world);
+    call(&mut world, &crowd.members, &[(2, 0)]);
+    for from in 0..3 {
+        let heard = hears(&mut world, &crowd.members[from], b"media");
+        assert_eq!(heard, Err(DropReason::Ambiguous));
+    }
+}
+
+#[test]
+fn whoever_is_checked_instead_of_one_who_has_left_hears_no_media_that_may_be_for_that_one() {
+    let (mut world, members) = two_calls();
+    let [a, b, _, d] = &members;
+    for from in [b, d] {
+        let _ = hears(&mut world, from, &check("nobody", &from.ours()));
+    }
+    let checks = |world: &mut World, to: &Member| hears(world, a, &check(&to.ours(), &a.ours()));
+    assert_eq!(checks(&mut world, b), Ok(b.address));
+    assert_eq!(hears(&mut world, a, b"media"), Ok(b.address));
+    b.ask(&mut world, METHOD_REFRESH, &[&lifetime(0)]);
+    assert_eq!(checks(&mut world, d), Ok(d.address));
+    let late = hears(&mut world, a, b"for b");
+    assert_eq!(late, Err(DropReason::Ambiguous));
+    world.advance(seconds(30));
+    assert_eq!(hears(&mut world, a, b"media"), Ok(d.address));
+}
+
+#[test]
 fn icmp_about_an_unanswered_check_is_for_who_sent_it() {
     let mut world = after_a_check_of_alices(false, 1);
     let icmp = Icmp::new(PEER.parse::<SocketAddr>().unwrap().ip(), 3, 3, 0).unwrap();
@@ -342,12 +504,18 @@ fn icmp_about_an_unanswered_check_is_for_who_sent_it() {
 }
 
 fn answer_to_a_check() -> Vec<u8> {
+    bare(BINDING_SUCCESS)
+}
+
+/// ([RFC 8445 §11](https://www.rfc-editor.org/rfc/rfc8445#section-11)).
+fn keepalive() -> Vec<u8> {
+    bare(MessageType::new(METHOD_BINDING, CLASS_INDICATION))
+}
+
+fn bare(typ: MessageType) -> Vec<u8> {
     let mut message = Message::new();
     message
-        .build(&[
-            Box::new(stun::agent::TransactionId::new()),
-            Box::new(BINDING_SUCCESS),
-        ])
+        .build(&[Box::new(stun::agent::TransactionId::new()), Box::new(typ)])
         .unwrap();
     message.raw
 }
@@ -836,36 +1004,79 @@ fn an_agent_may_have_a_name_for_each_of_its_peers() {
 }
 
 #[test]
-fn a_check_reaches_an_agent_that_has_two_allocations_on_one_address() {
-    let mut world = with_ports(1).allocate(ALICE).permit(ALICE, PEER);
-    world.send_data(ALICE, PEER, &check("peer", "alice"));
-    // As she is, and somebody else who says to be her.
-    let own_ip = ALICE.address().client.ip();
-    let cases = [
-        (own_ip, 7101, Ok(ALICE.address())),
-        ([192, 0, 2, 99].into(), 7102, Err(DropReason::Ambiguous)),
-    ];
-    for (ip, port, expected) in cases {
+fn a_check_reaches_the_allocation_by_which_its_agent_spoke_last() {
+    // From the same host, and from its other address.
+    for ip in [ALICE.address().client.ip(), [192, 0, 2, 99].into()] {
+        let mut world = with_ports(1).allocate(ALICE).permit(ALICE, PEER);
         let second = FiveTuple {
             client: SocketAddr::new(ip, 6001),
             ..ALICE.address()
         };
-        let peer = at(&format!("203.0.113.9:{port}"));
+        let by = (ALICE.user, ALICE.password);
+        let own_peer = at(SAME_IP);
         for (method, attribute) in [
             (METHOD_ALLOCATE, &udp() as &dyn Setter),
-            (METHOD_CREATE_PERMISSION, &peer),
+            (METHOD_CREATE_PERMISSION, &own_peer),
         ] {
-            let by = (ALICE.user, ALICE.password);
             let answer = world.ask_as(second, by, method, &[attribute]);
             assert_eq!(answer.code(), 0, "{ip}");
         }
         let data = raw(stun::attributes::ATTR_DATA, &check("peer", "alice"));
         let indication = MessageType::new(METHOD_SEND, CLASS_INDICATION);
-        let sent = world.unsigned(indication, &[&peer, &data]);
+        for round in 0..3 {
+            world.send_data(ALICE, PEER, &check("peer", "alice"));
+            world.advance(seconds(1));
+            let sent = world.unsigned(indication, &[&own_peer, &data]);
+            world.send(second, &sent);
+            let from_nat = format!("203.0.113.9:{}", 4000 + round);
+            let heard = reaches(&mut world, &from_nat, &check("alice", "peer"));
+            assert_eq!(heard, Ok(second), "{ip}");
+            world.advance(seconds(1));
+        }
+        // Its peers stay its own, until it has not spoken with them for long.
+        let heard = reaches(&mut world, PEER, &check("alice", "peer"));
+        assert_eq!(heard, Ok(ALICE.address()), "{ip}");
+        world.advance(seconds(31));
+        let sent = world.unsigned(indication, &[&own_peer, &data]);
         world.send(second, &sent);
-        let from_nat = format!("203.0.113.9:4{port}");
-        let heard = reaches(&mut world, &from_nat, &check("alice", "peer"));
-        assert_eq!(heard, expected, "{ip}");
+        for payload in [&check("alice", "peer")[..], b"media"] {
+            assert_eq!(reaches(&mut world, PEER, payload), Ok(second), "{ip}");
+        }
+    }
+}
+
+#[test]
+fn an_agent_with_two_allocations_on_one_address_hears_from_clients_here_by_the_living_one() {
+    let mut world = with_ports(1);
+    let crowd = Crowd::join(&mut world, 2);
+    let [a, b] = &crowd.members[..] else {
+        panic!("two have joined");
+    };
+    let (a, mut b) = (a.clone(), b.clone());
+    call(&mut world, &crowd.members, &[(0, 1), (1, 0)]);
+    meet(&mut world, &a, &b);
+    // The same agent's, from another address of its host.
+    let mut other = b.clone();
+    other.address.client = SocketAddr::from(([192, 0, 2, 78], 1));
+    let answer = other.ask(&mut world, METHOD_ALLOCATE, &[&udp()]);
+    assert_eq!(answer.code(), 0);
+    let everybody = [a.clone(), other.clone()];
+    call(&mut world, &everybody, &[(1, 0)]);
+    for _ in 0..4 {
+        assert_eq!(hears(&mut world, &a, b"media"), Ok(b.address));
+        let own = hears(&mut world, &other, &check(&a.ours(), &b.ours()));
+        assert_eq!(own, Ok(a.address));
+        let checked = hears(&mut world, &a, &check(&b.ours(), &a.ours()));
+        assert_eq!(checked, Ok(b.address));
+        world.advance(seconds(5));
+    }
+    // The first one is dead, as far as anybody can tell.
+    world.advance(seconds(20));
+    let own = hears(&mut world, &other, &check(&a.ours(), &b.ours()));
+    assert_eq!(own, Ok(a.address));
+    b.address = other.address;
+    for payload in [&check(&b.ours(), &a.ours())[..], b"media"] {
+        assert_eq!(hears(&mut world, &a, payload), Ok(b.address));
     }
 }
 

@@ -101,11 +101,11 @@ impl Allocations {
         relay: RelayKey,
         incoming: Incoming<'_>,
     ) -> Result<&mut Allocation, DropReason> {
-        let (relays, peer) = (&mut self.relays, incoming.peer);
-        let receiver = relays.receiver(now, relay, incoming, &self.table)?;
+        let peer = incoming.peer;
+        let receiver = self.relays.receiver(now, relay, incoming, &self.table)?;
         let slot = receiver.slot as usize;
         if receiver.is_new {
-            self.meet(now, relay, slot, incoming);
+            self.meet(now, slot, peer);
         }
         let lives = |found: &&mut Allocation| found.halves.with(now, relay).is_some();
         let found = self.table.get_mut(slot).filter(lives);
@@ -116,17 +116,12 @@ impl Allocations {
         Ok(allocation)
     }
 
-    /// Keeps in mind that whoever sent this is the allocation's from now on.
+    /// Keeps in mind that a peer is the allocation's from now on, as its check says.
     #[cold]
-    fn meet(&mut self, now: Now, relay: RelayKey, slot: usize, incoming: Incoming<'_>) {
-        let (relays, peer) = (&mut self.relays, incoming.peer);
-        match incoming.sender {
-            Some(sender) => relays.pair(now, relay, slot as u32, peer, sender.id),
-            None => {
-                // Where it has too many peers already, each check tells anew.
-                let _ = relays.claim(now, slot, &[peer], Claim::Heard, &mut self.table);
-            }
-        }
+    fn meet(&mut self, now: Now, slot: usize, peer: PeerAddr) {
+        let (relays, table) = (&mut self.relays, &mut self.table);
+        // Where it has too many peers already, each check tells anew.
+        let _ = relays.claim(now, slot, &[peer], Claim::Heard, table);
     }
 
     /// Keeps in mind what a datagram to this peer tells of its sender, where others may share its relayed address.
@@ -147,9 +142,24 @@ impl Allocations {
         if let Some(check) = check
             && let Some(allocation) = self.table.get_mut(slot)
         {
-            allocation.traces.learn(peer, check.from);
+            allocation.traces.learn(now, peer, check.from);
         }
         Ok(())
+    }
+
+    /// The same of what goes by a channel: whoever has bound it has named the peer.
+    pub(super) fn leave_traces_by_channel(
+        &mut self,
+        now: Now,
+        relay: RelayKey,
+        slot: usize,
+        peer: PeerAddr,
+        payload: &[u8],
+    ) -> Result<(), Taken> {
+        if !Check::may_be(payload) && self.relays.goes_on(now, relay, slot, peer) {
+            return Ok(());
+        }
+        self.leave_traces(now, slot, peer, payload)
     }
 
     /// Keeps in mind that these peers are this client's: all of them, or none where another one has one of them.
@@ -166,6 +176,29 @@ impl Allocations {
             }
             None => Ok(()),
         }
+    }
+
+    /// The same of those that it permits from now on. One that it had and permits still may be another one's by now: that
+    /// is left to that one.
+    pub(super) fn claim_permitted(
+        &mut self,
+        now: Now,
+        client: FiveTuple,
+        peers: &[PeerAddr],
+    ) -> Result<(), Taken> {
+        let Some(slot) = self.slot_of(&client) else {
+            return Ok(());
+        };
+        let was_its = |peer: PeerAddr| {
+            self.table.get(slot).is_some_and(|allocation| {
+                allocation.traces.knows(peer) && allocation.permissions.permit(now, peer.0.ip())
+            })
+        };
+        let is_left =
+            |peer: PeerAddr| was_its(peer) && !self.relays.is_free(now, slot, peer, &self.table);
+        let peers = peers.iter().copied().filter(|peer| !is_left(*peer));
+        let peers: SmallVec<[PeerAddr; 8]> = peers.collect();
+        self.claim(now, client, &peers)
     }
 
     pub(super) fn relays(&self) -> &Relays {

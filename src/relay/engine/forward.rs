@@ -13,7 +13,6 @@ use crate::relay::engine::view::AllocationId;
 use crate::relay::wire::channel_data::ChannelData;
 use crate::relay::wire::datagram::Datagram;
 use crate::relay::wire::frame::Frame;
-use crate::relay::wire::ice::Check;
 use crate::relay::wire::message::{Message, TransactionId};
 use crate::relay::wire::send::{Discard, SendIndication};
 
@@ -36,13 +35,15 @@ impl Engine {
             .ok_or(DropReason::NoChannel)?;
         let path = path(now, allocation, peer)?;
         let bytes = payload.bytes();
+        if self.allocations.relays().may_be_shared(path.relay) {
+            let (relay, allocations) = (path.relay, &mut self.allocations);
+            let left = allocations.leave_traces_by_channel(now, relay, slot, peer, bytes);
+            left.map_err(|Taken| DropReason::PeerTaken)?;
+        }
+        let allocation = self.allocations.at(slot).ok_or(DropReason::NoAllocation)?;
         spend(now, &self.limits, allocation, bytes.len())?;
         allocation.to_peers.count(bytes.len());
         self.counters.to_peers.count(bytes.len());
-        // Whose the peer is was settled when the channel was bound.
-        if Check::may_be(bytes) && self.allocations.relays().may_be_shared(path.relay) {
-            let _ = self.allocations.leave_traces(now, slot, peer, bytes);
-        }
         self.leave(now, path, payload, false)
     }
 

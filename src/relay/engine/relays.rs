@@ -24,7 +24,6 @@ use crate::relay::engine::outcome::{OpenedRelay, RelayTransport};
 use crate::relay::engine::relayed::RelayedAddrs;
 use crate::relay::engine::share::Share;
 use crate::relay::engine::traces::Named;
-use crate::relay::engine::view::AllocationId;
 
 /// When allocations share a relayed transport address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -231,26 +230,36 @@ impl Relays {
         }
     }
 
-    /// What this client of the process sends to the relay is for this allocation from now on.
-    pub(super) fn pair(
-        &mut self,
-        now: Now,
-        key: RelayKey,
-        slot: u32,
-        peer: PeerAddr,
-        sender: AllocationId,
-    ) {
-        if let Some(Some(relay)) = self.open.get_mut(key.0 as usize)
-            && let Some(crowd) = &mut relay.crowd
-        {
-            crowd.pair(now, slot, peer, sender);
-        }
+    /// Data go from the relay to a peer that this allocation has named; `false` where it is another one's by now.
+    pub(super) fn goes_on(&mut self, now: Now, key: RelayKey, slot: usize, peer: PeerAddr) -> bool {
+        let relay = self.open.get_mut(key.0 as usize).and_then(Option::as_mut);
+        let crowd = relay.and_then(|relay| relay.crowd.as_mut());
+        crowd.is_none_or(|crowd| crowd.goes_on(now, slot as u32, peer))
     }
 
-    /// Whether only one allocation on the relay has named this client of the process.
+    /// Whether only one allocation on the relay has named this client of the process; where that has the same address,
+    /// either has named the other.
     pub(super) fn is_sole(&self, key: RelayKey, peer: PeerAddr) -> bool {
-        let crowd = self.get(key).and_then(|relay| relay.crowd.as_ref());
-        crowd.is_none_or(|crowd| crowd.is_sole(peer))
+        let Some(relay) = self.get(key) else {
+            return true;
+        };
+        let at_most = if relay.relayed.0 == peer.0 { 2 } else { 1 };
+        let crowd = relay.crowd.as_ref();
+        crowd.is_none_or(|crowd| crowd.is_named_by(peer, at_most))
+    }
+
+    /// Whether no other allocation on the same relay has this peer.
+    pub(super) fn is_free(
+        &self,
+        now: Now,
+        slot: usize,
+        peer: PeerAddr,
+        table: &Slab<Allocation>,
+    ) -> bool {
+        let relay = relay_towards(&self.open, now, slot, peer, table);
+        let crowd = relay.and_then(|(_, relay)| relay.crowd.as_ref());
+        self.addrs.covers(peer.0)
+            || crowd.is_none_or(|crowd| crowd.is_free(now, slot as u32, peer, table))
     }
 
     /// Keeps in mind that these peers are the allocation's, all or none: no other one on the same relay may have them,
@@ -263,13 +272,8 @@ impl Relays {
         claim: Claim,
         table: &mut Slab<Allocation>,
     ) -> Result<(), Taken> {
-        let is_free = |peer: &PeerAddr| {
-            let relay = relay_towards(&self.open, now, slot, *peer, table);
-            let crowd = relay.and_then(|(_, relay)| relay.crowd.as_ref());
-            self.addrs.covers(peer.0)
-                || crowd.is_none_or(|crowd| crowd.is_free(now, slot as u32, *peer, table))
-        };
-        if let Some(taken) = peers.iter().find(|peer| !is_free(peer)) {
+        let is_free = |peer: PeerAddr| self.is_free(now, slot, peer, table);
+        if let Some(taken) = peers.iter().find(|peer| !is_free(**peer)) {
             if let Some(crowd) = crowd_towards(&mut self.open, now, slot, *taken, table) {
                 crowd.want(*taken);
             }

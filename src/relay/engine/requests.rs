@@ -5,7 +5,7 @@ use crate::logging::Redacted;
 use crate::relay::engine::allocation::Allocation;
 use crate::relay::engine::allocations::Allocations;
 use crate::relay::engine::auth::Identity;
-use crate::relay::engine::five_tuple::{FiveTuple, PeerAddr, Transport};
+use crate::relay::engine::five_tuple::{FiveTuple, Transport};
 use crate::relay::engine::outcome::Effect;
 use crate::relay::engine::relays::Taken;
 use crate::relay::engine::{Engine, channel, mobility, permission, tcp};
@@ -106,7 +106,8 @@ impl Engine {
         let allocation = owned(&mut self.allocations, now, client, identity)?;
         let counters = &mut self.counters;
         let peers = permission::admit(now, request, allocation, &self.peers, counters)?;
-        self.claim(now, client, &peers)?;
+        let claimed = self.allocations.claim_permitted(now, client, &peers);
+        self.claimed(claimed)?;
         let ips = peers.iter().map(|peer| peer.0.ip()).collect();
         self.change(now, client, identity, |allocation| {
             allocation.permissions.install(now, ips)
@@ -132,16 +133,15 @@ impl Engine {
         let held = allocation.held();
         self.allocations.recount(before, held);
         let (number, peer) = admitted?;
-        self.claim(now, client, &[peer])?;
+        let claimed = self.allocations.claim(now, client, &[peer]);
+        self.claimed(claimed)?;
         self.change(now, client, identity, |allocation| {
             channel::bind(now, allocation, number, peer)
         })
     }
 
-    /// Keeps in mind that these peers are this client's; 508 where another allocation on the same relayed transport
-    /// address has one of them.
-    fn claim(&mut self, now: Now, client: FiveTuple, peers: &[PeerAddr]) -> Result<(), ErrorCode> {
-        let claimed = self.allocations.claim(now, client, peers);
+    /// 508 where another allocation on the same relayed transport address has a peer.
+    fn claimed(&mut self, claimed: Result<(), Taken>) -> Result<(), ErrorCode> {
         claimed.map_err(|Taken| {
             self.counters.peers_taken += 1;
             ErrorCode::InsufficientCapacity

@@ -1,8 +1,11 @@
 //! What tells an allocation apart from others that share its relayed transport address: the peers it has named or sent
 //! to, and the ICE user fragments of its own checks.
 
+use std::time::Instant;
+
 use smallvec::SmallVec;
 
+use crate::clock::Now;
 use crate::relay::engine::five_tuple::PeerAddr;
 
 /// How many peers are remembered; beyond that an allocation can't share.
@@ -16,7 +19,7 @@ const FRAGMENTS_MAX: usize = 64;
 pub(super) struct Traces {
     /// In their order.
     peers: SmallVec<[Named; 1]>,
-    fragments: Vec<Box<[u8]>>,
+    fragments: Vec<Fragment>,
     /// Whether there have been more.
     has_forgotten_fragments: bool,
 }
@@ -27,6 +30,14 @@ pub(super) struct Named {
     pub(super) peer: PeerAddr,
     /// Whether it was sent a check.
     pub(super) is_checked: bool,
+}
+
+/// A user fragment of its client.
+#[derive(Debug)]
+struct Fragment {
+    name: Box<[u8]>,
+    /// When a check last carried it.
+    said_at: Instant,
 }
 
 impl Traces {
@@ -72,9 +83,11 @@ impl Traces {
         forgotten
     }
 
-    /// Whether a check for this fragment is for this allocation's client.
-    pub(super) fn answers_to(&self, fragment: &[u8]) -> bool {
-        self.fragments.iter().any(|known| **known == *fragment)
+    /// When the client last called itself by this fragment; `None` where a check for it is not for this client.
+    pub(super) fn called_at(&self, fragment: &[u8]) -> Option<Instant> {
+        let mut fragments = self.fragments.iter();
+        let known = fragments.find(|known| *known.name == *fragment);
+        known.map(|known| known.said_at)
     }
 
     /// Whether checks of the client's own have told all its fragments, as far as can be known.
@@ -83,17 +96,22 @@ impl Traces {
     }
 
     /// A check of the client's own to this peer carried this fragment as its own.
-    pub(super) fn learn(&mut self, peer: PeerAddr, fragment: &[u8]) {
+    pub(super) fn learn(&mut self, now: Now, peer: PeerAddr, fragment: &[u8]) {
         if let Ok(at) = self.place(peer) {
             self.peers[at].is_checked = true;
         }
-        if self.answers_to(fragment) {
+        let mut fragments = self.fragments.iter_mut();
+        if let Some(known) = fragments.find(|known| *known.name == *fragment) {
+            known.said_at = now.mono;
             return;
         }
         if self.fragments.len() == FRAGMENTS_MAX {
             self.fragments.remove(0);
             self.has_forgotten_fragments = true;
         }
-        self.fragments.push(fragment.into());
+        self.fragments.push(Fragment {
+            name: fragment.into(),
+            said_at: now.mono,
+        });
     }
 }

@@ -6,7 +6,7 @@
 use stun::attributes::{
     ATTR_FINGERPRINT, ATTR_MESSAGE_INTEGRITY, ATTR_MESSAGE_INTEGRITY_SHA256, AttrType,
 };
-use stun::message::{MAGIC_COOKIE, MessageType};
+use stun::message::{CLASS_ERROR_RESPONSE, CLASS_SUCCESS_RESPONSE, MAGIC_COOKIE, MessageType};
 
 use crate::relay::wire::integrity::{Hash, Integrities, Integrity};
 
@@ -71,6 +71,12 @@ impl<'d> Message<'d> {
             typ,
             transaction_id: *transaction_id,
         })
+    }
+
+    /// Whether it answers a request, well or not.
+    #[must_use]
+    pub fn is_response(&self) -> bool {
+        [CLASS_SUCCESS_RESPONSE, CLASS_ERROR_RESPONSE].contains(&self.typ.class)
     }
 
     /// All attributes, in order.

@@ -41,7 +41,7 @@ pub(super) struct Crowd {
 /// How a peer outside is, or has become, an allocation's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::relay::engine) enum Claim {
-    /// It was named, or sent anything else than a check.
+    /// It was named, or sent anything but a check.
     Named,
     /// It was sent a check.
     Checked,
@@ -55,10 +55,13 @@ struct Hold {
     by: Holder,
     /// Whether they speak ICE with each other: then either is heard again and again as long as it is there.
     is_checked: bool,
-    /// When it was last named, or sent anything.
-    said_at: Instant,
-    /// When anything last came from it.
+    /// When they last spoke: it was named, or sent anything, or anything came from it but a check, which goes unanswered
+    /// where its agent is gone.
+    spoke_at: Instant,
+    /// When anything last came from it; or, once it had, went there but a check, which may go unanswered, too.
     heard_at: Option<Instant>,
+    /// Until when what comes may be for whoever had it before, unless that is STUN for this one.
+    inherited_until: Option<Instant>,
     /// Whether others reach for it in vain: then it is one that speaks with many, and what it says to them says nothing.
     is_wanted: bool,
     /// Whether it has last said that it is another one's: a NAT may have given its address away.
@@ -66,43 +69,75 @@ struct Hold {
 }
 
 impl Hold {
-    fn new(now: Now, slot: u32, claim: Claim) -> Self {
+    /// `before` is how another one had it.
+    fn new(now: Now, slot: u32, claim: Claim, before: Option<&Self>) -> Self {
+        let before = before.filter(|_| claim != Claim::Heard);
         Self {
             by: Holder::Slot(slot),
             is_checked: claim != Claim::Named,
-            said_at: now.mono,
+            spoke_at: now.mono,
             heard_at: (claim == Claim::Heard).then_some(now.mono),
+            inherited_until: before.and_then(|before| before.may_go_on_until(now)),
             is_wanted: false,
             is_disputed: false,
         }
     }
 
+    /// How long a peer may go on speaking to whom it has had.
+    fn may_go_on_until(&self, now: Now) -> Option<Instant> {
+        let ended_at = match self.by {
+            Holder::Slot(_) => now.mono,
+            Holder::Left(left) => left.at,
+        };
+        let own = self.is_checked.then(|| ended_at + CONSENT_TIME);
+        own.max(self.inherited_until)
+    }
+
     fn renew(&mut self, now: Now, claim: Claim) {
-        self.is_checked |= claim != Claim::Named;
         match claim {
-            Claim::Named | Claim::Checked => self.said_at = now.mono,
-            Claim::Heard => self.heard_at = Some(now.mono),
+            Claim::Named => {
+                self.spoke_at = now.mono;
+                self.heard_at = self.heard_at.map(|_| now.mono);
+            }
+            Claim::Checked => {
+                self.spoke_at = now.mono;
+                // What came before the first check is no answer to it.
+                self.heard_at = self.heard_at.filter(|_| self.is_checked);
+                self.is_checked = true;
+            }
+            Claim::Heard => {
+                self.heard_at = Some(now.mono);
+                self.is_checked = true;
+            }
         }
     }
 
     /// Whether it can be another one's by now, though its address is permitted still: where they speak ICE, nothing has
     /// passed between them for so long that neither would go on.
     fn has_lapsed(&self, now: Now) -> bool {
-        let last = self
-            .heard_at
-            .map_or(self.said_at, |at| at.max(self.said_at));
-        self.is_checked && is_past(now, last, CONSENT_TIME)
+        self.is_checked && is_past(now, self.spoke_at, CONSENT_TIME)
     }
 
     /// Whether media from it are its holder's: where they speak ICE, none come before a check or an answer to one, nor
-    /// when a check was another one's and none of these has come since.
-    fn is_heard(&self, now: Now) -> bool {
+    /// when a check was another one's and none of these has come since; nor after a long silence, but for the only one
+    /// who permits its address.
+    fn is_heard(&self, now: Now, is_only: impl FnOnce() -> bool) -> bool {
+        let is_inherited = self.inherited_until.is_some_and(|until| now.mono < until);
         let is_disputed = self.is_disputed && !self.is_wanted;
-        let is_near = || {
-            self.heard_at
-                .is_some_and(|at| !is_past(now, at, CONSENT_TIME))
-        };
-        !self.is_checked || !is_disputed && is_near()
+        let may_be_its = |at| !is_past(now, at, CONSENT_TIME) || is_only();
+        !is_inherited && (!self.is_checked || !is_disputed && self.heard_at.is_some_and(may_be_its))
+    }
+
+    /// Something has come that is its holder's; `is_proof` where nobody else can have been meant.
+    fn hear(&mut self, now: Now, is_check: bool, is_proof: bool) {
+        self.heard_at = Some(now.mono);
+        if !is_check {
+            self.spoke_at = now.mono;
+        }
+        if is_proof {
+            self.is_disputed = false;
+            self.inherited_until = None;
+        }
     }
 }
 
@@ -262,7 +297,22 @@ impl Crowd {
                 }
             });
         }
-        self.by_peer.insert(peer, Hold::new(now, slot, claim));
+        let before = self.by_peer.get(&peer);
+        let hold = Hold::new(now, slot, claim, before);
+        self.by_peer.insert(peer, hold);
+    }
+
+    /// Data go to a peer that this one has named; `false` where it is another one's by now.
+    pub(super) fn goes_on(&mut self, now: Now, slot: u32, peer: PeerAddr) -> bool {
+        match self.by_peer.get_mut(&peer) {
+            // A client of this process.
+            None => true,
+            Some(hold) if hold.by == Holder::Slot(slot) => {
+                hold.renew(now, Claim::Named);
+                true
+            }
+            Some(_) => false,
+        }
     }
 
     /// One more has named this relayed address of the process.
@@ -280,19 +330,24 @@ impl Crowd {
         }
     }
 
-    /// Whether no two have named this relayed address of the process.
-    pub(super) fn is_sole(&self, peer: PeerAddr) -> bool {
-        self.named.get(&peer).is_none_or(|count| *count < 2)
+    /// Whether so many at most have named this relayed address of the process.
+    pub(super) fn is_named_by(&self, peer: PeerAddr, at_most: u32) -> bool {
+        self.named.get(&peer).is_none_or(|count| *count <= at_most)
     }
 
-    /// What this client of the process sends is for this one from now on.
-    pub(super) fn pair(&mut self, now: Now, slot: u32, peer: PeerAddr, sender: AllocationId) {
+    /// What this client of the process sends is for this one from now on, and until then may be for another one.
+    fn pair(
+        &mut self,
+        now: Now,
+        slot: u32,
+        peer: PeerAddr,
+        sender: AllocationId,
+        disputed_until: Option<Instant>,
+    ) {
         let with = Holder::Slot(slot);
         if let Some(pairing) = self.by_sender.get_mut(&(peer, sender)) {
-            if pairing.with != with && matches!(pairing.with, Holder::Slot(_)) {
-                pairing.disputed_until = Some(now.mono + CONSENT_TIME);
-            }
             (pairing.with, pairing.said_at) = (with, now.mono);
+            pairing.disputed_until = disputed_until.or(pairing.disputed_until);
             return;
         }
         if self.by_sender.len() >= KEPT_MAX {
@@ -301,7 +356,7 @@ impl Crowd {
         let pairing = Pairing {
             with,
             said_at: now.mono,
-            disputed_until: None,
+            disputed_until,
         };
         self.by_sender.insert((peer, sender), pairing);
     }
@@ -382,12 +437,16 @@ impl Crowd {
 
     /// What the sender was known to send to decides, unless a check is for another one; where nothing is known of it, two
     /// who alone have named each other's addresses belong together, until others name them too.
-    fn whose_inside(&self, sender: Sender, among: &Among<'_>) -> Option<Receiver> {
+    fn whose_inside(&mut self, sender: Sender, among: &Among<'_>) -> Option<Receiver> {
         let peer = among.incoming.peer;
         let known = self.by_sender.get(&(peer, sender.id)).copied();
         let check = Check::parse(among.incoming.payload);
-        if let Some(named) = check.and_then(|check| among.named_by(check)) {
-            return Some(Receiver::new(named));
+        if let Some(check) = check
+            && let Some(named) = among.named_by(check)
+        {
+            let (slot, disputed_until) = among.partner(known, named, check);
+            self.pair(among.now, slot, peer, sender.id, disputed_until);
+            return Some(Receiver::of(slot));
         }
         if let Some(known) = known {
             match known.with {
@@ -406,9 +465,12 @@ impl Crowd {
         if check.is_some() || !sender.is_sole {
             return None;
         }
-        // What is for the only one there is its own. Later it may be another's as well.
-        let is_new = !self.have_others_come;
-        only(among.naming()).map(|slot| Receiver { slot, is_new })
+        let slot = only(among.naming())?;
+        if !self.have_others_come {
+            // What is for the only one there is its own. Later it may be another's as well.
+            self.pair(among.now, slot, peer, sender.id, None);
+        }
+        Some(Receiver::of(slot))
     }
 }
 
@@ -441,24 +503,33 @@ impl Among<'_> {
         hold: &mut Hold,
         check: Option<Check<'_>>,
     ) -> Option<Receiver> {
-        let payload = self.incoming.payload;
-        let is_stun = check.is_some() || Message::parse(payload).is_some();
-        let is_its = match check {
-            Some(check) => self.may_be_for(known, check),
+        let (now, payload) = (self.now, self.incoming.payload);
+        let named = || check.and_then(|check| self.named_by(check));
+        let other = || named().filter(|slot| *slot != known);
+        let its_own = check.is_some_and(|check| self.answers(known, check));
+        let message = match check {
+            Some(_) => None,
+            None => Message::parse(payload),
+        };
+        let is_its = match (check, message) {
+            (Some(check), _) => {
+                self.may_be_for(known, check) && !(hold.has_lapsed(now) && other().is_some())
+            }
             // An answer to a check of its own may be the first that it hears, or that there is nobody.
-            None if is_stun || payload.is_empty() => !hold.has_lapsed(self.now),
-            None => hold.is_heard(self.now),
+            (None, Some(_)) => true,
+            (None, None) if payload.is_empty() => true,
+            (None, None) => hold.is_heard(now, || only(self.permitting()) == Some(known)),
         };
         if is_its {
+            let is_answer = message.is_some_and(|message| message.is_response());
             if !payload.is_empty() {
-                hold.heard_at = Some(self.now.mono);
+                hold.hear(now, check.is_some(), its_own || is_answer);
             }
-            hold.is_checked |= check.is_some_and(|check| self.answers(known, check));
-            hold.is_disputed &= !is_stun;
+            hold.is_checked |= its_own;
             return Some(Receiver::of(known));
         }
-        let named = check.and_then(|check| self.named_by(check));
-        if holds(self.now, known, hold, self.incoming.peer, self.table) {
+        let named = named();
+        if holds(now, known, hold, self.incoming.peer, self.table) {
             hold.is_disputed |= named.is_some();
             return None;
         }
@@ -479,18 +550,48 @@ impl Among<'_> {
         })
     }
 
-    /// Those of them who have named the peer itself.
+    /// Those of them who have named the peer itself; without the sender, who shares it with others.
     fn naming(&self) -> impl Iterator<Item = u32> {
-        let has_named = |slot: &u32| {
+        let sender = self.incoming.sender.filter(|_| self.holders.len() > 1);
+        let has_named = move |slot: &u32| {
             let holder = self.table.get(*slot as usize);
-            holder.is_some_and(|holder| holder.traces.knows(self.incoming.peer))
+            holder.is_some_and(|holder| {
+                let is_sender = sender.is_some_and(|sender| sender.id == holder.id);
+                !is_sender && holder.traces.knows(self.incoming.peer)
+            })
         };
         self.permitting().filter(has_named)
     }
 
     fn answers(&self, slot: u32, check: Check<'_>) -> bool {
-        let holder = self.table.get(slot as usize);
-        holder.is_some_and(|holder| holder.traces.answers_to(check.to))
+        self.called_at(slot, check).is_some()
+    }
+
+    /// When one last called itself by the name that a check is for.
+    fn called_at(&self, slot: u32, check: Check<'_>) -> Option<Instant> {
+        let holder = self.table.get(slot as usize)?;
+        holder.traces.called_at(check.to)
+    }
+
+    /// With whom a client of this process speaks by its check, which names somebody, and until when its media may be for
+    /// another one, with whom it has spoken.
+    fn partner(
+        &self,
+        known: Option<Pairing>,
+        named: u32,
+        check: Check<'_>,
+    ) -> (u32, Option<Instant>) {
+        let now = self.now;
+        match known.map(|known| known.with) {
+            // The same agent's: it stays with that one as long as this is there.
+            Some(Holder::Slot(slot)) if let Some(at) = self.called_at(slot, check) => {
+                let has_gone = is_past(now, at, CONSENT_TIME);
+                (if has_gone { named } else { slot }, None)
+            }
+            Some(Holder::Slot(_)) => (named, Some(now.mono + CONSENT_TIME)),
+            Some(Holder::Left(left)) => (named, Some(left.at + CONSENT_TIME)),
+            None => (named, None),
+        }
     }
 
     /// Whether a check that comes from one's peer can be for that one: it is for whoever is known by the name, and for
@@ -507,17 +608,17 @@ impl Among<'_> {
         !holders.any(|holder| self.answers(*holder, check))
     }
 
-    /// The only one that a check is for, or the first of one agent's.
+    /// The only one that a check is for; of one agent's the one by which it has spoken last.
     fn named_by(&self, check: Check<'_>) -> Option<u32> {
-        let mut named = self.permitting().filter(|slot| self.answers(*slot, check));
-        let first = named.next()?;
-        let agent = |slot: u32| {
-            let holder = self.table.get(slot as usize)?;
-            Some((holder.owner.user(), holder.client.client.ip()))
-        };
-        named
-            .all(|other| agent(other) == agent(first))
-            .then_some(first)
+        let user = |slot: u32| Some(self.table.get(slot as usize)?.owner.user());
+        let called = |slot| Some((self.called_at(slot, check)?, slot));
+        let named = self.permitting().filter_map(called);
+        let mut named = named.peekable();
+        let (_, first) = *named.peek()?;
+        let latest = named.try_fold(None, |latest, one| {
+            (user(one.1) == user(first)).then(|| latest.max(Some(one)))
+        });
+        latest.flatten().map(|(_, slot)| slot)
     }
 }
 
