@@ -32,8 +32,8 @@ pub(crate) struct Ports {
 
 /// A socket on a relay port. It closes before its port is free again, or is [kept](Lease::end_and_keep).
 #[derive(Debug)]
-pub(crate) struct Leased<S> {
-    pub(crate) socket: S,
+pub(crate) struct Leased {
+    pub(crate) socket: OwnedFd,
     pub(crate) lease: Lease,
     /// The claim to the port above, when it was asked for.
     pub(crate) reservation: Option<ReservationToken>,
@@ -63,13 +63,13 @@ impl Ports {
 
     /// Opens a socket with `bind` on a random free port, for this worker; `None` when there is none. Where the last one on
     /// this port is still open, `bind` gets it.
-    pub(crate) fn open<S>(
+    pub(crate) fn open(
         self: &Arc<Self>,
         now: Now,
         worker: u32,
         kind: PortKind,
-        bind: impl Fn(u16, Option<OwnedFd>) -> io::Result<S>,
-    ) -> Option<Leased<S>> {
+        bind: impl Fn(u16, Option<OwnedFd>) -> io::Result<OwnedFd>,
+    ) -> Option<Leased> {
         // A foreign process may own this port; a few tries keep the wait bounded.
         for _ in 0..BIND_ATTEMPTS_MAX {
             let mut pool = self.pool();
@@ -331,7 +331,7 @@ const CLOSED_AT_ONCE_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixStream;
+    use std::{cell::Cell, os::unix::net::UnixStream};
 
     use super::*;
 
@@ -356,7 +356,7 @@ mod tests {
     #[test]
     fn a_port_is_free_again_when_its_lease_ends() {
         let (ports, now) = (Arc::new(Ports::new(49160..=49160, 0)), Now::read());
-        let open = || ports.open(now, 0, PortKind::Any, |_, _| Ok(()));
+        let open = || ports.open(now, 0, PortKind::Any, bound);
         let leased = open().unwrap();
         assert!(open().is_none());
         assert_eq!(ports.in_use(now), 1);
@@ -372,17 +372,20 @@ mod tests {
                 Arc::new(Ports::new(30_000..=29_999 + total, 0)),
                 Now::read(),
             );
-            let has_kept = |_, kept: Option<OwnedFd>| Ok(kept.is_some());
-            let open = || ports.open(now, 0, PortKind::Any, has_kept);
+            let had = Cell::new(0);
+            let bind = |port, kept: Option<OwnedFd>| {
+                had.set(had.get() + usize::from(kept.is_some()));
+                bound(port, kept)
+            };
+            let open = || ports.open(now, 0, PortKind::Any, bind);
             let all: Vec<_> = std::iter::from_fn(open).collect();
-            assert!(all.iter().all(|leased| !leased.socket));
+            assert_eq!((all.len(), had.get()), (total.into(), 0));
             let kept = all
                 .into_iter()
-                .filter_map(|leased| leased.lease.end_and_keep(now, || Some(socket())));
+                .filter_map(|leased| leased.lease.end_and_keep(now, || Some(leased.socket)));
             assert_eq!(kept.count(), kept_max);
             let all: Vec<_> = std::iter::from_fn(open).collect();
-            let kept = all.iter().filter(|leased| leased.socket);
-            assert_eq!((all.len(), kept.count()), (total.into(), kept_max));
+            assert_eq!((all.len(), had.get()), (total.into(), kept_max));
         }
     }
 
@@ -422,7 +425,7 @@ mod tests {
     #[test]
     fn a_port_that_fails_for_another_reason_is_free_and_counted() {
         let (ports, now) = (Arc::new(Ports::new(49160..=49160, 0)), Now::read());
-        let fails = |_, _| Err::<(), _>(io::ErrorKind::OutOfMemory.into());
+        let fails = |_, _| Err(io::ErrorKind::OutOfMemory.into());
         for failures in 1..=3 {
             assert!(ports.open(now, 0, PortKind::Any, fails).is_none());
             assert_eq!(ports.failures.total(), failures);
@@ -434,15 +437,13 @@ mod tests {
     fn the_last_free_port_is_found_among_those_of_others() {
         let (ports, now) = (Arc::new(Ports::new(49160..=49200, 0)), Now::read());
         for free in [49160, 49180, 49200] {
-            let bind = |port, _| match port == free {
-                true => Ok(port),
+            let bind = |port, kept| match port == free {
+                true => bound(port, kept),
                 false => Err(io::ErrorKind::AddrInUse.into()),
             };
             let later = now.advanced(BIND_RETRY_AFTER * u32::from(free - 49159));
-            assert_eq!(
-                ports.open(later, 0, PortKind::Any, bind).unwrap().socket,
-                free
-            );
+            let leased = ports.open(later, 0, PortKind::Any, bind).unwrap();
+            assert_eq!(leased.lease.port(), free);
         }
     }
 
@@ -457,8 +458,8 @@ mod tests {
     #[test]
     fn a_port_that_cannot_be_bound_is_left_out_for_a_while() {
         let (ports, now) = (Arc::new(Ports::new(49160..=49169, 0)), Now::read());
-        let bind = |port, _| match port {
-            49165.. => Ok(port),
+        let bind = |port, kept| match port {
+            49165.. => bound(port, kept),
             _ => Err(io::ErrorKind::AddrInUse.into()),
         };
         let leased: Vec<_> = (0..5)
@@ -467,7 +468,7 @@ mod tests {
         assert!(ports.open(now, 0, PortKind::Any, bind).is_none());
         assert_eq!(ports.in_use(now), leased.len());
         let later = now.advanced(BIND_RETRY_AFTER);
-        assert!(ports.open(later, 0, PortKind::Any, |_, _| Ok(())).is_some());
+        assert!(ports.open(later, 0, PortKind::Any, bound).is_some());
     }
 
     #[test]
@@ -488,7 +489,7 @@ mod tests {
         let forged = PortKind::Reserved(ReservationToken([0; 8]));
         assert!(open(now, forged).is_none());
         let next = open(now, PortKind::Reserved(token)).unwrap();
-        assert_eq!((even.socket, next.socket), (49160, 49161));
+        assert_eq!((even.lease.port(), next.lease.port()), (49160, 49161));
         drop(next);
         assert!(open(now, PortKind::Reserved(token)).is_none());
     }
@@ -515,7 +516,7 @@ mod tests {
     #[test]
     fn where_workers_share_each_has_a_port_left() {
         let (ports, now) = (Arc::new(Ports::new(49160..=49165, 3)), Now::read());
-        let open = |worker| ports.open(now, worker, PortKind::Any, |_, _| Ok(()));
+        let open = |worker| ports.open(now, worker, PortKind::Any, bound);
         let of_first: Vec<_> = std::iter::from_fn(|| open(0)).collect();
         assert_eq!(of_first.len(), 4);
         let second = open(1).unwrap();
@@ -533,7 +534,7 @@ mod tests {
     fn where_workers_share_none_takes_what_all_clients_of_another_would_need() {
         for (workers, most) in [(1, 41), (2, 31), (4, 26), (41, 1)] {
             let (ports, now) = (Arc::new(Ports::new(49160..=49200, workers)), Now::read());
-            let open = |worker| ports.open(now, worker, PortKind::Any, |_, _| Ok(()));
+            let open = |worker| ports.open(now, worker, PortKind::Any, bound);
             let of_first: Vec<_> = std::iter::from_fn(|| open(0)).collect();
             assert_eq!(of_first.len(), most, "{workers} workers");
             // The others take from one another no more than from the first.
@@ -549,13 +550,17 @@ mod tests {
     #[test]
     fn where_workers_share_a_port_that_is_being_opened_is_its_workers_already() {
         let (ports, now) = (Arc::new(Ports::new(49160..=49161, 2)), Now::read());
-        let open = |worker| ports.open(now, worker, PortKind::Any, |_, _| Ok(()));
-        let meanwhile = ports.open(now, 0, PortKind::Any, |_, _| Ok(open(1)));
-        assert!(meanwhile.unwrap().socket.is_some());
-        // What could not be opened is left for it again.
-        let failed = ports.open(now, 0, PortKind::Any, |_, _| {
-            Err::<(), _>(io::ErrorKind::NotFound.into())
+        let open = |worker| ports.open(now, worker, PortKind::Any, bound);
+        let meanwhile = Cell::new(None);
+        let opened = ports.open(now, 0, PortKind::Any, |port, kept| {
+            meanwhile.set(open(1));
+            bound(port, kept)
         });
+        assert!(opened.is_some() && meanwhile.take().is_some());
+        drop(opened);
+        // What could not be opened is left for it again.
+        let fails = |_, _| Err(io::ErrorKind::NotFound.into());
+        let failed = ports.open(now, 0, PortKind::Any, fails);
         assert!(failed.is_none());
         let of_one = open(1);
         assert!(of_one.is_some() && open(1).is_none());
@@ -565,12 +570,12 @@ mod tests {
     #[test]
     fn with_fewer_ports_than_workers_the_first_one_has_it() {
         let (ports, now) = (Arc::new(Ports::new(49160..=49160, 2)), Now::read());
-        assert!(ports.open(now, 1, PortKind::Any, |_, _| Ok(())).is_some());
+        assert!(ports.open(now, 1, PortKind::Any, bound).is_some());
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "where binding may fail")]
-    fn bound(port: u16, _kept: Option<OwnedFd>) -> io::Result<u16> {
-        Ok(port)
+    fn bound(_port: u16, kept: Option<OwnedFd>) -> io::Result<OwnedFd> {
+        Ok(kept.unwrap_or_else(socket))
     }
 
     fn kept() -> Kept {

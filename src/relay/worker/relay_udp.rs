@@ -4,7 +4,7 @@
 use std::{
     cell::{Cell, RefCell},
     io::{self, ErrorKind},
-    net::{SocketAddr, TcpListener, UdpSocket},
+    net::{SocketAddr, UdpSocket},
     ops::RangeInclusive,
     os::fd::OwnedFd,
     sync::Arc,
@@ -71,13 +71,6 @@ enum RelaySocket {
     Tcp(Listener, AbortHandle),
 }
 
-/// A relay socket that nobody watches yet.
-#[derive(Debug)]
-enum Unwatched {
-    Udp(UdpSocket),
-    Tcp(TcpListener),
-}
-
 /// A datagram on its way to a peer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ToPeer<'d> {
@@ -110,13 +103,16 @@ impl Relays {
         let (relayed, leased) = self.ports.lease(now, self.worker, request)?;
         let key = u32::try_from(self.open.vacant_key()).map_err(|_| RelayRefused::NoPort)?;
         let key = RelayKey(key);
-        let watched = match leased.socket {
-            Unwatched::Udp(socket) => self
-                .reactor
-                .watch_relay(&socket, key)
-                .map(|()| RelaySocket::Udp(socket)),
-            Unwatched::Tcp(listener) => Listener::new(&self.reactor, listener)
-                .map(|listener| RelaySocket::Tcp(listener, serve(key))),
+        let watched = match request.transport {
+            RelayTransport::Udp => {
+                let socket = UdpSocket::from(leased.socket);
+                let watched = self.reactor.watch_relay(&socket, key);
+                watched.map(|()| RelaySocket::Udp(socket))
+            }
+            RelayTransport::Tcp => {
+                let listener = Listener::new(&self.reactor, leased.socket.into());
+                listener.map(|listener| RelaySocket::Tcp(listener, serve(key)))
+            }
         };
         let socket = watched.map_err(|error| {
             tracing::warn!(%error, "cannot watch a relay socket");
@@ -374,14 +370,14 @@ impl RelayPorts {
         transport: RelayTransport,
         addr: SocketAddr,
         kept: Option<OwnedFd>,
-    ) -> io::Result<Unwatched> {
+    ) -> io::Result<OwnedFd> {
         match transport {
             RelayTransport::Udp => {
                 let kept = kept.map(UdpSocket::from).and_then(emptied);
-                let socket = kept.map_or_else(|| self.bind_udp(addr), Ok)?;
-                Ok(Unwatched::Udp(socket))
+                let socket = kept.map_or_else(|| self.bind_udp(addr), Ok);
+                socket.map(OwnedFd::from)
             }
-            RelayTransport::Tcp => sockets::relay_tcp(addr).map(Unwatched::Tcp),
+            RelayTransport::Tcp => sockets::relay_tcp(addr).map(OwnedFd::from),
         }
     }
 
@@ -440,7 +436,7 @@ pub(super) struct Route {
     pub(super) to: SocketAddr,
 }
 
-type Opened = (RelayedAddr, Leased<Unwatched>);
+type Opened = (RelayedAddr, Leased);
 
 struct Pool<'p> {
     family: Family,
