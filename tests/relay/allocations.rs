@@ -1,17 +1,16 @@
 //! Relay ports: every one usable, none lost.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use setu::relay::ExternalAddr;
 use setu::relay::engine::PortSharing;
 use stun::attributes::{ATTR_EVEN_PORT, ATTR_RESERVATION_TOKEN, RawAttribute};
-use stun::message::{Getter, Setter};
+use stun::message::Setter;
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
-use turn::proto::relayaddr::RelayedAddress;
 
-use crate::client::{Client, Over};
-use crate::world::{PATIENCE, World};
+use crate::client::{Client, Over, relayed};
+use crate::world::{PATIENCE, World, free_range};
 
 #[tokio::test]
 async fn forty_one_ports_carry_forty_one_allocations_on_whichever_worker() {
@@ -125,25 +124,49 @@ async fn a_port_taken_by_another_program_is_passed_over() {
 }
 
 #[tokio::test]
-async fn a_reserved_port_goes_to_its_token_over_any_connection() {
+async fn a_reserved_port_is_nobody_elses_until_its_token_comes_over_any_connection() {
     let world = World::start();
-    let mut first = Client::new(&world, Over::Udp).await;
-    let even_with_next = || vec![raw(ATTR_EVEN_PORT, vec![0x80])];
-    let answer = first.allocate_with(even_with_next).await.unwrap();
-    let token = answer.get(ATTR_RESERVATION_TOKEN).unwrap();
-    let mut even = RelayedAddress::default();
-    even.get_from(&answer).unwrap();
-    assert_eq!(even.port % 2, 0);
+    let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for over in Over::ALL {
+        let mut first = Client::new(&world, Over::Udp).await;
+        let ([even, next], token) = reserve(&mut first).await.unwrap();
+        assert_eq!(even.port() % 2, 0);
+        assert!(std::net::UdpSocket::bind(next).is_err());
+        peer.send_to(b"too early", next).await.unwrap();
 
-    let mut second = Client::new(&world, Over::Tls).await;
-    let with_token = || vec![raw(ATTR_RESERVATION_TOKEN, token.clone())];
-    let answer = second.allocate_with(with_token).await.unwrap();
-    let mut next = RelayedAddress::default();
-    next.get_from(&answer).unwrap();
-    assert_eq!(next.port, even.port + 1);
+        let mut second = Client::new(&world, over).await;
+        let with_token = || vec![raw(ATTR_RESERVATION_TOKEN, token.clone())];
+        let answer = second.allocate_with(with_token).await.unwrap();
+        assert_eq!(relayed(&answer), [next]);
+        let channel = 0x4000;
+        let at_peer = peer.local_addr().unwrap();
+        second.bind_channel(channel, at_peer).await.unwrap();
+        peer.send_to(b"in time", next).await.unwrap();
+        assert_eq!(second.receive_channel_data(channel).await, b"in time");
 
-    let mut third = Client::new(&world, Over::Udp).await;
-    assert_eq!(third.allocate_with(with_token).await.err(), Some(508));
+        let mut third = Client::new(&world, Over::Udp).await;
+        assert_eq!(third.allocate_with(with_token).await.err(), Some(508));
+    }
+}
+
+#[tokio::test]
+async fn a_pair_of_which_another_program_has_one_is_passed_over() {
+    for foreign in 0..2 {
+        let first = *free_range().start();
+        let world = World::with(|settings| {
+            settings.relay_ports = first..=first + 3;
+            settings.workers = 1;
+        });
+        let _foreign = std::net::UdpSocket::bind(("127.0.0.1", first + foreign)).unwrap();
+        let mut client = Client::new(&world, Over::Udp).await;
+        let ([even, _], _) = reserve(&mut client).await.unwrap();
+        assert_eq!(even.port(), first + 2);
+        let mut late = Client::new(&world, Over::Udp).await;
+        assert_eq!(reserve(&mut late).await, Err(508));
+        // The other one of the two is anybody's.
+        let other = late.allocate().await.unwrap();
+        assert_eq!(other.port(), first + (foreign ^ 1));
+    }
 }
 
 #[tokio::test]
@@ -177,10 +200,11 @@ async fn the_relayed_address_is_told_as_it_is_known_outside() {
 async fn a_stopped_relay_has_closed_its_sockets() {
     let world = World::start();
     let mut client = Client::new(&world, Over::Tcp).await;
-    let relayed = client.allocate().await.unwrap();
+    let ([even, next], _) = reserve(&mut client).await.unwrap();
     world.relay.stop().await;
-    assert!(std::net::UdpSocket::bind(world.udp()).is_ok());
-    assert!(std::net::UdpSocket::bind(relayed).is_ok());
+    for closed in [world.udp(), even, next] {
+        assert!(std::net::UdpSocket::bind(closed).is_ok());
+    }
     assert!(tokio::net::TcpStream::connect(world.tcp()).await.is_err());
     assert_eq!(world.relay.snapshot().await.engine.allocations, 0);
 }
@@ -198,6 +222,15 @@ async fn a_taken_address_fails_the_start_by_name() {
         let said = failed.unwrap().to_string();
         assert!(said.contains(&name), "{said}");
     }
+}
+
+/// An even port and the next one, which is the token's.
+async fn reserve(client: &mut Client) -> Result<([SocketAddr; 2], Vec<u8>), u16> {
+    let even_with_next = || vec![raw(ATTR_EVEN_PORT, vec![0x80])];
+    let answer = client.allocate_with(even_with_next).await?;
+    let even = relayed(&answer)[0];
+    let next = SocketAddr::new(even.ip(), even.port() + 1);
+    Ok(([even, next], answer.get(ATTR_RESERVATION_TOKEN).unwrap()))
 }
 
 fn raw(typ: stun::attributes::AttrType, value: Vec<u8>) -> Box<dyn Setter> {

@@ -3,6 +3,9 @@
 //! In a narrow range sockets stay open for a moment when their ports are free again, for whichever worker has them next:
 //! where allocations come and go, that spares the kernel much work. It makes no port likelier than another: what is still
 //! on its way to the last one who had it would reach the next.
+//!
+//! On a reserved port a socket is open, too, for whichever worker the token comes to: no other process can have the port
+//! meanwhile. When nobody comes for it, that is one more socket on a free port, and closes.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -35,8 +38,15 @@ pub(crate) struct Ports {
 pub(crate) struct Leased {
     pub(crate) socket: OwnedFd,
     pub(crate) lease: Lease,
-    /// The claim to the port above, when it was asked for.
-    pub(crate) reservation: Option<ReservationToken>,
+    /// That of the port above, when it was asked for.
+    pub(crate) reservation: Option<Reservation>,
+}
+
+/// The claim to a port: its socket is open until then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reservation {
+    pub(crate) token: ReservationToken,
+    pub(crate) until: Instant,
 }
 
 /// A port in use; dropping it makes the port free again.
@@ -61,8 +71,8 @@ impl Ports {
         }
     }
 
-    /// Opens a socket with `bind` on a random free port, for this worker; `None` when there is none. Where the last one on
-    /// this port is still open, `bind` gets it.
+    /// Opens a socket with `bind` on a random free port, for this worker, and one on the port above, where that is to be
+    /// reserved; `None` when there is none. Where a socket is open on a port already, `bind` gets it.
     pub(crate) fn open(
         self: &Arc<Self>,
         now: Now,
@@ -70,34 +80,36 @@ impl Ports {
         kind: PortKind,
         bind: impl Fn(u16, Option<OwnedFd>) -> io::Result<OwnedFd>,
     ) -> Option<Leased> {
+        let bind = |port| {
+            let kept = self.pool().kept.remove(&port);
+            bind(port, kept.map(|kept| kept.socket)).map_err(|error| (port, error))
+        };
         // A foreign process may own this port; a few tries keep the wait bounded.
         for _ in 0..BIND_ATTEMPTS_MAX {
-            let mut pool = self.pool();
-            let taken = pool.take(now.mono, worker, kind, entropy::number())?;
-            let kept = pool.kept.remove(&taken.port);
-            drop(pool);
-            match bind(taken.port, kept.map(|kept| kept.socket)) {
-                Ok(socket) => {
-                    let reservation = taken.next.map(|next| self.reserve(now, next));
+            let random = entropy::number();
+            let taken = self.pool().take(now.mono, worker, kind, random)?;
+            match taken.bound(bind) {
+                Ok((socket, next)) => {
                     let lease = Lease {
                         ports: Arc::clone(self),
                         worker,
                         port: taken.port,
                         kept: None,
                     };
+                    let next = taken.next.zip(next);
                     return Some(Leased {
                         socket,
                         lease,
-                        reservation,
+                        reservation: next.map(|(port, socket)| self.reserve(now, port, socket)),
                     });
                 }
-                Err(error) if is_about_the_port(&error) => {
-                    tracing::debug!(port = taken.port, %error, "relay port set aside");
-                    self.pool().set_aside(now.mono, worker, taken);
+                Err((port, error)) if is_about_the_port(&error) => {
+                    tracing::debug!(port, %error, "relay port set aside");
+                    self.pool().set_aside(now.mono, worker, taken, port);
                 }
-                Err(error) => {
+                Err((port, error)) => {
                     if let Some(failures) = self.failures.count(nanos_since(self.begun, now)) {
-                        tracing::warn!(port = taken.port, failures, %error, "cannot open a relay port");
+                        tracing::warn!(port, failures, %error, "cannot open a relay port");
                     }
                     self.pool().put_back(worker, taken);
                     return None;
@@ -116,7 +128,7 @@ impl Ports {
         pool.kept.values().map(|kept| kept.until).min()
     }
 
-    /// Closes all sockets on free ports.
+    /// Closes all sockets on ports that nobody has; what was reserved is free.
     pub(crate) fn close_all_kept(&self) {
         self.pool().kept.clear();
     }
@@ -133,10 +145,13 @@ impl Ports {
         self.total
     }
 
-    fn reserve(&self, now: Now, port: u16) -> ReservationToken {
+    fn reserve(&self, now: Now, port: u16, socket: OwnedFd) -> Reservation {
         let token = ReservationToken(entropy::bytes());
-        self.pool().reserve(now.mono, port, token);
-        token
+        let until = now.mono + RESERVATION_LIFETIME;
+        let mut pool = self.pool();
+        pool.kept.insert(port, Kept { socket, until });
+        pool.reserved.insert(token, port);
+        Reservation { token, until }
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
@@ -185,10 +200,11 @@ impl Drop for Lease {
 #[derive(Debug)]
 struct Pool {
     free: BTreeSet<u16>,
-    reserved: HashMap<ReservationToken, Held>,
+    /// Each as long as a socket is kept on it.
+    reserved: HashMap<ReservationToken, u16>,
     /// Ports that could not be bound, each until it is worth another try.
     aside: BTreeMap<u16, Instant>,
-    /// Sockets that are open on free ones.
+    /// Sockets that are open on free ones, and on reserved ones.
     kept: BTreeMap<u16, Kept>,
     /// How many ports each worker has, where they share.
     leases: Vec<usize>,
@@ -196,13 +212,7 @@ struct Pool {
     left_for_each: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    port: u16,
-    until: Instant,
-}
-
-/// What was somebody's relay socket.
+/// A relay socket that nobody has: what was somebody's, or will be.
 #[derive(Debug)]
 struct Kept {
     socket: OwnedFd,
@@ -214,6 +224,15 @@ struct Taken {
     port: u16,
     /// The port above, taken for a reservation.
     next: Option<u16>,
+}
+
+impl Taken {
+    /// Binds both ports, or none.
+    fn bound<S, E>(self, bind: impl Fn(u16) -> Result<S, E>) -> Result<(S, Option<S>), E> {
+        let socket = bind(self.port)?;
+        let next = self.next.map(bind).transpose()?;
+        Ok((socket, next))
+    }
 }
 
 impl Pool {
@@ -248,7 +267,7 @@ impl Pool {
                 let next = next_of(port);
                 port % 2 == 0 && next.is_some_and(|next| self.free.contains(&next))
             })?,
-            PortKind::Reserved(token) => self.reserved.remove(&token)?.port,
+            PortKind::Reserved(token) => self.reserved.remove(&token)?,
         };
         let next = match kind {
             PortKind::EvenWithNext => next_of(port),
@@ -256,9 +275,6 @@ impl Pool {
         };
         for port in next.into_iter().chain([port]) {
             self.free.remove(&port);
-        }
-        if let Some(next) = next {
-            self.kept.remove(&next);
         }
         // At once: what is being opened is not left for this worker a second time.
         self.count(worker, |leases| leases + 1);
@@ -292,15 +308,11 @@ impl Pool {
         around.copied().find(|port| fits(*port))
     }
 
-    fn reserve(&mut self, now: Instant, port: u16, token: ReservationToken) {
-        let until = now + RESERVATION_LIFETIME;
-        self.reserved.insert(token, Held { port, until });
-    }
-
-    fn set_aside(&mut self, now: Instant, worker: u32, taken: Taken) {
-        self.give_up(worker);
-        self.aside.insert(taken.port, now + BIND_RETRY_AFTER);
-        self.free.extend(taken.next);
+    /// Leaves out one of these ports for a while; what else was taken is free.
+    fn set_aside(&mut self, now: Instant, worker: u32, taken: Taken, port: u16) {
+        self.put_back(worker, taken);
+        self.free.remove(&port);
+        self.aside.insert(port, now + BIND_RETRY_AFTER);
     }
 
     fn put_back(&mut self, worker: u32, taken: Taken) {
@@ -311,8 +323,9 @@ impl Pool {
 
     /// Makes free what nobody came for in time, and what may be bindable again.
     fn recover(&mut self, now: Instant) {
-        let expired = self.reserved.extract_if(|_, held| held.until <= now);
-        self.free.extend(expired.map(|(_, held)| held.port));
+        let is_kept = |port: u16| self.kept.get(&port).is_some_and(|kept| kept.until > now);
+        let expired = self.reserved.extract_if(|_, port| !is_kept(*port));
+        self.free.extend(expired.map(|(_, port)| port));
         let retried = self.aside.extract_if(.., |_, until| *until <= now);
         self.free.extend(retried.map(|(port, _)| port));
     }
@@ -331,7 +344,11 @@ const CLOSED_AT_ONCE_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, os::unix::net::UnixStream};
+    use std::{
+        cell::{Cell, RefCell},
+        io::Read,
+        os::{fd::AsRawFd, unix::net::UnixStream},
+    };
 
     use super::*;
 
@@ -448,14 +465,6 @@ mod tests {
     }
 
     #[test]
-    fn a_reserved_port_has_no_socket() {
-        let mut pool = Pool::new(49160..=49161, 0);
-        pool.kept = [49160, 49161].map(|port| (port, kept())).into();
-        take(&mut pool, PortKind::EvenWithNext, 0).unwrap();
-        assert!(pool.kept.keys().eq(&[49160]));
-    }
-
-    #[test]
     fn a_port_that_cannot_be_bound_is_left_out_for_a_while() {
         let (ports, now) = (Arc::new(Ports::new(49160..=49169, 0)), Now::read());
         let bind = |port, kept| match port {
@@ -484,7 +493,7 @@ mod tests {
         let (ports, now) = (Arc::new(Ports::new(49160..=49161, 0)), Now::read());
         let open = |now, kind| ports.open(now, 0, kind, bound);
         let even = open(now, PortKind::EvenWithNext).unwrap();
-        let token = even.reservation.unwrap();
+        let token = even.reservation.unwrap().token;
         assert!(open(now, PortKind::Any).is_none());
         let forged = PortKind::Reserved(ReservationToken([0; 8]));
         assert!(open(now, forged).is_none());
@@ -495,11 +504,100 @@ mod tests {
     }
 
     #[test]
+    fn r57_a_reserved_port_has_a_socket_which_its_token_brings() {
+        let (ports, now) = (Arc::new(Ports::new(49160..=49161, 0)), Now::read());
+        let opened = RefCell::new(Vec::new());
+        let open = |kind| {
+            let bind = |port, kept: Option<OwnedFd>| {
+                let was_open = kept.is_some();
+                let socket = bound(port, kept)?;
+                opened
+                    .borrow_mut()
+                    .push((port, was_open, socket.as_raw_fd()));
+                Ok(socket)
+            };
+            ports.open(now, 0, kind, bind).unwrap()
+        };
+        // Those that are open on the two when they are free are theirs.
+        let of_others = [(); 2].map(|()| open(PortKind::Any));
+        for leased in of_others {
+            leased.lease.end_and_keep(now, || Some(leased.socket));
+        }
+        opened.take();
+        let even = open(PortKind::EvenWithNext);
+        let [(49160, true, _), (49161, true, held)] = opened.take()[..] else {
+            panic!("two that were open: {even:?}");
+        };
+        let next = open(PortKind::Reserved(even.reservation.unwrap().token));
+        assert_eq!(opened.take(), [(49161, true, held)]);
+        assert_eq!(next.lease.port(), 49161);
+    }
+
+    #[test]
+    fn r57_a_pair_with_a_port_that_cannot_be_bound_is_passed_over() {
+        for foreign in 49160..=49161 {
+            let (ports, now) = (Arc::new(Ports::new(49160..=49163, 0)), Now::read());
+            let bind = |port, kept| match port == foreign {
+                true => Err(io::ErrorKind::AddrInUse.into()),
+                false => bound(port, kept),
+            };
+            let even = ports.open(now, 0, PortKind::EvenWithNext, bind).unwrap();
+            assert_eq!(even.lease.port(), 49162);
+            assert!(ports.open(now, 0, PortKind::EvenWithNext, bind).is_none());
+            // The other one of the two is anybody's.
+            let other = ports.open(now, 0, PortKind::Any, bind).unwrap();
+            assert_eq!(other.lease.port(), foreign ^ 1);
+        }
+    }
+
+    #[test]
+    fn r57_where_no_pair_can_be_bound_none_is_in_use() {
+        for error in [io::ErrorKind::AddrInUse, io::ErrorKind::OutOfMemory] {
+            let (ports, now) = (Arc::new(Ports::new(49160..=49169, 2)), Now::read());
+            let no_odd_one = |port, kept| match port % 2 == 0 {
+                true => bound(port, kept),
+                false => Err(error.into()),
+            };
+            let open = |kind| ports.open(now, 0, kind, no_odd_one);
+            assert!(open(PortKind::EvenWithNext).is_none());
+            assert_eq!(ports.in_use(now), 0);
+            assert!(open(PortKind::Even).is_some());
+        }
+    }
+
+    #[test]
+    fn r57_the_socket_of_a_reservation_closes_with_it() {
+        let (ports, now) = (Arc::new(Ports::new(49160..=49161, 0)), Now::read());
+        let (mut held, ours) = UnixStream::pair().unwrap();
+        let ours = Cell::new(Some(ours));
+        let bind = |port, kept| match port {
+            49161 => Ok(ours.take().unwrap().into()),
+            _ => bound(port, kept),
+        };
+        let even = ports.open(now, 0, PortKind::EvenWithNext, bind).unwrap();
+        even.lease.end_and_keep(now, || Some(even.socket));
+        let until = now.mono + RESERVATION_LIFETIME;
+        assert_eq!(even.reservation.as_ref().unwrap().until, until);
+        // What is kept on a free port closes earlier.
+        assert_eq!(ports.close_kept(now.advanced(KEPT_FOR)), Some(until));
+        assert_eq!(ports.in_use(now.advanced(KEPT_FOR)), 1);
+        held.set_nonblocking(true).unwrap();
+        let mut room = [0];
+        let open = held.read(&mut room).unwrap_err();
+        assert_eq!(open.kind(), io::ErrorKind::WouldBlock);
+
+        let over = now.advanced(RESERVATION_LIFETIME);
+        assert_eq!(ports.close_kept(over), None);
+        assert_eq!(held.read(&mut room).unwrap(), 0);
+        assert_eq!(ports.in_use(over), 0);
+    }
+
+    #[test]
     fn r57_a_reservation_nobody_comes_for_ends() {
         let (ports, now) = (Arc::new(Ports::new(49160..=49161, 0)), Now::read());
         let even = ports.open(now, 0, PortKind::EvenWithNext, bound).unwrap();
         let later = now.advanced(RESERVATION_LIFETIME);
-        let token = even.reservation.unwrap();
+        let token = even.reservation.unwrap().token;
         let late = ports.open(later, 0, PortKind::Reserved(token), bound);
         assert!(late.is_none());
         assert!(ports.open(later, 0, PortKind::Any, bound).is_some());

@@ -1,5 +1,6 @@
 //! Relay sockets: they belong to the worker, which numbers them, and lead to the peers. One for datagrams may stay open for
-//! whoever has its port next. Those of TCP allocations are listeners, served by `peer_tcp`.
+//! whoever has its port next, and is open on a reserved port before anybody has it. Those of TCP allocations are listeners,
+//! served by `peer_tcp`.
 
 use std::{
     cell::{Cell, RefCell},
@@ -101,6 +102,7 @@ impl Relays {
         serve: impl FnOnce(RelayKey) -> AbortHandle,
     ) -> Result<OpenedRelay, RelayRefused> {
         let (relayed, leased) = self.ports.lease(now, self.worker, request)?;
+        self.close_later(leased.reservation.map(|reservation| reservation.until));
         let key = u32::try_from(self.open.vacant_key()).map_err(|_| RelayRefused::NoPort)?;
         let key = RelayKey(key);
         let watched = match request.transport {
@@ -128,7 +130,7 @@ impl Relays {
         Ok(OpenedRelay {
             key,
             relayed,
-            reservation: leased.reservation,
+            reservation: leased.reservation.map(|reservation| reservation.token),
         })
     }
 
@@ -137,7 +139,7 @@ impl Relays {
         if let Some(relay) = self.open.try_remove(key.0 as usize) {
             tracing::debug!(port = relay.lease.port(), "relay port is free");
             let kept_until = relay.end(now, &self.reactor);
-            self.kept_until = self.kept_until.or(kept_until);
+            self.close_later(kept_until);
         }
     }
 
@@ -262,6 +264,11 @@ impl Relays {
     /// Whom a connection counts as coming from.
     pub(super) fn peer(&self, source: SocketAddr) -> PeerAddr {
         self.ports.external.inbound(source)
+    }
+
+    /// Not all are kept for the same time.
+    fn close_later(&mut self, kept_until: Option<Instant>) {
+        self.kept_until = self.kept_until.into_iter().chain(kept_until).min();
     }
 
     fn udp(&self, key: RelayKey) -> Option<(&Relay, &UdpSocket)> {
@@ -461,11 +468,11 @@ mod tests {
 
     #[test]
     fn a_socket_stays_open_when_its_port_is_free_as_if_it_were_new() {
-        for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
-            with_ports(ip, |relays| {
+        for ip in LOOPBACKS {
+            with_port(ip, |relays| {
                 let peer = UdpSocket::bind((ip, 0)).unwrap();
                 let nobody = UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap();
-                let first = open(relays, ip);
+                let first = open(relays, ip, PortKind::Any);
                 let socket = relays.udp(first.key).unwrap().1.as_raw_fd();
                 send_unfragmented(relays, first.key, nobody);
                 relays.close(Now::read(), first.key);
@@ -473,7 +480,7 @@ mod tests {
                     peer.send_to(late, first.relayed.0).unwrap();
                 }
 
-                let second = open(relays, ip);
+                let second = open(relays, ip, PortKind::Any);
                 assert_eq!(second.relayed, first.relayed);
                 assert_eq!(relays.udp(second.key).unwrap().1.as_raw_fd(), socket);
                 let mut arrivals = Arrivals::new();
@@ -484,12 +491,91 @@ mod tests {
                     assert_eq!(ip_mtu_discover(socket), Ok(Ipv4PathMtuDiscovery::DONT));
                 }
                 peer.send_to(b"new", second.relayed.0).unwrap();
-                assert_eq!(relays.receive(second.key, &mut arrivals, 1).unwrap(), 1);
-                let arrival = arrivals.iter_mut().next().unwrap().unwrap();
-                let datagrams: Vec<_> = arrival.datagrams().collect();
-                assert!(matches!(&datagrams[..], [new] if new.bytes() == b"new"));
+                assert_hears_only(relays, second.key, b"new");
             });
         }
+    }
+
+    #[test]
+    fn r57_a_reserved_port_is_nobody_elses_until_its_token_comes_to_any_worker() {
+        for ip in LOOPBACKS {
+            with_pair(ip, |[even, next], [first, second]| {
+                let peer = UdpSocket::bind((ip, 0)).unwrap();
+                let opened = open(first, ip, PortKind::EvenWithNext);
+                assert_eq!(opened.relayed.0, even);
+                let foreign = UdpSocket::bind(next).unwrap_err();
+                assert_eq!(foreign.kind(), ErrorKind::AddrInUse);
+                peer.send_to(b"too early", next).unwrap();
+
+                let token = PortKind::Reserved(opened.reservation.unwrap());
+                let opened = open(second, ip, token);
+                assert_eq!(opened.relayed.0, next);
+                peer.send_to(b"new", next).unwrap();
+                assert_hears_only(second, opened.key, b"new");
+            });
+        }
+    }
+
+    #[test]
+    fn r57_a_reserved_port_that_nobody_came_for_is_anybodys() {
+        for ip in LOOPBACKS {
+            with_pair(ip, |[even, next], [first, second]| {
+                let now = Now::read();
+                let opened = open(first, ip, PortKind::EvenWithNext);
+                let reserved_until = first.poll_timeout().unwrap();
+                // What is kept on a free port closes earlier.
+                first.close(now, opened.key);
+                let kept_until = first.poll_timeout().unwrap();
+                assert!(kept_until < reserved_until);
+                first.timeout(now.advanced(kept_until - now.mono));
+                assert!(UdpSocket::bind(even).is_ok() && UdpSocket::bind(next).is_err());
+                assert_eq!(first.poll_timeout(), Some(reserved_until));
+
+                let over = now.advanced(reserved_until - now.mono);
+                first.timeout(over);
+                assert_eq!(first.poll_timeout(), None);
+                assert!(UdpSocket::bind(next).is_ok());
+                assert_eq!(first.ports.in_use(over, RelayTransport::Udp), 0);
+                let token = PortKind::Reserved(opened.reservation.unwrap());
+                let late = second.open(over, request(ip, token), never);
+                assert_eq!(late.err(), Some(RelayRefused::NoPort));
+            });
+        }
+    }
+
+    #[test]
+    fn r57_a_pair_of_which_another_program_has_one_is_none() {
+        for ip in LOOPBACKS {
+            for foreign in 0..2 {
+                with_pair(ip, |pair, [first, _]| {
+                    let foreign = UdpSocket::bind(pair[foreign]).unwrap();
+                    let now = Now::read();
+                    let opened = first.open(now, request(ip, PortKind::EvenWithNext), never);
+                    assert_eq!(opened.err(), Some(RelayRefused::NoPort));
+                    drop(foreign);
+                    assert!(pair.map(UdpSocket::bind).iter().all(Result::is_ok));
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn at_the_end_the_sockets_of_reservations_close() {
+        for ip in LOOPBACKS {
+            with_pair(ip, |[_, next], [first, second]| {
+                open(first, ip, PortKind::EvenWithNext);
+                second.end();
+                assert!(UdpSocket::bind(next).is_ok());
+            });
+        }
+    }
+
+    fn assert_hears_only(relays: &Relays, key: RelayKey, message: &[u8]) {
+        let mut arrivals = Arrivals::new();
+        assert_eq!(relays.receive(key, &mut arrivals, 2).unwrap(), 1);
+        let arrival = arrivals.iter_mut().next().unwrap().unwrap();
+        let datagrams: Vec<_> = arrival.datagrams().collect();
+        assert!(matches!(&datagrams[..], [only] if only.bytes() == message));
     }
 
     fn send_unfragmented(relays: &Relays, key: RelayKey, to: SocketAddr) {
@@ -503,25 +589,59 @@ mod tests {
         assert_eq!(unsent, 0);
     }
 
-    fn open(relays: &mut Relays, ip: IpAddr) -> OpenedRelay {
-        let request = PortRequest {
-            transport: RelayTransport::Udp,
-            family: Family::of(ip),
-            kind: PortKind::Any,
-        };
-        let never = |_| unreachable!("it is no listener");
-        relays.open(Now::read(), request, never).unwrap()
+    fn open(relays: &mut Relays, ip: IpAddr, kind: PortKind) -> OpenedRelay {
+        relays.open(Now::read(), request(ip, kind), never).unwrap()
     }
 
-    fn with_ports(ip: IpAddr, test: impl FnOnce(&mut Relays)) {
-        let socket = UdpSocket::bind((ip, 0)).unwrap();
-        let port = socket.local_addr().unwrap().port();
-        drop(socket);
+    fn request(ip: IpAddr, kind: PortKind) -> PortRequest {
+        PortRequest {
+            transport: RelayTransport::Udp,
+            family: Family::of(ip),
+            kind,
+        }
+    }
+
+    fn never(_: RelayKey) -> AbortHandle {
+        unreachable!("it is no listener")
+    }
+
+    fn with_port(ip: IpAddr, test: impl FnOnce(&mut Relays)) {
+        let port = UdpSocket::bind((ip, 0)).and_then(|socket| socket.local_addr());
+        let port = port.unwrap().port();
+        with_range(ip, port..=port, |[relays, _]| test(relays));
+    }
+
+    /// An even port and the next one are all there is for two workers.
+    fn with_pair(ip: IpAddr, test: impl FnOnce([SocketAddr; 2], [&mut Relays; 2])) {
+        let pair = loop {
+            let socket = UdpSocket::bind((ip, 0)).unwrap();
+            let addr = socket.local_addr().unwrap();
+            let even = addr.port() & !1;
+            let pair = [even, even + 1].map(|port| SocketAddr::new(ip, port));
+            drop(socket);
+            if pair.map(UdpSocket::bind).iter().all(Result::is_ok) {
+                break pair;
+            }
+        };
+        let range = pair[0].port()..=pair[1].port();
+        with_range(ip, range, |workers| test(pair, workers));
+    }
+
+    fn with_range(ip: IpAddr, range: RangeInclusive<u16>, test: impl FnOnce([&mut Relays; 2])) {
         let external = ExternalAddr {
             public: ip,
             local: ip,
         };
-        let ports = Arc::new(RelayPorts::new(vec![external], port..=port, 0, true));
-        reactor::run(async |reactor| test(&mut Relays::new(ports, 0, reactor)));
+        let ports = Arc::new(RelayPorts::new(vec![external], range, 0, true));
+        reactor::run(async |reactor| {
+            let mut workers =
+                [0, 1].map(|worker| Relays::new(Arc::clone(&ports), worker, Arc::clone(&reactor)));
+            test(workers.each_mut());
+        });
     }
+
+    const LOOPBACKS: [IpAddr; 2] = [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ];
 }
