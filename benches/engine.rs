@@ -47,6 +47,11 @@ fn data(criterion: &mut Criterion) {
         let mut clients = (0..CLIENTS).cycle().map(client);
         bencher.iter(|| to_peer(&mut world, clients.next().unwrap(), &frame));
     });
+    let (mut shared, reached) = sharing();
+    group.bench_function("ChannelData of one of ten clients on a port", |bencher| {
+        let mut clients = (0..CLIENTS).cycle().map(client);
+        bencher.iter(|| to_peer(&mut shared, clients.next().unwrap(), &frame));
+    });
 
     let mut frame = channel_data(CHANNEL_INSIDE);
     // All of them: a brief run measures only the first.
@@ -66,7 +71,6 @@ fn data(criterion: &mut Criterion) {
     });
 
     let mut memory = [&[0; HEADROOM_BYTES][..], &PAYLOAD].concat();
-    let (mut shared, reached) = sharing();
     group.bench_function("ChannelData to one of ten clients on a port", |bencher| {
         let mut reached = reached.iter().cycle();
         bencher.iter(|| {
