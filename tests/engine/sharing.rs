@@ -427,13 +427,15 @@ fn a_peer_that_was_silent_for_long_is_its_agents_again_where_nobody_else_wants_i
 }
 
 #[test]
-fn checks_that_a_dead_client_does_not_answer_keep_no_peer_for_it() {
-    let mut world = after_a_check_of_alices(true, 0);
-    for _ in 0..4 {
-        world.advance(seconds(10));
-        let _ = reaches(&mut world, PEER, &check("alice", "peer"));
+fn what_a_dead_client_does_not_answer_keeps_no_peer_for_it() {
+    for asked in [check("alice", "peer"), keepalive()] {
+        let mut world = after_a_check_of_alices(true, 0);
+        for _ in 0..4 {
+            world.advance(seconds(10));
+            let _ = reaches(&mut world, PEER, &asked);
+        }
+        assert_eq!(world.bind_channel(BOB, 0x4000, PEER).code(), 0);
     }
-    assert_eq!(world.bind_channel(BOB, 0x4000, PEER).code(), 0);
 }
 
 #[test]

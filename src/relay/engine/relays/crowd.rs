@@ -55,10 +55,10 @@ struct Hold {
     by: Holder,
     /// Whether they speak ICE with each other: then either is heard again and again as long as it is there.
     is_checked: bool,
-    /// When they last spoke: it was named, or sent anything, or anything came from it but a check, which goes unanswered
-    /// where its agent is gone.
+    /// When they last spoke: it was named, or sent anything, or media or an answer came from it; what only asks who is
+    /// there goes on where nobody is.
     spoke_at: Instant,
-    /// When anything last came from it; or, once it had, went there but a check, which may go unanswered, too.
+    /// When anything last came from it; or, once it had, went there but a check, which may go unanswered.
     heard_at: Option<Instant>,
     /// Until when what comes may be for whoever had it before, unless that is STUN for this one.
     inherited_until: Option<Instant>,
@@ -128,17 +128,29 @@ impl Hold {
         !is_inherited && (!self.is_checked || !is_disputed && self.heard_at.is_some_and(may_be_its))
     }
 
-    /// Something has come that is its holder's; `is_proof` where nobody else can have been meant.
-    fn hear(&mut self, now: Now, is_check: bool, is_proof: bool) {
+    /// Something has come that is its holder's.
+    fn hear(&mut self, now: Now, heard: Heard) {
         self.heard_at = Some(now.mono);
-        if !is_check {
+        if matches!(heard, Heard::Media | Heard::Answer) {
             self.spoke_at = now.mono;
         }
-        if is_proof {
+        if matches!(heard, Heard::Answer | Heard::OwnCheck) {
             self.is_disputed = false;
             self.inherited_until = None;
         }
     }
+}
+
+/// What has come from a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    Media,
+    /// To a check, which nobody else can have sent it.
+    Answer,
+    /// A check that names its holder.
+    OwnCheck,
+    /// Any other STUN.
+    Stun,
 }
 
 fn is_past(now: Now, at: Instant, time: Duration) -> bool {
@@ -347,7 +359,7 @@ impl Crowd {
         let with = Holder::Slot(slot);
         if let Some(pairing) = self.by_sender.get_mut(&(peer, sender)) {
             (pairing.with, pairing.said_at) = (with, now.mono);
-            pairing.disputed_until = disputed_until.or(pairing.disputed_until);
+            pairing.disputed_until = pairing.disputed_until.max(disputed_until);
             return;
         }
         if self.by_sender.len() >= KEPT_MAX {
@@ -506,26 +518,30 @@ impl Among<'_> {
         let (now, payload) = (self.now, self.incoming.payload);
         let named = || check.and_then(|check| self.named_by(check));
         let other = || named().filter(|slot| *slot != known);
-        let its_own = check.is_some_and(|check| self.answers(known, check));
-        let message = match check {
-            Some(_) => None,
-            None => Message::parse(payload),
+        let heard = match check {
+            Some(check) if self.answers(known, check) => Heard::OwnCheck,
+            Some(_) => Heard::Stun,
+            None => match Message::parse(payload) {
+                Some(message) if message.is_response() => Heard::Answer,
+                Some(_) => Heard::Stun,
+                None => Heard::Media,
+            },
         };
-        let is_its = match (check, message) {
-            (Some(check), _) => {
+        let is_its = match check {
+            Some(check) => {
                 self.may_be_for(known, check) && !(hold.has_lapsed(now) && other().is_some())
             }
+            None if heard == Heard::Media && !payload.is_empty() => {
+                hold.is_heard(now, || only(self.permitting()) == Some(known))
+            }
             // An answer to a check of its own may be the first that it hears, or that there is nobody.
-            (None, Some(_)) => true,
-            (None, None) if payload.is_empty() => true,
-            (None, None) => hold.is_heard(now, || only(self.permitting()) == Some(known)),
+            None => true,
         };
         if is_its {
-            let is_answer = message.is_some_and(|message| message.is_response());
             if !payload.is_empty() {
-                hold.hear(now, check.is_some(), its_own || is_answer);
+                hold.hear(now, heard);
             }
-            hold.is_checked |= its_own;
+            hold.is_checked |= heard == Heard::OwnCheck;
             return Some(Receiver::of(known));
         }
         let named = named();
