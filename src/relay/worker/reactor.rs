@@ -6,22 +6,22 @@
 
 mod alarm;
 mod bell;
+mod pace;
 mod ready;
 mod tcp;
 mod watched;
 
 pub(super) use alarm::Elapsed;
 pub(crate) use bell::Bell;
+pub(super) use pace::{Paced, Work};
 pub(super) use ready::{Ready, ReadyRelays, Waiting};
 pub(super) use tcp::{Listener, Tcp};
 
 use std::{
-    future::poll_fn,
     io::{self, ErrorKind},
     net::UdpSocket,
     os::fd::{AsFd, AsRawFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -30,6 +30,7 @@ use slab::Slab;
 
 use crate::relay::engine::five_tuple::RelayKey;
 use crate::relay::worker::reactor::alarm::Alarms;
+use crate::relay::worker::reactor::pace::Pace;
 use crate::relay::worker::reactor::watched::Readiness;
 
 /// Where a worker waits. Its thread alone has it.
@@ -49,8 +50,8 @@ pub(super) struct Reactor {
     registry: Registry,
     sockets: Mutex<Slab<Arc<Readiness>>>,
     alarms: Mutex<Alarms>,
-    /// Tasks that let all sockets come first.
-    yielding: Mutex<Vec<Waker>>,
+    streams: Mutex<Pace>,
+    handshakes: Mutex<Pace>,
 }
 
 impl Watch {
@@ -63,7 +64,8 @@ impl Watch {
             registry: poll.registry().try_clone()?,
             sockets: Mutex::default(),
             alarms: Mutex::default(),
-            yielding: Mutex::default(),
+            streams: Mutex::new(Pace::new(Work::Streams)),
+            handshakes: Mutex::new(Pace::new(Work::Handshakes)),
         };
         Ok(Self {
             poll,
@@ -93,7 +95,7 @@ impl Watch {
         due: Option<Instant>,
         ready: &mut Ready,
     ) -> io::Result<()> {
-        let is_free = ready.is_empty() && self.reactor.yielding().is_empty();
+        let is_free = ready.is_empty() && !self.reactor.has_work();
         let patience = if is_free && self.bell.may_sleep() {
             let due = [due, self.reactor.alarms().next()];
             let due = due.into_iter().flatten().min();
@@ -107,10 +109,11 @@ impl Watch {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
             Ok(()) | Err(_) => {}
         }
+        // Who waits from before comes before whoever becomes ready only now.
+        self.reactor.begin_turn();
         for event in &self.events {
             self.reactor.take_note(event, ready);
         }
-        self.reactor.yielding().drain(..).for_each(Waker::wake);
         Ok(())
     }
 
@@ -134,20 +137,6 @@ impl Reactor {
     pub(super) fn unwatch_relay(&self, socket: &UdpSocket) -> io::Result<()> {
         let fd = socket.as_raw_fd();
         self.registry.deregister(&mut SourceFd(&fd))
-    }
-
-    /// Lets all sockets come first that are ready.
-    pub(super) async fn yield_now(&self) {
-        let mut has_yielded = false;
-        poll_fn(|cx| {
-            if has_yielded {
-                return Poll::Ready(());
-            }
-            has_yielded = true;
-            self.yielding().push(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
     }
 
     /// Tells once for each time that something comes: a socket is then read to its end.
@@ -185,10 +174,6 @@ impl Reactor {
 
     fn alarms(&self) -> MutexGuard<'_, Alarms> {
         self.alarms.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn yielding(&self) -> MutexGuard<'_, Vec<Waker>> {
-        self.yielding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -231,7 +216,10 @@ const EVENTS_PER_TURN: usize = 256;
 /// Runs one future as a worker runs its tasks.
 #[cfg(test)]
 pub(super) fn run<T>(test: impl AsyncFnOnce(Arc<Reactor>) -> T) -> T {
-    use std::{pin::pin, task::Context};
+    use std::{
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
 
     use crate::clock::Now;
 
@@ -254,6 +242,7 @@ pub(super) fn run<T>(test: impl AsyncFnOnce(Arc<Reactor>) -> T) -> T {
 mod tests {
     use std::{
         cell::Cell,
+        future::poll_fn,
         io::Write,
         net::{Ipv4Addr, TcpListener, TcpStream},
     };

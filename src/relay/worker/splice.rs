@@ -21,7 +21,7 @@ use crate::relay::engine::tcp::Towards;
 use crate::relay::wire::connection::ConnectionId;
 use crate::relay::worker::SharedWorker;
 use crate::relay::worker::connection::Connection;
-use crate::relay::worker::reactor::{Reactor, Tcp};
+use crate::relay::worker::reactor::{Paced, Reactor, Tcp, Work};
 
 /// Binds them, unless the peer's has closed meanwhile. `early` came from the client before this.
 pub(super) fn begin(worker: &SharedWorker, id: ConnectionId, client: Connection, early: Vec<u8>) {
@@ -99,8 +99,9 @@ async fn pump(
     admit: impl AsyncFn(usize),
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER_BYTES];
+    let mut paced = Paced::new(reactor, Work::Streams);
     loop {
-        let bytes = match from.read(&mut buffer).await {
+        let bytes = match paced.go_on(from.read(&mut buffer)).await {
             Ok(bytes) => bytes,
             // TLS clients often leave without a word of farewell.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => 0,
@@ -109,11 +110,12 @@ async fn pump(
         if bytes == 0 {
             return to.shutdown().await;
         }
+        paced.spend(bytes);
         admit(bytes).await;
         to.write_all(&buffer[..bytes]).await?;
         to.flush().await?;
         // The worker's other sockets come first.
-        reactor.yield_now().await;
+        paced.pause();
     }
 }
 

@@ -22,7 +22,7 @@ use crate::relay::wire::connection::ConnectionId;
 use crate::relay::wire::stream::{Inbound, Unframed};
 use crate::relay::worker::connection::{Connection, Socket};
 use crate::relay::worker::line::Line;
-use crate::relay::worker::reactor::{Elapsed, Listener, Tcp};
+use crate::relay::worker::reactor::{Elapsed, Listener, Paced, Tcp, Work};
 use crate::relay::worker::{HandedOver, Mailbox, SharedWorker, hello, splice};
 use crate::source::Source;
 
@@ -238,11 +238,13 @@ async fn read_messages(
     let mut deadline = due;
     // What came with a connection that was handed over.
     let mut has_unread = inbound.is_mid_message();
+    let mut paced = Paced::new(&reactor, Work::Streams);
     loop {
         let was_mid_message = inbound.is_mid_message();
         if !has_unread {
-            match reactor.until(deadline, read(worker, line, inbound)).await {
-                Ok(Ok(1..)) => {}
+            let read = paced.go_on(read(worker, line, inbound));
+            match reactor.until(deadline, read).await {
+                Ok(Ok(bytes @ 1..)) => paced.spend(bytes),
                 Ok(Ok(0) | Err(_)) => return Next::End,
                 Err(Elapsed) if was_mid_message || !worker.borrow().has_allocation(&client) => {
                     return Next::End;
@@ -282,7 +284,7 @@ async fn read_messages(
         };
         // Our own writer, and the worker's other sockets, come first.
         if line.is_readable() {
-            reactor.yield_now().await;
+            paced.pause();
         }
     }
 }
