@@ -283,6 +283,10 @@ impl Worker {
 
     fn hear_dtls(&mut self, now: Now, client: FiveTuple, datagram: &[u8]) {
         let heard = self.sockets.dtls.receive(now, client, datagram);
+        self.heard_dtls(now, client, heard);
+    }
+
+    fn heard_dtls(&mut self, now: Now, client: FiveTuple, heard: Heard) {
         let received = self.sockets.dtls.take_received();
         self.heard_in_session(now, client, received.iter());
         self.sockets.dtls.give_back(received);
@@ -467,6 +471,9 @@ impl Worker {
             let dtls = &mut self.sockets.dtls;
             let heard = dtls.handle_timeout(now, client, has_allocation);
             self.take_note(now, client, heard);
+        }
+        if let Some((client, heard)) = self.sockets.dtls.take_step(now) {
+            self.heard_dtls(now, client, heard);
         }
     }
 

@@ -6,6 +6,7 @@ mod cookie;
 mod identity;
 mod moved;
 mod session;
+mod steps;
 
 pub use identity::DtlsIdentity;
 pub(super) use moved::Moved;
@@ -28,6 +29,7 @@ use crate::relay::wire::frame::Frame;
 use crate::relay::worker::client_udp::ClientUdp;
 use crate::relay::worker::dtls::agenda::Agenda;
 use crate::relay::worker::dtls::session::{Ended, Session};
+use crate::relay::worker::dtls::steps::{Step, Steps};
 use crate::relay::worker::messages::Messages;
 use crate::source::Source;
 
@@ -50,6 +52,8 @@ pub(super) struct Sessions {
     limits: Arc<Limits>,
     table: HashMap<FiveTuple, Session, FxBuildHasher>,
     agenda: Agenda,
+    /// Of handshakes, as clients have sent them.
+    steps: Steps,
     /// The last handshakes that began, by the client's random; those that have not ended are half-finished.
     begun: VecDeque<(FiveTuple, [u8; 32])>,
     handshakes_max: usize,
@@ -73,6 +77,7 @@ impl Sessions {
             limits,
             table: HashMap::default(),
             agenda: Agenda::default(),
+            steps: Steps::default(),
             begun: VecDeque::new(),
             handshakes_max: HANDSHAKES_MAX,
             received: Messages::default(),
@@ -85,7 +90,8 @@ impl Sessions {
         self.table.len()
     }
 
-    /// Takes a datagram; what it said waits in [`take_received`](Self::take_received).
+    /// Takes a datagram; what it said waits in [`take_received`](Self::take_received). One that is a step of a handshake
+    /// waits for [`take_step`](Self::take_step).
     ///
     /// Only a client that receives what is sent to its address changes anything here.
     pub(super) fn receive(&mut self, now: Now, client: FiveTuple, datagram: &[u8]) -> Heard {
@@ -103,11 +109,33 @@ impl Sessions {
             // An early one, overtaken: it was answered.
             Some(hello) if !hello.is_second() => Heard::Handled,
             Some(_) | None if !session.may_take(datagram) => Heard::Stray,
+            Some(_) | None if !session.is_established() => self.put_off(now, client, datagram),
             Some(_) | None => {
                 let fed = session.feed(now, datagram);
                 self.go_on(now, client, fed)
             }
         }
+    }
+
+    /// The next step of a handshake, whose it was and what became of it: signatures and keys take as long as hundreds of
+    /// datagrams, which are not to wait for more than one.
+    pub(super) fn take_step(&mut self, now: Now) -> Option<(FiveTuple, Heard)> {
+        let Step {
+            client, datagram, ..
+        } = self.steps.pop()?;
+        let hello = ClientHello::parse(&datagram);
+        let heard = match (self.table.get_mut(&client), hello) {
+            (Some(session), hello)
+                if hello.is_none_or(|hello| hello.random() == session.random()) =>
+            {
+                let fed = session.feed(now, &datagram);
+                self.go_on(now, client, fed)
+            }
+            (Some(_) | None, Some(hello)) => self.begin(now, client, &hello, &datagram),
+            // It has ended meanwhile.
+            (Some(_) | None, None) => Heard::Handled,
+        };
+        Some((client, heard))
     }
 
     /// What the last datagram said; to be given back.
@@ -157,9 +185,11 @@ impl Sessions {
         encrypted.is_ok() && sent
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is due for somebody: a peek; may be early, never late.
+    /// When [`handle_timeout`](Self::handle_timeout) is due for somebody, or a [step](Self::take_step) waits: a peek; may
+    /// be early, never late.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.agenda.next()
+        let all = [self.agenda.next(), self.steps.due()];
+        all.into_iter().flatten().min()
     }
 
     /// Somebody whose time has come.
@@ -182,7 +212,7 @@ impl Sessions {
         self.go_on(now, client, fed)
     }
 
-    /// Answers a client that nothing is known of, and remembers it only if it has proved its address.
+    /// Answers a client that nothing is known of, and begins with it only if it has proved its address.
     fn greet(
         &mut self,
         now: Now,
@@ -200,6 +230,20 @@ impl Sessions {
             let cookie = identity.cookies.issue(now, client, hello);
             return self.answer(now, client, &hello.verify_request(&cookie));
         }
+        self.put_off(now, client, datagram)
+    }
+
+    /// Begins with a client that has proved its address.
+    fn begin(
+        &mut self,
+        now: Now,
+        client: FiveTuple,
+        hello: &ClientHello<'_>,
+        datagram: &[u8],
+    ) -> Heard {
+        let Some(identity) = &self.identity else {
+            return Heard::Stray;
+        };
         let before = self.table.remove(&client);
         if let Some(before) = &before {
             self.agenda.cancel(before.armed());
@@ -236,6 +280,12 @@ impl Sessions {
                 self.remove(&client);
             }
         }
+    }
+
+    /// Lets a step of a handshake wait. Where there is no room for it its client sends it again.
+    fn put_off(&mut self, now: Now, client: FiveTuple, datagram: &[u8]) -> Heard {
+        self.steps.push(now, client, datagram);
+        Heard::Handled
     }
 
     /// Answers somebody who has proved nothing.
@@ -333,8 +383,32 @@ mod tests {
         assert_eq!(known, [3, 4, 5, 6]);
     }
 
+    #[test]
+    fn whoever_proves_an_address_waits_for_whoever_did_before() {
+        let (now, mut sessions) = sessions();
+        for port in 1..=3 {
+            prove(now, &mut sessions, at(port));
+        }
+        assert_eq!(
+            (sessions.len(), sessions.poll_timeout()),
+            (0, Some(now.mono))
+        );
+        for port in 1..=3 {
+            let step = sessions.take_step(now);
+            assert_eq!(step, Some((at(port), Heard::Handled)));
+            assert_eq!(sessions.len(), usize::from(port));
+        }
+        assert_eq!(sessions.take_step(now), None);
+        assert!(sessions.poll_timeout().is_some_and(|due| due > now.mono));
+    }
+
     /// A client that says no more once it has proved its address.
     fn begin(now: Now, sessions: &mut Sessions, at: FiveTuple) {
+        prove(now, sessions, at);
+        sessions.take_step(now).unwrap();
+    }
+
+    fn prove(now: Now, sessions: &mut Sessions, at: FiveTuple) {
         let mut client = client(now);
         let mut datagram = [0; 2048];
         let first = next_hello(&mut client, &mut datagram);

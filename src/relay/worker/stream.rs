@@ -87,7 +87,8 @@ async fn says_hello(socket: &Tcp, deadline: Instant) -> bool {
 async fn handshake(tls: TlsAcceptor, socket: Tcp, deadline: Instant) -> Option<TlsStream<Socket>> {
     let reactor = Arc::clone(socket.reactor());
     let handshake = tls.accept(Socket::new(socket)).into_fallible();
-    match reactor.until(deadline, handshake).await {
+    let mut paced = Paced::new(&reactor, Work::Handshakes);
+    match reactor.until(deadline, paced.go_on(handshake)).await {
         Ok(Ok(session)) => return Some(session),
         Ok(Err((error, mut connection))) => {
             tracing::debug!(%error, "TLS handshake failed");

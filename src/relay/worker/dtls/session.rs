@@ -16,6 +16,7 @@ use crate::relay::wire::dtls_record::{
 };
 use crate::relay::worker::dtls::agenda::Entry;
 use crate::relay::worker::dtls::identity::DtlsIdentity;
+use crate::relay::worker::dtls::steps::FLIGHT_DATAGRAM_BYTES_MAX;
 use crate::relay::worker::dtls::{HANDSHAKE_TIME_MAX, IDLE_TIME_MAX, cookie};
 use crate::relay::worker::messages::Messages;
 
@@ -73,6 +74,10 @@ impl Session {
 
     pub(super) fn random(&self) -> [u8; 32] {
         self.random
+    }
+
+    pub(super) fn is_established(&self) -> bool {
+        self.is_established
     }
 
     /// Whether it is the handshake that this random names, and the client has not ended it yet.
@@ -196,9 +201,6 @@ fn guarded(call: impl FnOnce() -> Result<(), dimpl::Error>) -> Result<(), Ended>
         }
     }
 }
-
-/// The largest that a client's handshake datagrams may be.
-const FLIGHT_DATAGRAM_BYTES_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {
