@@ -116,7 +116,11 @@ impl Connection {
     ) -> Poll<io::Result<usize>> {
         match &mut self.wire {
             Wire::Tcp(socket) => socket.here()?.poll_fill(cx, buffer),
-            Wire::Tls(session) => pin!(session.read_buf(buffer)).poll(cx),
+            Wire::Tls(session) => {
+                let read = pin!(session.read_buf(buffer)).poll(cx);
+                answer_by_itself(session, cx);
+                read
+            }
         }
     }
 
@@ -259,6 +263,12 @@ fn slices<'m>(
     parts.map(|part| IoSlice::new(part)).collect()
 }
 
+/// Sends what TLS has to say about what was read, an alert for one: there may be nothing else to send for a long time. An
+/// error shows when something is.
+fn answer_by_itself(session: &mut TlsStream<Socket>, cx: &mut Context<'_>) {
+    let _ = Pin::new(session).poll_flush(cx);
+}
+
 impl AsyncRead for Socket {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -325,7 +335,11 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         match &mut self.get_mut().wire {
             Wire::Tcp(connection) => Pin::new(connection).poll_read(cx, room),
-            Wire::Tls(session) => Pin::new(session).poll_read(cx, room),
+            Wire::Tls(session) => {
+                let read = Pin::new(&mut *session).poll_read(cx, room);
+                answer_by_itself(session, cx);
+                read
+            }
         }
     }
 }
@@ -359,3 +373,83 @@ impl AsyncWrite for Connection {
 
 /// What waits for a flush is written out before more is taken, once it is so much.
 const UNSENT_BYTES_MAX: usize = 8 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::poll_fn,
+        net::{Ipv4Addr, TcpListener},
+        time::Duration,
+    };
+
+    use tokio::join;
+    use tokio_rustls::{
+        TlsAcceptor, TlsConnector,
+        rustls::{
+            ServerConfig,
+            crypto::ring,
+            pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+        },
+    };
+
+    use super::*;
+    use crate::clock::Now;
+    use crate::relay::engine::limits::{Limits, Settings};
+    use crate::relay::worker::reactor;
+    use crate::source::Source;
+    use crate::trusting;
+
+    #[test]
+    fn what_tls_has_to_say_leaves_while_only_reading() {
+        reactor::run(async |reactor| {
+            let (near, far) = pair(&reactor);
+            let connector = TlsConnector::from(Arc::new(trusting::client_config().unwrap()));
+            let name = "localhost".try_into().unwrap();
+            let (near, far) = join!(
+                acceptor().accept(Socket::new(near)),
+                connector.connect(name, Socket::new(far))
+            );
+            let (mut near, mut far) = (near.unwrap(), far.unwrap());
+            near.get_mut().1.send_close_notify();
+            let mut connection = Connection::tls(near, place());
+            let mut buffer = Vec::with_capacity(100);
+            poll_fn(|cx| {
+                assert!(connection.poll_fill(cx, &mut buffer).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            let second = Duration::from_secs(1);
+            let heard = reactor.within(second, far.read_buf(&mut buffer)).await;
+            // The end, as it was said.
+            assert_eq!(heard.unwrap().unwrap(), 0);
+        });
+    }
+
+    fn pair(reactor: &Arc<Reactor>) -> (Tcp, Tcp) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (near, _) = listener.accept().unwrap();
+        let watched = |socket: TcpStream| {
+            socket.set_nonblocking(true).unwrap();
+            Tcp::new(reactor, socket).unwrap()
+        };
+        (watched(near), watched(far))
+    }
+
+    fn place() -> Connected {
+        let limits = Limits::new(Now::read(), Settings::default());
+        let source = Source(Ipv4Addr::LOCALHOST.into());
+        limits.connect(Now::read(), source).unwrap()
+    }
+
+    fn acceptor() -> TlsAcceptor {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], PrivateKeyDer::Pkcs8(key));
+        Arc::new(config.unwrap()).into()
+    }
+}
