@@ -228,6 +228,7 @@ async fn bind(
     credentials: &Arc<Credentials>,
 ) -> anyhow::Result<(Doors, Relay)> {
     let descriptors = descriptors::raise();
+    descriptors::make_room(descriptors, config.descriptors_wanted());
     let doors = Doors::bind(&config.http, inherited)?;
     let mut relay = config.relay.clone();
     relay.engine.policy.own_listeners.extend(acme);
