@@ -28,8 +28,9 @@ use crate::source::Source;
 
 /// Accepts TCP connections for as long as the worker lives.
 pub(super) async fn serve_tcp(worker: SharedWorker, listener: Listener, limits: Arc<Limits>) {
+    let mut entrance = Entrance::new(&listener, &limits);
     loop {
-        let (socket, client, connected) = admit(&listener, &limits).await;
+        let (socket, client, connected) = entrance.admit().await;
         let worker = SharedWorker::clone(&worker);
         spawn_local(async move {
             let Ok(client) = five_tuple(Transport::Tcp, client, socket.socket()) else {
@@ -50,8 +51,9 @@ pub(super) async fn serve_tls(
     limits: Arc<Limits>,
     tls: TlsAcceptor,
 ) {
+    let mut entrance = Entrance::new(&listener, &limits);
     loop {
-        let (socket, client, connected) = admit(&listener, &limits).await;
+        let (socket, client, connected) = entrance.admit().await;
         let (worker, tls) = (SharedWorker::clone(&worker), tls.clone());
         spawn_local(async move {
             let Ok(client) = five_tuple(Transport::Tls, client, socket.socket()) else {
@@ -102,35 +104,60 @@ async fn handshake(tls: TlsAcceptor, socket: Tcp, deadline: Instant) -> Option<T
     None
 }
 
-/// The next connection that the limits have room for; others are closed at once.
-async fn admit(listener: &Listener, limits: &Limits) -> (Tcp, SocketAddr, Connected) {
-    loop {
-        let (socket, client) = accept(listener).await;
-        if let Some(connected) = limits.connect(Now::read(), Source(client.ip())) {
-            return (socket, client, connected);
-        }
-        // Many may wait to be refused: those that are served come in between.
-        listener.reactor().yield_now().await;
-    }
+/// Where connections come in, and what is known of that.
+struct Entrance<'l> {
+    listener: &'l Listener,
+    limits: &'l Limits,
+    paced: Paced<'l>,
+    /// Whether somebody was told that none can be accepted, since one was.
+    is_said: bool,
 }
 
-async fn accept(listener: &Listener) -> (Tcp, SocketAddr) {
-    let mut is_said = false;
-    loop {
-        let accepted = poll_fn(|cx| listener.poll_accept(cx)).await;
-        let watched = accepted.and_then(|(socket, client)| {
-            let tcp = Tcp::new(listener.reactor(), socket)?;
-            Ok((tcp, client))
-        });
-        match watched {
-            Ok(accepted) => return accepted,
-            Err(error) if concerns_one_connection(&error) => {}
-            Err(error) => {
-                // Out of descriptors or memory: the connection stays in the backlog, trying at once would spin.
-                if !mem::replace(&mut is_said, true) {
-                    tracing::warn!(%error, "cannot accept a connection");
+impl<'l> Entrance<'l> {
+    fn new(listener: &'l Listener, limits: &'l Limits) -> Self {
+        Self {
+            listener,
+            limits,
+            paced: Paced::new(listener.reactor(), Work::Streams),
+            is_said: false,
+        }
+    }
+
+    /// The next connection that the limits have room for; others are closed at once.
+    async fn admit(&mut self) -> (Tcp, SocketAddr, Connected) {
+        loop {
+            let (socket, client) = self.accept().await;
+            if let Some(connected) = self.limits.connect(Now::read(), Source(client.ip())) {
+                return (socket, client, connected);
+            }
+        }
+    }
+
+    async fn accept(&mut self) -> (Tcp, SocketAddr) {
+        let reactor = self.listener.reactor();
+        loop {
+            let accepted = poll_fn(|cx| self.listener.poll_accept(cx));
+            let accepted = self.paced.go_on(accepted).await;
+            // Many may wait: those that are served come in between.
+            self.paced.spend(ACCEPTED_BYTES);
+            let watched = accepted.and_then(|(socket, client)| {
+                let tcp = Tcp::new(reactor, socket)?;
+                Ok((tcp, client))
+            });
+            match watched {
+                Ok(accepted) => {
+                    self.is_said = false;
+                    return accepted;
                 }
-                listener.reactor().sleep(ACCEPT_PAUSE).await;
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(error) => {
+                    // Out of descriptors, and the connection waits in the backlog; or out of memory, and it may be lost.
+                    // Trying at once would spin.
+                    if !mem::replace(&mut self.is_said, true) {
+                        tracing::warn!(%error, "cannot accept a connection");
+                    }
+                    reactor.sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }
@@ -366,5 +393,7 @@ const LAST_ANSWERS_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long the end itself may take to be said.
 const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A connection that is accepted takes as long as so much that is read.
+const ACCEPTED_BYTES: usize = 4 * 1024;
 /// How much is read at least, if there is so much.
 const READ_BYTES: usize = 32 * 1024;
