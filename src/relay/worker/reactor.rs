@@ -30,7 +30,7 @@ use slab::Slab;
 
 use crate::relay::engine::five_tuple::RelayKey;
 use crate::relay::worker::reactor::alarm::Alarms;
-use crate::relay::worker::reactor::pace::Pace;
+use crate::relay::worker::reactor::pace::Paces;
 use crate::relay::worker::reactor::watched::Readiness;
 
 /// Where a worker waits. Its thread alone has it.
@@ -50,8 +50,7 @@ pub(super) struct Reactor {
     registry: Registry,
     sockets: Mutex<Slab<Arc<Readiness>>>,
     alarms: Mutex<Alarms>,
-    streams: Mutex<Pace>,
-    handshakes: Mutex<Pace>,
+    paces: Mutex<Paces>,
 }
 
 impl Watch {
@@ -64,8 +63,7 @@ impl Watch {
             registry: poll.registry().try_clone()?,
             sockets: Mutex::default(),
             alarms: Mutex::default(),
-            streams: Mutex::new(Pace::new(Work::Streams)),
-            handshakes: Mutex::new(Pace::new(Work::Handshakes)),
+            paces: Mutex::default(),
         };
         Ok(Self {
             poll,

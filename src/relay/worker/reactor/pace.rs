@@ -29,9 +29,16 @@ pub(in crate::relay::worker) struct Paced<'r> {
     place: Option<u64>,
 }
 
-/// How far one kind of work has come in this turn.
+/// How far all work has come in this turn: looked at in every one, at once.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Paces {
+    streams: Pace,
+    handshakes: Pace,
+}
+
+/// The same of one kind.
+#[derive(Debug)]
+struct Pace {
     per_turn: usize,
     left: usize,
     /// Who goes on as soon as there is room, in this order; each is woken once when it is the first.
@@ -68,18 +75,19 @@ impl<'r> Paced<'r> {
 
     /// So much was done.
     pub(in crate::relay::worker) fn spend(&self, amount: usize) {
-        self.reactor.pace(self.work).spend(amount);
+        self.reactor.paces().of(self.work).spend(amount);
     }
 
     /// Lets all sockets come first, and then those who wait already.
     pub(in crate::relay::worker) fn pause(&mut self) {
         if self.place.is_none() {
-            self.place = Some(self.reactor.pace(self.work).queue_up());
+            self.place = Some(self.reactor.paces().of(self.work).queue_up());
         }
     }
 
     fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let mut pace = self.reactor.pace(self.work);
+        let mut paces = self.reactor.paces();
+        let pace = paces.of(self.work);
         let has_room = match self.place {
             Some(place) => pace.is_called(place),
             None => pace.left > 0,
@@ -108,7 +116,7 @@ impl<'r> Paced<'r> {
 impl Drop for Paced<'_> {
     fn drop(&mut self) {
         if let Some(place) = self.place {
-            self.reactor.pace(self.work).waiting.remove(&place);
+            self.reactor.paces().of(self.work).waiting.remove(&place);
         }
     }
 }
@@ -123,32 +131,50 @@ impl Reactor {
 
     /// Whether somebody waits for the next turn.
     pub(super) fn has_work(&self) -> bool {
-        ALL.into_iter()
-            .any(|work| !self.pace(work).waiting.is_empty())
+        let Paces {
+            streams,
+            handshakes,
+        } = &*self.paces();
+        [streams, handshakes]
+            .iter()
+            .any(|pace| !pace.waiting.is_empty())
     }
 
     /// A turn begins: those who wait go on.
     pub(super) fn begin_turn(&self) {
-        for work in ALL {
-            self.pace(work).begin_turn();
-        }
+        let Paces {
+            streams,
+            handshakes,
+        } = &mut *self.paces();
+        streams.begin_turn();
+        handshakes.begin_turn();
     }
 
-    fn pace(&self, work: Work) -> MutexGuard<'_, Pace> {
-        let pace = match work {
-            Work::Streams => &self.streams,
-            Work::Handshakes => &self.handshakes,
-        };
-        pace.lock().unwrap_or_else(PoisonError::into_inner)
+    fn paces(&self) -> MutexGuard<'_, Paces> {
+        self.paces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Paces {
+    fn default() -> Self {
+        Self {
+            streams: Pace::new(STREAM_BYTES_PER_TURN),
+            handshakes: Pace::new(1),
+        }
+    }
+}
+
+impl Paces {
+    fn of(&mut self, work: Work) -> &mut Pace {
+        match work {
+            Work::Streams => &mut self.streams,
+            Work::Handshakes => &mut self.handshakes,
+        }
     }
 }
 
 impl Pace {
-    pub(super) fn new(work: Work) -> Self {
-        let per_turn = match work {
-            Work::Streams => STREAM_BYTES_PER_TURN,
-            Work::Handshakes => 1,
-        };
+    fn new(per_turn: usize) -> Self {
         Self {
             per_turn,
             left: per_turn,
@@ -192,7 +218,6 @@ impl Pace {
     }
 }
 
-const ALL: [Work; 2] = [Work::Streams, Work::Handshakes];
 /// How much streams bring before datagrams are served again: two large reads, or many small ones.
 const STREAM_BYTES_PER_TURN: usize = 64 * 1024;
 
@@ -217,7 +242,7 @@ mod tests {
                     paced.pause();
                     paced.go_on(ready(())).await;
                     paced.spend(HALF);
-                    let left = reactor.pace(Work::Streams).left;
+                    let left = reactor.paces().of(Work::Streams).left;
                     read.borrow_mut().push((name, left));
                 }
             };
@@ -253,9 +278,9 @@ mod tests {
             greedy.spend(HALF);
             greedy.pause();
             let mut modest = Paced::new(&reactor, Work::Streams);
-            let turn = reactor.pace(Work::Streams).next_turns;
+            let turn = reactor.paces().of(Work::Streams).next_turns;
             modest.go_on(ready(())).await;
-            assert_eq!(reactor.pace(Work::Streams).next_turns, turn);
+            assert_eq!(reactor.paces().of(Work::Streams).next_turns, turn);
         });
     }
 
