@@ -516,8 +516,10 @@ impl Among<'_> {
         check: Option<Check<'_>>,
     ) -> Option<Receiver> {
         let (now, payload) = (self.now, self.incoming.payload);
-        let named = || check.and_then(|check| self.named_by(check));
-        let other = || named().filter(|slot| *slot != known);
+        let another = || {
+            let named = check.and_then(|check| self.named_by(check));
+            named.filter(|slot| *slot != known)
+        };
         let heard = match check {
             Some(check) if self.answers(known, check) => Heard::OwnCheck,
             Some(_) => Heard::Stun,
@@ -529,7 +531,7 @@ impl Among<'_> {
         };
         let is_its = match check {
             Some(check) => {
-                self.may_be_for(known, check) && !(hold.has_lapsed(now) && other().is_some())
+                self.may_be_for(known, check) && !(hold.has_lapsed(now) && another().is_some())
             }
             None if heard == Heard::Media && !payload.is_empty() => {
                 hold.is_heard(now, || only(self.permitting()) == Some(known))
@@ -544,12 +546,12 @@ impl Among<'_> {
             hold.is_checked |= heard == Heard::OwnCheck;
             return Some(Receiver::of(known));
         }
-        let named = named();
+        let another = another();
         if holds(now, known, hold, self.incoming.peer, self.table) {
-            hold.is_disputed |= named.is_some();
+            hold.is_disputed |= another.is_some();
             return None;
         }
-        named.map(Receiver::new)
+        another.map(Receiver::new)
     }
 
     /// All who permit the peer's address.
