@@ -209,6 +209,7 @@ struct Quiet {
 impl Quiet {
     /// Every buffer that is kept has been used before memory is measured.
     async fn after_warming(setu: &Setu) -> Self {
+        let table = Process::of(setu).descriptor_table();
         let mut random = Random(1);
         for _ in 0..8 {
             let stranger = Stranger::of(setu, &mut random);
@@ -228,6 +229,8 @@ impl Quiet {
         }
         is_served(setu).await;
         let process = Process::of(setu);
+        // While it grows, everybody's media wait.
+        assert_eq!(process.descriptor_table(), table);
         // HTTP, listeners, workers: a few dozen at most.
         process.until_descriptors(64);
         let descriptors = process.descriptors();

@@ -16,10 +16,19 @@ impl Process {
 
     /// Resident memory.
     pub(crate) fn rss_kib(&self) -> i64 {
+        self.status("VmRSS:")
+    }
+
+    /// How many descriptors the kernel's table has room for.
+    pub(crate) fn descriptor_table(&self) -> i64 {
+        self.status("FDSize:")
+    }
+
+    fn status(&self, name: &str) -> i64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        let kib = line.unwrap().split_whitespace().nth(1).unwrap();
-        kib.parse().unwrap()
+        let line = status.lines().find(|line| line.starts_with(name));
+        let value = line.unwrap().split_whitespace().nth(1).unwrap();
+        value.parse().unwrap()
     }
 
     /// Open file descriptors.
